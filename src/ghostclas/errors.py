@@ -1,0 +1,66 @@
+"""The exceptions of ghostclas and the exit code each one gives the command line.
+
+    GhostclasError            1
+    ├── UsageError            2   a flag, a name or a setting that does not exist
+    ├── DataError             3   images, labels or folders that cannot be used
+    ├── BundleError           4   an artifact or weights file that does not verify
+    ├── MissingExtraError     5   a package that an extra would install
+    ├── TrainingError         6   a run that cannot start or go on
+    └── ExportError           7   a conversion that failed or answers differently
+
+Every message says what was wrong, where, and what to do about it. Lines after the first are details.
+A user's mistake is one of these; anything else that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GhostclasError(Exception):
+    """Base of everything ghostclas raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(GhostclasError):
+    """A flag, a name or a setting that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class DataError(GhostclasError):
+    """Images, labels or folders that cannot be used."""
+
+    exit_code = 3
+
+
+class BundleError(GhostclasError):
+    """An artifact or a weights file that does not verify."""
+
+    exit_code = 4
+
+
+class MissingExtraError(GhostclasError):
+    """A package is not installed that one of the extras brings."""
+
+    exit_code = 5
+
+
+class TrainingError(GhostclasError):
+    """A training run that cannot start or go on."""
+
+    exit_code = 6
+
+
+class ExportError(GhostclasError):
+    """A conversion that failed, or whose result answers differently."""
+
+    exit_code = 7
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Return ``"; did you mean 'a' or 'b'?"`` for the valid names nearest to ``name``, else ``""``."""
+    near = get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

@@ -1,0 +1,125 @@
+"""GhostNet, in the two flavours that were published.
+
+Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ghostclas.models.layers import ConvNorm, Gate, GhostBottleneck, round_channels
+from ghostclas.spec import FlavourName, ModelSpec
+
+HEAD_CHANNELS = 1280
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One bottleneck of the table, at width 1."""
+
+    kernel: int
+    hidden: int
+    out: int
+    se: bool
+    stride: int
+
+
+STAGES: Sequence[Stage] = (
+    Stage(3, 16, 16, se=False, stride=1),
+    Stage(3, 48, 24, se=False, stride=2),
+    Stage(3, 72, 24, se=False, stride=1),
+    Stage(5, 72, 40, se=True, stride=2),
+    Stage(5, 120, 40, se=True, stride=1),
+    Stage(3, 240, 80, se=False, stride=2),
+    Stage(3, 200, 80, se=False, stride=1),
+    Stage(3, 184, 80, se=False, stride=1),
+    Stage(3, 184, 80, se=False, stride=1),
+    Stage(3, 480, 112, se=True, stride=1),
+    Stage(3, 672, 112, se=True, stride=1),
+    Stage(5, 672, 160, se=True, stride=2),
+    Stage(5, 960, 160, se=False, stride=1),
+    Stage(5, 960, 160, se=True, stride=1),
+    Stage(5, 960, 160, se=False, stride=1),
+    Stage(5, 960, 160, se=True, stride=1),
+)
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """The three places in which the published networks differ."""
+
+    gate: Gate
+    se_channels: Callable[[int], int]
+    head_norm: bool
+
+
+FLAVOURS: Mapping[FlavourName, Flavour] = {
+    "paddleclas": Flavour(gate="clip", se_channels=lambda channels: channels // 4, head_norm=True),
+    "original": Flavour(
+        gate="hard_sigmoid", se_channels=lambda channels: round_channels(channels / 4), head_norm=False
+    ),
+}
+
+
+class GhostNet(nn.Module):
+    """GhostNet of any width and any number of classes.
+
+    Input ``[N, 3, H, W]``, normalised float, H and W multiples of 32; output ``[N, num_classes]`` logits.
+    """
+
+    def __init__(self, width: float, flavour: FlavourName, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        published = FLAVOURS[flavour]
+        channels = round_channels(16 * width)
+        self.stem = ConvNorm(3, channels, 3, stride=2)
+        blocks: list[nn.Module] = []
+        for stage in STAGES:
+            hidden, out = round_channels(stage.hidden * width), round_channels(stage.out * width)
+            blocks.append(
+                GhostBottleneck(
+                    channels,
+                    hidden,
+                    out,
+                    kernel=stage.kernel,
+                    stride=stage.stride,
+                    se_channels=published.se_channels(hidden) if stage.se else 0,
+                    gate=published.gate,
+                )
+            )
+            channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.tail = ConvNorm(channels, round_channels(STAGES[-1].hidden * width), 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Sequential()
+        self.head.conv = nn.Conv2d(
+            self.tail.conv.out_channels, HEAD_CHANNELS, 1, bias=not published.head_norm
+        )
+        if published.head_norm:
+            self.head.norm = nn.BatchNorm2d(HEAD_CHANNELS)
+        self.head.act = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
+        self._initialise()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
+        x = self.tail(self.blocks(self.stem(x)))
+        return self.classifier(self.dropout(self.head(self.pool(x)).flatten(1)))
+
+    def _initialise(self) -> None:
+        """Kaiming normal over the fan-out for convolutions, small normal for the classifier, no bias."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def build_ghostnet(spec: ModelSpec) -> GhostNet:
+    """Return a freshly initialised GhostNet for ``spec``."""
+    return GhostNet(spec.width, spec.flavour, spec.num_classes, spec.dropout)

@@ -1,0 +1,123 @@
+"""The building blocks of GhostNet.
+
+Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), sections 3.1 and 3.2.
+Shapes are ``[N, C, H, W]``, float.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Gate = Literal["clip", "hard_sigmoid"]
+
+
+def round_channels(channels: float, divisor: int = 4) -> int:
+    """Return the multiple of ``divisor`` nearest to ``channels``, never more than 10 % below it."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * channels else rounded + divisor
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm and, unless ``act`` is false, ReLU. Keeps H and W at stride 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+        if act:
+            self.act = nn.ReLU(inplace=True)
+
+
+class GhostModule(nn.Module):
+    """Half of the output from a 1x1 convolution, half from a cheap 3x3 depthwise one over it.
+
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H, W]``. Section 3.1, with ratio s = 2.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, act: bool = True) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        half = math.ceil(out_channels / 2)
+        self.primary = ConvNorm(in_channels, half, 1, act=act)
+        self.cheap = ConvNorm(half, half, 3, groups=half, act=act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``."""
+        primary = self.primary(x)
+        return torch.cat([primary, self.cheap(primary)], dim=1)[:, : self.out_channels]
+
+
+class SqueezeExcite(nn.Module):
+    """Scale every channel by a gate in [0, 1] computed from all channel means.
+
+    Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018. The gate is ``clip(x, 0, 1)`` or
+    ``clip(x / 6 + 1 / 2, 0, 1)``.
+    """
+
+    def __init__(self, channels: int, reduced: int, *, gate: Gate) -> None:
+        super().__init__()
+        self.gate = gate
+        self.reduce = nn.Conv2d(channels, reduced, 1)
+        self.expand = nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, channels, H, W]`` to the same shape."""
+        scale = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * (scale.clamp(0, 1) if self.gate == "clip" else F.hardsigmoid(scale))
+
+
+class GhostBottleneck(nn.Module):
+    """Two ghost modules, a strided depthwise convolution and a gate between them, and a shortcut around.
+
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H / stride, W / stride]``. Section 3.2.
+    ``se_channels`` 0 leaves the gate out.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        stride: int,
+        se_channels: int,
+        gate: Gate,
+    ) -> None:
+        super().__init__()
+        self.expand = GhostModule(in_channels, hidden_channels)
+        self.depthwise = (
+            ConvNorm(hidden_channels, hidden_channels, kernel, stride=stride, groups=hidden_channels, act=False)
+            if stride > 1
+            else nn.Identity()
+        )
+        self.se = SqueezeExcite(hidden_channels, se_channels, gate=gate) if se_channels else nn.Identity()
+        self.project = GhostModule(hidden_channels, out_channels, act=False)
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and in_channels == out_channels
+            else nn.Sequential(
+                ConvNorm(in_channels, in_channels, kernel, stride=stride, groups=in_channels, act=False),
+                ConvNorm(in_channels, out_channels, 1, act=False),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``."""
+        return self.project(self.se(self.depthwise(self.expand(x)))) + self.shortcut(x)

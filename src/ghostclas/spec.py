@@ -1,0 +1,113 @@
+"""Frozen value types that every room shares. Data only: nothing here reads, decodes or runs anything."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Triple = tuple[float, float, float]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+FlavourName = Literal["paddleclas", "original"]
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+
+class Frozen(BaseModel):
+    """A value: immutable, compared by content, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelSpec(Frozen):
+    """What rebuilds a network: its table row, its flavour and the size of its output."""
+
+    name: str
+    family: Literal["ghostnet"] = "ghostnet"
+    width: Annotated[float, Field(gt=0, le=8)] = 1.0
+    flavour: FlavourName = "paddleclas"
+    num_classes: Annotated[int, Field(ge=1)] = 1000
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+class ResizeSpec(Frozen):
+    """Scale so that the short side becomes ``short_side`` pixels."""
+
+    short_side: Annotated[int, Field(ge=1, le=8192)] = 256
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+
+
+class PreprocessSpec(Frozen):
+    """From a decoded photo to the network's input; implemented once, in ``imaging``.
+
+    ``crop`` is the side in pixels of the centred square that the network sees; ``mean`` and ``std`` are in
+    units of the [0, 1] range and are applied inside the exported graph.
+    """
+
+    resize: ResizeSpec = ResizeSpec()
+    crop: Annotated[int, Field(ge=32, le=8192, multiple_of=32)] = 224
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    color: Literal["RGB"] = "RGB"
+    exif: bool = True
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> PreprocessSpec:
+        if self.crop > self.resize.short_side:
+            raise ValueError(f"crop {self.crop} is larger than resize.short_side {self.resize.short_side}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+        return self
+
+
+class PostprocessSpec(Frozen):
+    """From logits to scores: ``softmax(logits / temperature)``; below ``unknown_below`` a photo is unknown."""
+
+    softmax: Literal[True] = True
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    unknown_below: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Label(Frozen):
+    """One class with the probability that the model gives it."""
+
+    index: int
+    label: str
+    score: float
+
+
+class PredictionError(Frozen):
+    """Why a photo has no labels. ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+
+
+class Prediction(Frozen):
+    """The answer for one photo: the same object from the command line, Python, the servers and C++."""
+
+    file: str | None
+    top: tuple[Label, ...] = ()
+    unknown: bool = False
+    error: PredictionError | None = None
+
+
+class Metric(Frozen):
+    """An accuracy somebody measured: percentages over ``images`` images, ``through`` a runtime."""
+
+    dataset: str
+    images: int
+    top1: float
+    top5: float | None = None
+    through: str
+
+
+def label_hash(classes: Sequence[str]) -> str:
+    """Return a 16-digit hash of the ordered class names; equal hashes mean equal class indices."""
+    digest = hashlib.sha256()
+    for name in classes:
+        digest.update(name.encode() + b"\0")
+    return digest.hexdigest()[:16]
