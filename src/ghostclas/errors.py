@@ -3,6 +3,7 @@
     GhostclasError            1
     ├── UsageError            2   a flag, a name or a setting that does not exist
     ├── DataError             3   images, labels or folders that cannot be used
+    │   └── ImageError                one image that cannot be decoded, with a stable code
     ├── BundleError           4   an artifact or weights file that does not verify
     ├── MissingExtraError     5   a package that an extra would install
     ├── TrainingError         6   a run that cannot start or go on
@@ -34,6 +35,14 @@ class DataError(GhostclasError):
     """Images, labels or folders that cannot be used."""
 
     exit_code = 3
+
+
+class ImageError(DataError):
+    """One image that cannot be decoded. ``code`` is stable: programs may branch on it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BundleError(GhostclasError):
