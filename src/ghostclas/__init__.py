@@ -1,0 +1,61 @@
+"""GhostNet image classifiers: train, distil, export, and predict with the same answer in every runtime.
+
+    from ghostclas import Classifier
+    print(Classifier.load().predict("photo.jpg").top[0].label)
+
+The names in ``__all__`` and the rooms (``ghostclas.train``, ``ghostclas.evaluate``, ...) are imported when they
+are first used, so that ``import ghostclas`` costs nothing and brings in no numpy, no torch and no runtime.
+A function lives in the room of its name: ``from ghostclas.evaluate import evaluate``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostclas.bundle import Bundle
+    from ghostclas.errors import (
+        BundleError,
+        DataError,
+        ExportError,
+        GhostclasError,
+        ImageError,
+        MissingExtraError,
+        TrainingError,
+        UsageError,
+    )
+    from ghostclas.predict import Classifier
+    from ghostclas.spec import Prediction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Classifier",
+    "DataError",
+    "ExportError",
+    "GhostclasError",
+    "ImageError",
+    "MissingExtraError",
+    "Prediction",
+    "TrainingError",
+    "UsageError",
+    "__version__",
+]
+
+_HOMES = {"Bundle": "bundle", "Classifier": "predict", "Prediction": "spec"}
+_ROOMS = {"data", "engines", "evaluate", "export", "imaging", "models", "predict", "train", "verify", "zoo"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"ghostclas.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module 'ghostclas' has no attribute {name!r}")
+    return getattr(import_module(f"ghostclas.{_HOMES.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,132 @@
+"""The command line: every verb parses, calls one function of the package, prints.
+
+How a verb is added
+    1. One file here with one plain function whose parameters are typer options and whose docstring is its
+       help; the first line is its line in ``ghostclas --help``. A verb with verbs of its own (``data audit``)
+       is a ``typer.Typer()`` instead.
+    2. One line in ``COMMANDS``: the word that is typed, and ``module:object``.
+    3. Nothing heavy at the top of the file. The standard library, typer, ``ghostclas.cli.console`` and
+       ``ghostclas.errors`` are free; numpy, pydantic, the rest of ghostclas and every runtime are imported
+       inside the function, because ``--help`` imports all verbs and a cold ``predict`` must be quick.
+    4. A mistake of the user is a ``GhostclasError`` raised where it is known. ``main`` prints it; no verb
+       catches, prints or exits by itself. Results go to stdout, everything else to stderr, by ``console``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ghostclas.errors import GhostclasError, UsageError, did_you_mean
+
+COMMANDS: Mapping[str, str] = {
+    "predict": "predict:predict_command",
+    "train": "train:train_command",
+    "eval": "evaluate:evaluate_command",
+    "export": "export:export_command",
+    "verify": "verify:verify_command",
+    "models": "models:models_command",
+    "info": "info:info_command",
+    "data": "data:app",
+    "doctor": "doctor:doctor_command",
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose verbs are imported when they are named, so that one verb never pays for another."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the verbs in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and build the verb; ``None`` for a word that is not one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        target = getattr(import_module(f"{__name__}.{module}"), attribute)
+        if not isinstance(target, typer.Typer):
+            verb = _typer()
+            verb.command(cmd_name)(target)
+            target = verb
+        command = typer.main.get_command(target)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb of ``args``; an unknown one is told with what was probably meant."""
+        word = args[0]
+        if word not in COMMANDS and not word.startswith("-"):
+            hint = did_you_mean(word, COMMANDS)
+            if not hint and Path(word).exists():
+                hint = f"; to label it: ghostclas predict {word}"
+            raise UsageError(f"there is no command {word!r}{hint or '; see: ghostclas --help'}")
+        return super().resolve_command(ctx, args)
+
+
+def _typer(**options: Any) -> typer.Typer:
+    # Plain help: rich takes longer to import than a prediction takes to make.
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **options,
+    )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ghostclas import __version__
+
+        typer.echo(f"ghostclas {__version__}")
+        raise typer.Exit
+
+
+app = _typer(cls=LazyGroup)
+
+
+@app.callback()
+def ghostclas(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Turn a folder of photos into a small, fast image classifier, and put it to work."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line on ``args`` (``sys.argv[1:]`` when absent) and return its exit code.
+
+    A user's mistake is one ``error: ...`` on stderr and its own code (see ``ghostclas.errors``), 2 for words
+    and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
+    """
+    args = list(sys.argv[1:] if args is None else args) or ["--help"]
+    try:
+        code = typer.main.get_command(app).main(args=args, prog_name="ghostclas", standalone_mode=False)
+        sys.stdout.flush()
+    except GhostclasError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        where = f"\n       see: {context.command_path} --help" if context else ""
+        message = error.format_message()
+        return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes stdout once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n")
+    return code

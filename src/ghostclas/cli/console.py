@@ -1,0 +1,82 @@
+"""What the verbs print with: results to stdout, everything else to stderr. Imports nothing but typer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+
+Progress = Callable[[int, int | None], None]
+"""Called with how many are done and how many there are (``None``: not known)."""
+
+_TERMINAL_SECONDS = 0.1
+_LOG_SECONDS = 10.0
+
+
+def say(text: str = "") -> None:
+    """Write one line of the result to stdout."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Write one line about the work to stderr."""
+    typer.echo(text, err=True)
+
+
+def say_json(value: Any) -> None:
+    """Write ``value`` as one line of JSON to stdout; text stays readable in every script."""
+    say(json.dumps(value, ensure_ascii=False))
+
+
+def print_next(*command: str, why: str = "next") -> None:
+    """Tell on stderr which command is useful now; ``command`` is its words, quoted here where needed."""
+    note(f"{why}: {shlex.join(command)}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Return the rows under their header in aligned columns; ``right`` lists the number columns."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(line(row) for row in (header, *rows))
+
+
+def console_progress(noun: str = "images") -> Progress:
+    """Return a callback that shows progress on stderr.
+
+    A terminal gets one line that is rewritten; a log gets a plain line now and then. Work that ends
+    before the first of them is due shows nothing.
+    """
+    terminal = sys.stderr.isatty()
+    interval = _TERMINAL_SECONDS if terminal else _LOG_SECONDS
+    start = time.monotonic()
+    due = start + max(interval, 1.0)
+    shown = False
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal due, shown
+        now = time.monotonic()
+        last = done == total
+        if now < due and not (last and shown):
+            return
+        due, shown = now + interval, True
+        count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
+        text = f"{count} {noun}, {done / max(now - start, 1e-9):,.0f} a second"
+        if terminal:
+            sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if last else ""))
+            sys.stderr.flush()
+        else:
+            note(text)
+
+    return show
