@@ -1,10 +1,10 @@
 """GhostNet image classifiers: train, distil, export, and predict with the same answer in every runtime.
 
     from ghostclas import Classifier
-    print(Classifier.load().predict("photo.jpg").top[0].label)
+    print(Classifier.load().predict("photo.jpg")[0].top[0].label)
 
-The names in ``__all__`` and the rooms (``ghostclas.train``, ``ghostclas.evaluate``, ...) are imported when they
-are first used, so that ``import ghostclas`` costs nothing and brings in no numpy, no torch and no runtime.
+The names in ``__all__`` and the rooms (``ghostclas.train``, ``ghostclas.evaluate``, ...) are imported when
+they are first used, so that ``import ghostclas`` costs nothing and brings in no numpy, torch or runtime.
 A function lives in the room of its name: ``from ghostclas.evaluate import evaluate``.
 """
 

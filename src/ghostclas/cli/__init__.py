@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def main(args: Sequence[str] | None = None) -> int:
     and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
     """
     args = list(sys.argv[1:] if args is None else args) or ["--help"]
+    _speak_utf8()
     try:
         code = typer.main.get_command(app).main(args=args, prog_name="ghostclas", standalone_mode=False)
         sys.stdout.flush()
@@ -125,6 +127,13 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _speak_utf8() -> None:
+    # A label in any script must reach a file or a pipe on every system; a terminal knows its own encoding.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def _fail(message: str, code: int) -> int:

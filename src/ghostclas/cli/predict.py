@@ -1,0 +1,116 @@
+"""``ghostclas predict``: labels for photos."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib.util import find_spec
+from itertools import chain
+from os import fsdecode
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ghostclas.cli.console import console_progress, note, print_next, say
+from ghostclas.errors import DataError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from ghostclas.spec import Prediction
+
+DEMO_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
+
+
+def predict_command(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...", help="Photos, folders, patterns, or - for a list of them on stdin."
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
+    engine: Annotated[
+        str, typer.Option(help="The runtime, or auto for the fastest that is installed.")
+    ] = "auto",
+    top: Annotated[int, typer.Option(help="How many labels a photo gets.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write predictions.jsonl and predictions.csv there.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")] = None,
+    batch_size: Annotated[int, typer.Option(help="How many photos the network sees at once.")] = 8,
+    demo: Annotated[bool, typer.Option("--demo", help="Label the photographs of the extra 'demo'.")] = False,
+) -> None:
+    """Label photos.
+
+    Prints the labels of each photo in the order given, best first. A photo that cannot be read is a result
+    with an error in its place; the exit code is then 3.
+    """
+    from ghostclas.predict import Classifier, PredictionFiles, find_images
+
+    given = _given(paths or [], demo=demo)
+    done = failed = 0
+    progress = None if sys.stdout.isatty() and not output else console_progress("photos")
+    with (
+        Classifier.load(model, engine=engine, threads=threads, batch_size=batch_size) as classifier,
+        PredictionFiles(output, top) if output else nullcontext() as files,
+    ):
+        for prediction in classifier.stream(find_images(given), top):
+            if as_json:
+                say(prediction.model_dump_json())
+            elif output is None:
+                say(_text(prediction))
+            if files:
+                files.write(prediction)
+            done += 1
+            failed += prediction.error is not None
+            if progress:
+                progress(done, None)
+        if progress:
+            progress(done, done)
+        if not done:
+            raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}")
+    if output:
+        note(f"{done} photos: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
+    if failed:
+        raise DataError(f"{failed} of {done} photos could not be labelled; each result says why")
+    if demo:
+        print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
+    elif output is None:
+        print_next(
+            "ghostclas", "predict", *(paths or []), "--output", "predictions", why="to keep the answers"
+        )
+    else:
+        print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
+
+
+def _given(paths: list[str], *, demo: bool) -> Iterator[str]:
+    if not paths and not demo:
+        raise UsageError("predict needs a photo, a folder, a pattern or - (or --demo to see it work)")
+    return chain(_demo_photos() if demo else (), *(_listed() if path == "-" else (path,) for path in paths))
+
+
+def _listed() -> Iterator[str]:
+    for line in sys.stdin.buffer:
+        if name := line.rstrip(b"\r\n"):
+            yield fsdecode(name)
+
+
+def _demo_photos() -> list[str]:
+    # Found without importing scikit-image, which takes longer than labelling its photographs.
+    spec = find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError("--demo needs the photographs of scikit-image: pip install 'ghostclas[demo]'")
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    return [str(folder / name) for name in DEMO_PHOTOS]
+
+
+def _text(prediction: Prediction) -> str:
+    lines = [prediction.file or "-"]
+    if prediction.error:
+        lines.append(f"  error: {prediction.error.message}")
+    if prediction.unknown:
+        lines.append("  unknown; the nearest are")
+    lines += [f"  {label.score:7.2%}  {label.label}" for label in prediction.top]
+    return "\n".join(lines)

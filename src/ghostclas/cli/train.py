@@ -1,0 +1,54 @@
+"""``ghostclas train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ghostclas.cli import console
+
+
+def train_command(
+    data: Annotated[
+        str | None, typer.Option(help="Folder or archive of images: train/ and val/, or one folder a class.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Network, such as ghostnet_x1_0 or ghostnet_x0_75.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Name of a recipe, or a YAML file.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as optimizer.lr=0.1."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Run directory; runs/<data>-<model> when absent.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that stopped.")] = False,
+    time: Annotated[
+        str | None, typer.Option(metavar="30m", help="End within this time: 90s, 30m or 2h.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a classifier on labelled photos."""
+    from ghostclas.extras import require
+
+    require("torch", extra="train")
+    from ghostclas.train import train
+    from ghostclas.train.config import minutes
+
+    run = train(
+        data,
+        model=model,
+        recipe=recipe,
+        settings=[*(settings or ()), *([f"loop.time={minutes(time)}"] if time else [])],
+        output=output,
+        resume=resume,
+        quiet=False,
+    )
+    if as_json:
+        console.say_json(run.as_dict())
+    else:
+        console.say(run.summary())
+    console.print_next("ghostclas", "predict", "--model", str(run.bundle), "PHOTO")

@@ -1,0 +1,344 @@
+"""From photos to labels: a bundle, an engine and ``imaging`` put together."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import Bundle
+from ghostclas.engines.base import Engine, open_engine
+from ghostclas.errors import ImageError, UsageError
+from ghostclas.imaging import ImageSource, preprocess, softmax, top_k
+from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError, PreprocessSpec
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+UInt8: TypeAlias = NDArray[np.uint8]
+Prepared: TypeAlias = UInt8 | PredictionError
+
+BATCH_SIZE = 8
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp", ".avif"}
+)
+"""What ``find_images`` takes for an image inside a folder, in any case of letters."""
+
+
+class Classifier:
+    """A model ready to label photos.
+
+    It holds one engine on one bundle. ``predict``, ``stream`` and ``logits`` may be called from several
+    threads at once where the engine allows it, as all engines of this package do.
+
+        with Classifier.load() as classifier:
+            for prediction in classifier.stream(find_images(["photos"])):
+                ...
+    """
+
+    def __init__(
+        self, bundle: Bundle, engine: Engine, *, batch_size: int = BATCH_SIZE, workers: int = 1
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, got {batch_size}")
+        self.bundle = bundle
+        self.engine = engine
+        self.batch_size = batch_size
+        self._workers = max(1, workers)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | os.PathLike[str] | Bundle = "default",
+        *,
+        engine: str = "auto",
+        threads: int | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Self:
+        """Open ``model`` in ``engine``.
+
+        Args:
+            model: a bundle (folder or ``.zip``), a run directory, a zoo name, ``"default"`` for the built-in
+                model, or a bundle that is already open.
+            engine: one of ``ghostclas.engines.installed_engines()``, or ``"auto"`` for the fastest of them
+                that can run this bundle.
+            threads: how many cores to use, for decoding as for the network; ``None`` for all there are.
+            batch_size: how many photos go through the network together in ``stream``.
+
+        Raises:
+            UsageError: there is no such model or engine.
+            BundleError: the bundle does not verify.
+            MissingExtraError: the engine's package is not installed.
+        """
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads must be at least 1, got {threads}")
+        if not isinstance(model, Bundle):
+            from ghostclas.zoo import resolve_model
+
+            model = Bundle.open(resolve_model(os.fspath(model)))
+        return cls(
+            model,
+            open_engine(engine, model, threads=threads),
+            batch_size=batch_size,
+            workers=threads or _cores(),
+        )
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in the order of the logits."""
+        return self.bundle.classes
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """How a photo becomes the network's input."""
+        return self.bundle.preprocess
+
+    @property
+    def postprocess(self) -> PostprocessSpec:
+        """How logits become scores."""
+        return self.bundle.postprocess
+
+    def predict(self, sources: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
+        """Label one photo or several.
+
+        Args:
+            sources: a path, encoded bytes, a PIL image, a uint8 array ``[H, W, 3]`` (RGB) or ``[H, W]``,
+                or an iterable of these; an array ``[N, H, W, 3]`` is N photos.
+            top: how many labels each photo gets, best first; at most the number of classes.
+
+        Returns:
+            One prediction for each photo, in the order given. A photo that cannot be decoded has its
+            ``error`` set and no labels.
+        """
+        if _is_one(sources):
+            sources = [sources]
+        return list(self.stream(sources, top))
+
+    def stream(self, sources: Iterable[ImageSource], top: int = 5) -> Iterator[Prediction]:
+        """Label photos as they come, in order, in bounded memory.
+
+        Photos are decoded by other threads while the network runs. ``sources`` is read lazily, a few batches
+        ahead of what is returned, so it may be endless; if it raises, the photos before that are answered
+        first. Batches are always filled, so that the same photos give the same scores in every run.
+        """
+        if top < 1:
+            raise UsageError(f"top must be at least 1, got {top}")
+        return self._stream(iter(sources), min(top, len(self.classes)))
+
+    def logits(self, images: UInt8) -> NDArray[np.float32]:
+        """Run the network on prepared images, ``batch_size`` at a time.
+
+        Args:
+            images: uint8 ``[N, crop, crop, 3]``, as ``imaging.preprocess`` makes them.
+
+        Returns:
+            float32 logits ``[N, classes]``, before temperature and softmax.
+        """
+        side = self.preprocess.crop
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 3):
+            raise UsageError(
+                f"logits takes uint8 [N, {side}, {side}, 3], got {images.dtype} {list(images.shape)}; "
+                "ghostclas.imaging.preprocess makes it from a photo"
+            )
+        if len(images) <= self.batch_size and len(images):
+            return self.engine.run(images)
+        parts = [
+            self.engine.run(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)
+        ]
+        return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+
+    def close(self) -> None:
+        """Free the engine; the classifier cannot be used afterwards."""
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stream(self, sources: Iterator[ImageSource], top: int) -> Iterator[Prediction]:
+        first = list(islice(sources, 2))
+        if len(first) < 2:
+            # One photo: starting threads for it would only cost time.
+            yield from self._answer([(_file_of(source), self._prepare(source)) for source in first], top)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        sources = chain(first, sources)
+        ahead = 2 * self.batch_size + self._workers
+        pending: deque[tuple[str | None, Future[Prepared]]] = deque()
+        failure: Exception | None = None
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ghostclas-decode")
+        try:
+            batch: list[tuple[str | None, Future[Prepared]]] = []
+            while True:
+                try:
+                    for source in islice(sources, ahead - len(pending)):
+                        pending.append((_file_of(source), pool.submit(self._prepare, source)))
+                except Exception as error:
+                    failure, sources = error, iter(())
+                yield from self._answer([(file, future.result()) for file, future in batch], top)
+                batch = [pending.popleft() for _ in range(min(self.batch_size, len(pending)))]
+                if not batch:
+                    break
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+    def _prepare(self, source: ImageSource) -> Prepared:
+        try:
+            return preprocess(source, self.preprocess)
+        except ImageError as error:
+            return PredictionError(code=error.code, message=str(error))
+
+    def _answer(self, photos: Sequence[tuple[str | None, Prepared]], top: int) -> Iterator[Prediction]:
+        images = [image for _, image in photos if not isinstance(image, PredictionError)]
+        scored = iter(self._score(np.stack(images), top) if images else ())
+        for file, image in photos:
+            if isinstance(image, PredictionError):
+                yield Prediction(file=file, error=image)
+            else:
+                labels = next(scored)
+                unknown = labels[0].score < self.postprocess.unknown_below
+                yield Prediction(file=file, top=labels, unknown=unknown)
+
+    def _score(self, images: UInt8, top: int) -> list[tuple[Label, ...]]:
+        scores = softmax(self.engine.run(images), self.postprocess.temperature)
+        return [
+            tuple(Label(index=int(i), label=self.classes[i], score=float(row[i])) for i in best)
+            for row, best in zip(scores, top_k(scores, top), strict=True)
+        ]
+
+
+class PredictionFiles:
+    """``predictions.jsonl`` and ``predictions.csv`` in a folder, for as many predictions as there are.
+
+    A context manager. The two files appear when its block ends, whole and on the disk; when the block raises,
+    whatever was there before stays as it was.
+
+    The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
+    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], top: int = 5) -> None:
+        self._folder = Path(folder)
+        self._top = top
+        self._open: dict[Path, TextIO] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name in ("predictions.jsonl", "predictions.csv"):
+                draft = self._folder / f".{name}.{os.getpid()}"
+                self._open[self._folder / name] = draft.open("w", encoding="utf-8", newline="")
+        except OSError as error:
+            self._discard()
+            raise UsageError(f"cannot write to {self._folder}: {error.strerror}") from None
+        self._jsonl, table = self._open.values()
+        self._csv = csv.writer(table, lineterminator="\n")
+        ranks = range(1, self._top + 1)
+        columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
+        self._csv.writerow(["file", "unknown", "error", "message", *columns])
+        return self
+
+    def write(self, prediction: Prediction) -> None:
+        """Add one prediction to both files."""
+        error = prediction.error
+        self._jsonl.write(prediction.model_dump_json() + "\n")
+        self._csv.writerow(
+            [
+                prediction.file or "",
+                str(prediction.unknown).lower(),
+                error.code if error else "",
+                error.message if error else "",
+                *(cell for best in prediction.top for cell in (best.label, f"{best.score:.6g}", best.index)),
+            ]
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        for file in self._open.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        for target, file in self._open.items():
+            Path(file.name).replace(target)
+
+    def _discard(self) -> None:
+        for file in self._open.values():
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
+
+
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+    """Yield the images that ``paths`` name, lazily and in a stable order.
+
+    A file stands for itself whatever its name; a folder for the images below it (``IMAGE_SUFFIXES``, hidden
+    ones left out), sorted by name, folder by folder; a pattern with ``*``, ``?`` or ``[`` that is no file for
+    what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets its own
+    error in its place.
+    """
+    for path in paths:
+        text = os.fspath(path)
+        if Path(text).is_dir():
+            yield from _walk(Path(text))
+        elif any(mark in text for mark in "*?[") and not Path(text).exists():
+            from glob import glob
+
+            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            yield from find_images(matches) if matches else [Path(text)]
+        else:
+            yield Path(text)
+
+
+def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    # Links to folders are followed, as data sets are made of them, but not into a folder they lie in.
+    try:
+        here = folder.stat()
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
+    except OSError:
+        yield folder
+        return
+    identity = (here.st_dev, here.st_ino)
+    if identity in above:
+        return
+    for name, is_folder in found:
+        if is_folder:
+            yield from _walk(folder / name, above | {identity})
+        elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            yield folder / name
+
+
+def _is_one(sources: Any) -> bool:
+    if isinstance(sources, np.ndarray):
+        return sources.ndim < 4
+    return isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable)
+
+
+def _file_of(source: ImageSource) -> str | None:
+    if not isinstance(source, str | os.PathLike):
+        return None
+    # A name that is not valid UTF-8 must still fit into JSON.
+    return os.fspath(source).encode("utf-8", "backslashreplace").decode()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
