@@ -1,0 +1,122 @@
+"""Class names: where they come from, and what to say when two lists of them differ."""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ghostclas.errors import DataError, did_you_mean
+
+CLASSES_FILE = "classes.csv"
+_SHOWN = 5
+
+
+def read_names(content: bytes, location: str) -> dict[str, str]:
+    """Read a ``classes.csv``: one ``folder,name`` row a class, UTF-8, with or without a header row.
+
+    Where several folders share a name (ImageNet has two kinds of crane) the folder is appended,
+    ``crane (n02012849)``: decided on the whole table, so that a split with only one of them agrees.
+
+    Raises:
+        DataError: not UTF-8 text, a row without a name, or a folder with two different names.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{location} is not a UTF-8 table of folder,name rows: {error}") from None
+    names: dict[str, str] = {}
+    for number, row in enumerate(rows, start=1):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) < 2 or not row[0].strip() or not row[1].strip():
+            raise DataError(f"{location}, line {number}: expected folder,name but found {','.join(row)!r}")
+        folder, name = row[0].strip(), " ".join(row[1].split())
+        if names.setdefault(folder, name) != name:
+            raise DataError(
+                f"{location}, line {number}: folder {folder!r} is named both {names[folder]!r} and {name!r}"
+            )
+    times = Counter(names.values())
+    return {folder: f"{name} ({folder})" if times[name] > 1 else name for folder, name in names.items()}
+
+
+def class_names(folders: Sequence[str], names: Mapping[str, str], location: str) -> tuple[str, ...]:
+    """Return the name of each class folder, in the order of ``folders``.
+
+    A folder that ``names`` does not mention is its own name. Names are in Unicode NFC, so that a folder
+    copied through macOS stays the same class.
+
+    Raises:
+        DataError: a folder whose name is not Unicode, or two classes with one name.
+    """
+    for folder in folders:
+        try:
+            folder.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{location}: the class folder {folder!r} is not named in UTF-8; rename it"
+            ) from None
+    classes = tuple(unicodedata.normalize("NFC", names.get(folder, folder)) for folder in folders)
+    check_distinct(classes, location)
+    return classes
+
+
+def check_distinct(classes: Sequence[str], location: str) -> None:
+    """Refuse a list of classes in which a name occurs twice.
+
+    Raises:
+        DataError: naming the repeated ones.
+    """
+    repeated = [name for name, times in Counter(classes).items() if times > 1]
+    if repeated:
+        raise DataError(f"{location}: several classes have the same name: {some(map(repr, repeated))}")
+
+
+def match_classes(
+    reference: Sequence[str],
+    given: Sequence[str],
+    *,
+    reference_name: str,
+    given_name: str,
+    between: str,
+    advice: str,
+) -> list[int]:
+    """Return, for each of the ``given`` classes, its index among the ``reference`` ones.
+
+    ``given`` may lack classes of the reference; it may not have others.
+
+    Args:
+        reference: class names whose order decides.
+        given: class names to look up.
+        reference_name: what the reference is called in the message, "the model".
+        given_name: what the other is called, "the data".
+        between: the pair in the message's first line, "the model and runs/cats/val".
+        advice: the message's last line.
+
+    Raises:
+        DataError: some given names are unknown; the message lists what is only here and only there.
+    """
+    index = {name: i for i, name in enumerate(reference)}
+    unknown = [(i, name) for i, name in enumerate(given) if name not in index]
+    if not unknown:
+        return [index[name] for name in given]
+    present = set(given)
+    absent = [(i, name) for i, name in enumerate(reference) if name not in present]
+    titles = [f"only in {reference_name}:", f"only in {given_name}:"]
+    width = max(map(len, titles))
+    lines = [f"class names differ between {between}"]
+    for title, classes in zip(titles, (absent, unknown), strict=True):
+        listed = some(f"{name!r} (class {i})" for i, name in classes) if classes else "none"
+        lines.append(f"{title:<{width}} {listed}")
+    hint = did_you_mean(unknown[0][1], reference)
+    lines.append(f"{advice}{hint}")
+    raise DataError("\n".join(lines))
+
+
+def some(items: Iterable[str]) -> str:
+    """Join the first few of ``items`` for a message, and count the others."""
+    listed = list(items)
+    rest = len(listed) - _SHOWN
+    return ", ".join(listed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
