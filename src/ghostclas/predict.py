@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 UInt8: TypeAlias = NDArray[np.uint8]
 Prepared: TypeAlias = UInt8 | PredictionError
+Photos: TypeAlias = Sequence[tuple[str | None, Prepared]]
+Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
 
 BATCH_SIZE = 8
 
@@ -132,7 +134,25 @@ class Classifier:
         """
         if top < 1:
             raise UsageError(f"top must be at least 1, got {top}")
-        return self._stream(iter(sources), min(top, len(self.classes)))
+        top = min(top, len(self.classes))
+        return (
+            prediction
+            for photos, logits in self._batches(iter(sources))
+            for prediction in self._answer(photos, logits, top)
+        )
+
+    def stream_logits(
+        self, sources: Iterable[ImageSource]
+    ) -> Iterator[NDArray[np.float32] | PredictionError]:
+        """Run the network on photos as they come: what ``stream`` does, without scores and labels.
+
+        Yields:
+            For each photo, in order, its float32 logits ``[classes]``, or why it could not be decoded.
+        """
+        for photos, logits in self._batches(iter(sources)):
+            rows = iter(logits)
+            for _, image in photos:
+                yield image if isinstance(image, PredictionError) else next(rows)
 
     def logits(self, images: UInt8) -> NDArray[np.float32]:
         """Run the network on prepared images, ``batch_size`` at a time.
@@ -168,11 +188,12 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _stream(self, sources: Iterator[ImageSource], top: int) -> Iterator[Prediction]:
+    def _batches(self, sources: Iterator[ImageSource]) -> Iterator[Batch]:
         first = list(islice(sources, 2))
         if len(first) < 2:
             # One photo: starting threads for it would only cost time.
-            yield from self._answer([(_file_of(source), self._prepare(source)) for source in first], top)
+            if first:
+                yield self._run([(_file_of(source), self._prepare(source)) for source in first])
             return
         from concurrent.futures import ThreadPoolExecutor
 
@@ -189,7 +210,8 @@ class Classifier:
                         pending.append((_file_of(source), pool.submit(self._prepare, source)))
                 except Exception as error:
                     failure, sources = error, iter(())
-                yield from self._answer([(file, future.result()) for file, future in batch], top)
+                if batch:
+                    yield self._run([(file, future.result()) for file, future in batch])
                 batch = [pending.popleft() for _ in range(min(self.batch_size, len(pending)))]
                 if not batch:
                     break
@@ -204,9 +226,13 @@ class Classifier:
         except ImageError as error:
             return PredictionError(code=error.code, message=str(error))
 
-    def _answer(self, photos: Sequence[tuple[str | None, Prepared]], top: int) -> Iterator[Prediction]:
+    def _run(self, photos: Photos) -> Batch:
         images = [image for _, image in photos if not isinstance(image, PredictionError)]
-        scored = iter(self._score(np.stack(images), top) if images else ())
+        empty = np.empty((0, len(self.classes)), np.float32)
+        return photos, self.engine.run(np.stack(images)) if images else empty
+
+    def _answer(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
+        scored = iter(self._score(logits, top) if len(logits) else ())
         for file, image in photos:
             if isinstance(image, PredictionError):
                 yield Prediction(file=file, error=image)
@@ -215,8 +241,8 @@ class Classifier:
                 unknown = labels[0].score < self.postprocess.unknown_below
                 yield Prediction(file=file, top=labels, unknown=unknown)
 
-    def _score(self, images: UInt8, top: int) -> list[tuple[Label, ...]]:
-        scores = softmax(self.engine.run(images), self.postprocess.temperature)
+    def _score(self, logits: NDArray[np.float32], top: int) -> list[tuple[Label, ...]]:
+        scores = softmax(logits, self.postprocess.temperature)
         return [
             tuple(Label(index=int(i), label=self.classes[i], score=float(row[i])) for i in best)
             for row, best in zip(scores, top_k(scores, top), strict=True)
@@ -292,8 +318,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 
     A file stands for itself whatever its name; a folder for the images below it (``IMAGE_SUFFIXES``, hidden
     ones left out), sorted by name, folder by folder; a pattern with ``*``, ``?`` or ``[`` that is no file for
-    what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets its own
-    error in its place.
+    what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets
+    its own error in its place.
     """
     for path in paths:
         text = os.fspath(path)
