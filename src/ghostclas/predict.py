@@ -30,6 +30,8 @@ Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
 
 BATCH_SIZE = 8
 
+_ONE = (str, bytes, bytearray, memoryview, os.PathLike)
+
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp", ".avif"}
 )
@@ -224,7 +226,7 @@ class Classifier:
         try:
             return preprocess(source, self.preprocess)
         except ImageError as error:
-            return PredictionError(code=error.code, message=str(error))
+            return PredictionError(code=error.code, message=_valid(str(error)))
 
     def _run(self, photos: Photos) -> Batch:
         images = [image for _, image in photos if not isinstance(image, PredictionError)]
@@ -356,14 +358,18 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iter
 def _is_one(sources: Any) -> bool:
     if isinstance(sources, np.ndarray):
         return sources.ndim < 4
-    return isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable)
+    return isinstance(sources, _ONE) or not isinstance(sources, Iterable)
 
 
 def _file_of(source: ImageSource) -> str | None:
     if not isinstance(source, str | os.PathLike):
         return None
-    # A name that is not valid UTF-8 must still fit into JSON.
-    return os.fspath(source).encode("utf-8", "backslashreplace").decode()
+    return _valid(os.fspath(source))
+
+
+def _valid(text: str) -> str:
+    # A file name that is not valid UTF-8 must still fit into JSON.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _cores() -> int:

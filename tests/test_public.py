@@ -1,0 +1,84 @@
+"""What users import, what importing costs, and what the wheel carries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import ghostclas
+from ghostclas import errors
+
+ROOT = Path(__file__).parent.parent
+HEAVY = {"numpy", "PIL", "onnxruntime", "torch", "torchvision", "timm", "paddle", "pydantic", "typer", "rich"}
+
+
+def modules_after(code: str, *arguments: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after running ``code``."""
+    report = "\nimport sys, json; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + report, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_ghostclas_imports_nothing_heavy() -> None:
+    assert modules_after("import ghostclas") & HEAVY == set()
+
+
+def test_the_frame_of_the_command_line_imports_typer_and_nothing_else_that_is_heavy() -> None:
+    help_text = "from ghostclas.cli import main; main(['--help'])"
+    assert modules_after(help_text) & HEAVY == {"typer"}
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in ghostclas.__all__:
+        assert getattr(ghostclas, name) is not None
+
+
+def test_every_public_name_is_where_type_checkers_look_for_it() -> None:
+    assert ghostclas.Classifier.__module__ == "ghostclas.predict"
+    assert ghostclas.Bundle.__module__ == "ghostclas.bundle"
+    assert ghostclas.Prediction.__module__ == "ghostclas.spec"
+
+
+def test_every_exception_class_is_public() -> None:
+    tree = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert tree <= set(ghostclas.__all__)
+
+
+def test_a_room_is_imported_when_it_is_used() -> None:
+    code = "import ghostclas; ghostclas.zoo.ZOO"
+    assert "pydantic" in modules_after(code)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Classifer"):
+        _ = ghostclas.Classifer
+
+
+def test_the_version_is_the_one_in_the_project_file() -> None:
+    assert f'version = "{ghostclas.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_types_recipes_and_the_built_in_model(tmp_path: Path) -> None:
+    builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
+    wheel = next(builder.WheelBuilder(str(ROOT)).build(directory=str(tmp_path)))
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    source = ROOT / "src"
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in (source / "ghostclas").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert wanted <= names
+    assert "ghostclas/py.typed" in names
+    assert any(name.startswith("ghostclas/assets/") and name.endswith("manifest.json") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.startswith("tests") for name in names)
