@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Triple = tuple[float, float, float]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 FlavourName = Literal["paddleclas", "original"]

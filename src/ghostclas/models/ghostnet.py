@@ -107,7 +107,8 @@ class GhostNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
         x = self.tail(self.blocks(self.stem(x)))
-        return self.classifier(self.dropout(self.head(self.pool(x)).flatten(1)))
+        logits: Tensor = self.classifier(self.dropout(self.head(self.pool(x)).flatten(1)))
+        return logits
 
     def _initialise(self) -> None:
         """Kaiming normal over the fan-out for convolutions, small normal for the classifier, no bias."""

@@ -1,6 +1,6 @@
 """The building blocks of GhostNet.
 
-Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), sections 3.1 and 3.2.
+Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), section 3.
 Shapes are ``[N, C, H, W]``, float.
 """
 
@@ -103,7 +103,9 @@ class GhostBottleneck(nn.Module):
         super().__init__()
         self.expand = GhostModule(in_channels, hidden_channels)
         self.depthwise = (
-            ConvNorm(hidden_channels, hidden_channels, kernel, stride=stride, groups=hidden_channels, act=False)
+            ConvNorm(
+                hidden_channels, hidden_channels, kernel, stride=stride, groups=hidden_channels, act=False
+            )
             if stride > 1
             else nn.Identity()
         )
@@ -120,4 +122,5 @@ class GhostBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``."""
-        return self.project(self.se(self.depthwise(self.expand(x)))) + self.shortcut(x)
+        out: Tensor = self.project(self.se(self.depthwise(self.expand(x)))) + self.shortcut(x)
+        return out

@@ -1,0 +1,69 @@
+"""Random views of a training image, by torchvision's transforms v2: uint8 from the file to the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from PIL.Image import Image
+from pydantic import Field
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.functional import InterpolationMode
+
+from ghostclas.spec import Fraction, Frozen
+
+Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
+
+
+class AugmentConfig(Frozen):
+    """How a training image is varied. ``crop_scale`` is a range of area, ``crop_ratio`` one of width / height.
+
+    ``erasing`` is a probability; ``mixup`` and ``cutmix`` are the alphas of their Beta distributions (0 is
+    off; with both on, each batch takes one of them); ``repeats`` shows that many views of an image in one
+    batch and as many fewer images (repeated augmentation, Hoffer et al., CVPR 2020).
+    """
+
+    crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Fraction = 0.5
+    policy: Policy = "none"
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
+    erasing: Fraction = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    repeats: Annotated[int, Field(ge=1, le=8)] = 1
+
+
+def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], Tensor]:
+    """Return a function from an RGB photo to one random uint8 view ``[3, resolution, resolution]``.
+
+    It draws from torch's global random state.
+    """
+    steps: list[torch.nn.Module] = [
+        v2.RandomResizedCrop(
+            resolution,
+            scale=config.crop_scale,
+            ratio=config.crop_ratio,
+            interpolation=InterpolationMode(config.interpolation),
+        ),
+        v2.PILToTensor(),
+    ]
+    if config.flip:
+        steps.append(v2.RandomHorizontalFlip(config.flip))
+    if config.policy == "randaugment":
+        steps.append(v2.RandAugment(magnitude=config.magnitude))
+    elif config.policy == "trivialaugment":
+        steps.append(v2.TrivialAugmentWide())
+    elif config.policy == "autoaugment":
+        steps.append(v2.AutoAugment())
+    if config.color_jitter:
+        strength = config.color_jitter
+        steps.append(v2.ColorJitter(strength, strength, strength))
+    if config.erasing:
+        steps.append(v2.RandomErasing(config.erasing))
+    view: Callable[[Image], Tensor] = v2.Compose(steps)
+    return view

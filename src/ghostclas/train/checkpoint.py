@@ -1,0 +1,86 @@
+"""Checkpoints: written whole or not at all, the previous one kept until the next is complete."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostclas.errors import TrainingError
+
+SCHEMA = 1
+
+
+def save_checkpoint(state: dict[str, Any], path: Path, *, keep_previous: bool = True) -> None:
+    """Write ``state`` (tensors and plain containers) to ``path``.
+
+    A kill at any instant leaves ``path`` or ``<stem>.previous.pt`` complete.
+
+    Raises:
+        TrainingError: the disk is full or cannot be written; the earlier checkpoint is intact.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"schema": SCHEMA, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_previous and path.exists():
+            path.replace(previous(path))
+        temporary.replace(path)
+        _fsync_directory(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk as a RuntimeError of its zip writer.
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(
+            f"cannot write the checkpoint {path}: {error}\n"
+            "       the one before it is intact: make room, then continue with --resume"
+        ) from error
+
+
+def previous(path: Path) -> Path:
+    """Return where the checkpoint before ``path`` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Return the newest readable state at ``path``, or ``None`` where there is none at all.
+
+    An unreadable newest one is warned about, and the one before it returned.
+
+    Raises:
+        TrainingError: checkpoints exist and none can be read.
+    """
+    candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
+    for candidate in candidates:
+        try:
+            state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001 - a damaged file fails in as many ways as it has bytes
+            warnings.warn(
+                f"the checkpoint {candidate} cannot be read ({_first_line(error)}); trying the one before it",
+                stacklevel=2,
+            )
+            continue
+        if state.get("schema") == SCHEMA:
+            return state
+        raise TrainingError(f"{candidate} has checkpoint schema {state.get('schema')}, not {SCHEMA}")
+    if candidates:
+        raise TrainingError(
+            f"no checkpoint in {path.parent} can be read; start again with another --output"
+        )
+    return None
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,248 @@
+"""What a training run is: a frozen tree of settings, read from a recipe and changed by ``--set key=value``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from ghostclas.data.loader import Balance
+from ghostclas.data.transforms import AugmentConfig
+from ghostclas.errors import UsageError, did_you_mean
+from ghostclas.extras import require
+from ghostclas.recipes import recipe_names, recipe_text
+from ghostclas.spec import FlavourName, Fraction, Frozen, Interpolation, PreprocessSpec, ResizeSpec
+
+Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class ModelConfig(Frozen):
+    """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name."""
+
+    name: str = "ghostnet_x1_0"
+    flavour: FlavourName | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    weights: str | None = None
+
+
+class DataConfig(Frozen):
+    """Where the images are and how they come. ``resolution`` is the side of a training view in pixels.
+
+    ``progressive`` lists ``(fraction of the run, resolution)`` pairs that hold before ``resolution`` does:
+    ``[[0.4, 96]]`` trains the first 40 % at 96. ``eval_resolution`` and ``eval_resize`` (short side before
+    the crop) are those of validation and of the finished bundle.
+    """
+
+    path: str
+    resolution: Resolution = 224
+    progressive: tuple[tuple[Fraction, Resolution], ...] = ()
+    eval_resolution: Resolution | None = None
+    eval_resize: Annotated[int, Field(ge=32, le=2048)] | None = None
+    interpolation: Interpolation = "bilinear"
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    balance: Balance = "none"
+    workers: Annotated[int, Field(ge=0)] | None = None
+    max_bad: Fraction = 0.01
+
+    @property
+    def preprocess(self) -> PreprocessSpec:
+        """The preprocessing of validation and deployment."""
+        crop = self.eval_resolution or self.resolution
+        short_side = self.eval_resize or round(crop * 256 / 224)
+        return PreprocessSpec(
+            resize=ResizeSpec(short_side=short_side, interpolation=self.interpolation), crop=crop
+        )
+
+    def resolution_at(self, progress: float) -> int:
+        """Return the training resolution when the fraction ``progress`` of the run is over."""
+        for until, resolution in self.progressive:
+            if progress < until:
+                return resolution
+        return self.resolution
+
+
+class OptimizerConfig(Frozen):
+    """``lr`` is for a global batch of ``lr_batch`` images and scales with the batch; ``null`` takes it as is.
+
+    ``no_decay`` names the groups without weight decay. ``body_lr`` multiplies the rate of everything but the
+    classifier, for weights that are already good.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.4
+    lr_batch: Annotated[int, Field(ge=1)] | None = 512
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegative = 4e-5
+    no_decay: tuple[Literal["norm", "bias"], ...] = ("norm", "bias")
+    body_lr: Positive = 1.0
+    clip_norm: Positive | None = None
+
+
+class ScheduleConfig(Frozen):
+    """Linear warm-up, then a half cosine to ``final_lr`` times the peak.
+
+    The body is frozen for the first ``head_epochs``.
+    """
+
+    name: Literal["cosine"] = "cosine"
+    epochs: Positive = 30
+    warmup_epochs: NonNegative = 1
+    final_lr: Fraction = 0.0
+    head_epochs: NonNegative = 0
+
+
+class LoopConfig(Frozen):
+    """How the loop runs. ``batch_size`` counts over all processes; ``accumulate`` splits it into that many
+    micro-batches. ``save_minutes`` is the time between checkpoints within an epoch.
+    """
+
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: Literal["auto", "cpu"] = "auto"
+    compile: bool = False
+    channels_last: bool = True
+    sync_bn: bool = False
+    seed: int = 0
+    save_minutes: NonNegative = 5
+    time: Annotated[float, Field(gt=0, description="minutes")] | None = None
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+
+
+class TrainConfig(Frozen):
+    """One reproducible run."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loop: LoopConfig = LoopConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        if self.loop.batch_size % self.loop.accumulate:
+            raise ValueError(
+                f"loop.batch_size {self.loop.batch_size} is not a multiple of loop.accumulate "
+                f"{self.loop.accumulate}"
+            )
+        return self
+
+
+def resolve_config(
+    recipe: str | None, settings: Iterable[str], defaults: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """Return the configuration of ``recipe`` (a name or a YAML file) with ``key=value`` settings on top.
+
+    ``defaults`` is a tree like the recipe's that wins over the recipe and loses to the settings.
+
+    Raises:
+        UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
+            fit.
+    """
+    yaml = require("yaml", extra="train")
+    tree: dict[str, Any] = yaml.safe_load(_read_recipe(recipe)) or {} if recipe else {}
+    _merge(tree, defaults or {})
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+            raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {setting!r}")
+        value: Any = yaml.safe_load(text)
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        _merge(tree, value)
+    return parse_config(tree)
+
+
+def parse_config(tree: Mapping[str, Any]) -> TrainConfig:
+    """Return the configuration that ``tree`` spells out; see ``resolve_config`` for errors."""
+    try:
+        return TrainConfig.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError("\n       ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """Return ``config`` as the YAML document that ``resolve_config`` reads back."""
+    text: str = require("yaml", extra="train").safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100
+    )
+    return text
+
+
+def differences(a: TrainConfig, b: TrainConfig) -> list[str]:
+    """Return ``key: value in a -> value in b`` for every setting that differs."""
+    left, right = _flat(a.model_dump(mode="json")), _flat(b.model_dump(mode="json"))
+    return [f"{key}: {left[key]!r} -> {right[key]!r}" for key in left if left[key] != right[key]]
+
+
+def minutes(text: str) -> float:
+    """Return the minutes in a duration such as ``90s``, ``30m``, ``1.5h``; a bare number is minutes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"a time is written like 90s, 30m or 2h; got {text!r}")
+    return float(match[1]) * {"s": 1 / 60, "m": 1, "": 1, "h": 60}[match[2]]
+
+
+def _read_recipe(recipe: str) -> str:
+    if recipe in recipe_names():
+        return recipe_text(recipe)
+    path = Path(recipe)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            return path.read_text()
+        except OSError as error:
+            raise UsageError(f"cannot read the recipe {recipe}: {error.strerror}") from None
+    raise UsageError(
+        f"no recipe is called {recipe!r}{did_you_mean(recipe, recipe_names())}; there are "
+        f"{', '.join(recipe_names())}, or give a .yaml file"
+    )
+
+
+def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys()
+        return f"unknown setting {key!r}{did_you_mean(key, valid)}; see ghostclas train --help"
+    if problem["type"] == "missing":
+        return f"the setting {key!r} is needed and has no value"
+    return f"{key or 'configuration'}: {problem['msg']}, got {problem['input']!r}" if key else str(problem["msg"])
+
+
+def _valid_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            keys += _valid_keys(kind, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys

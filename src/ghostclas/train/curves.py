@@ -1,0 +1,52 @@
+"""The picture of a run: loss, accuracy and learning rate over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostclas.extras import require
+
+TRAIN, VAL, RATE = "#2458a6", "#c8501e", "#8a8a8a"
+
+
+def draw_curves(entries: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the log's ``entries`` as a PNG at ``path``; nothing where there are none."""
+    if not entries:
+        return
+    require("matplotlib", extra="train")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [entry["epoch"] for entry in entries]
+    left.plot(epochs, [entry["loss"] for entry in entries], color=TRAIN, marker=".", label="training loss")
+    rate = left.twinx()
+    rate.plot(epochs, [entry["lr"] for entry in entries], color=RATE, lw=1, ls="--")
+    rate.set_ylabel("learning rate (dashed)", color=RATE)
+    left.set_ylabel("training loss", color=TRAIN)
+    right.plot(epochs, [entry["top1"] for entry in entries], color=VAL, marker=".", label="top-1")
+    if "top5" in entries[0]:
+        right.plot(epochs, [entry["top5"] for entry in entries], color=VAL, alpha=0.5, marker=".", label="top-5")
+    best = max(entries, key=lambda entry: entry["top1"])
+    right.annotate(
+        f"{best['top1']:.2f}",
+        (best["epoch"], best["top1"]),
+        textcoords="offset points",
+        xytext=(0, 6),
+        ha="center",
+        color=VAL,
+    )
+    right.set_ylabel("validation accuracy, %")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top"]].set_visible(False)
+    right.spines[["right"]].set_visible(False)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=130, format="png")
+    temporary.replace(path)

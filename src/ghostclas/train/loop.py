@@ -1,0 +1,447 @@
+"""The training loop: epochs of steps over seeded batches, with validation, checkpoints and resumption.
+
+The loop decides nothing at random by itself. What step ``s`` of epoch ``e`` does follows from the seed, so a
+run that was stopped and resumed does what the uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object
+from torch import Tensor, nn
+
+from ghostclas.data.loader import (
+    BadImage,
+    Batch,
+    EvaluationImages,
+    RankBatches,
+    TrainingImages,
+    class_weights,
+    epoch_tickets,
+    evaluation_loader,
+    training_loader,
+)
+from ghostclas.data.mixing import build_mixing
+from ghostclas.data.source import Source
+from ghostclas.errors import DataError, TrainingError, UsageError
+from ghostclas.train.checkpoint import load_checkpoint, save_checkpoint
+from ghostclas.train.config import TrainConfig
+from ghostclas.train.ema import EMA
+from ghostclas.train.losses import cross_entropy
+from ghostclas.train.optim import build_optimizer, set_rates
+from ghostclas.train.progress import Progress, epoch_line, step_line
+from ghostclas.train.rundir import RunDirectory, write_text
+
+FINITE_CHECK_STEPS = 20
+MAX_HALVINGS = 3
+# Of a time budget, the share kept for the last validation and the export.
+TIME_RESERVE = 0.1
+
+
+@dataclass
+class Position:
+    """Where a run is, and the sums that its current epoch has come to; all of it is in every checkpoint."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    resolution: int = 0
+    seconds: float = 0.0
+    best_top1: float = -1.0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    images: float = 0.0
+    epoch_seconds: float = 0.0
+    wait_seconds: float = 0.0
+    lr: float = 0.0
+    micro_batches: int = 1
+
+    def start_epoch(self, epoch: int, resolution: int) -> None:
+        """Begin ``epoch`` with empty sums."""
+        self.epoch, self.step_in_epoch, self.resolution = epoch, 0, resolution
+        self.loss_steps = 0
+        self.loss_sum = self.images = self.epoch_seconds = self.wait_seconds = 0.0
+
+
+@dataclass
+class Trainer:
+    """One process' part of a run. ``fit`` trains; what it learned is in ``ema`` and the run directory."""
+
+    config: TrainConfig
+    model: nn.Module
+    train_source: Source
+    val_source: Source
+    accelerator: Accelerator
+    run: RunDirectory
+    progress: Progress
+    workers: int
+    position: Position = field(default_factory=Position)
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        loop, world = self.config.loop, self.accelerator.num_processes
+        if loop.batch_size % world:
+            raise UsageError(f"loop.batch_size {loop.batch_size} is not a multiple of {world} processes")
+        self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
+        self.batch_size = loop.batch_size // world
+        self.steps_per_epoch = -(-len(self.labels) // loop.batch_size)
+        self.total_steps = max(1, round(self.config.schedule.epochs * self.steps_per_epoch))
+        self.position.micro_batches = loop.accumulate
+
+        if loop.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if loop.sync_bn and world > 1:
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=loop.batch_size)
+        self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        self.forward = torch.compile(self.network, dynamic=False) if loop.compile else self.network
+        self.ema = EMA(self.model, loop.ema)
+
+        device, num_classes = self.accelerator.device, len(self.train_source.classes)
+        statistics = self.config.data.preprocess
+        self.mean = 255 * torch.tensor(statistics.mean, device=device).view(1, 3, 1, 1)
+        self.std = 255 * torch.tensor(statistics.std, device=device).view(1, 3, 1, 1)
+        self.mix = build_mixing(self.config.augment, num_classes)
+        self.class_weights: Tensor | None = None
+        if self.config.data.balance == "loss":
+            weights = class_weights(self.train_source.samples, num_classes)
+            self.class_weights = torch.tensor(weights, dtype=torch.float32, device=device)
+
+    def fit(self) -> None:
+        """Train from ``position`` to the end.
+
+        Raises:
+            TrainingError: a loss that is not finite, a full disk, a loader that died, no memory left.
+            DataError: more unreadable images than ``data.max_bad`` allows.
+        """
+        self._clock = time.monotonic() - self.position.seconds
+        self._saved = time.monotonic()
+        while not self._finished():
+            if self.position.step_in_epoch == 0:
+                self.position.start_epoch(
+                    self.position.step // self.steps_per_epoch, self._resolution()
+                )
+            self._train_epoch()
+            self._end_epoch()
+
+    def restore(self) -> bool:
+        """Continue from the newest readable checkpoint; whether there was one."""
+        state = load_checkpoint(self.run.last)
+        if state is None:
+            return False
+        self.model.load_state_dict(state["model"])
+        self.ema.load(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        known = {f.name for f in fields(Position)}
+        self.position = Position(**{key: value for key, value in state["position"].items() if key in known})
+        self.bad = dict(state["bad"])
+        if self.accelerator.is_main_process:
+            finished = self.position.step // self.steps_per_epoch
+            self.run.write_entries(e for e in self.run.entries() if e["epoch"] <= finished)
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint ``last``; only the main process does."""
+        self._check_finite()
+        if self.accelerator.is_main_process:
+            self.position.seconds = time.monotonic() - self._clock
+            save_checkpoint(self._state(), self.run.last)
+        self._saved = time.monotonic()
+
+    def validate(self) -> dict[str, float]:
+        """Return ``top1`` and, beyond five classes, ``top5`` in percent of the averaged model on ``val``."""
+        if self.accelerator.num_processes > 1:
+            self.ema.load(broadcast(self.ema.state))
+        current = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema.state)
+        self.model.eval()
+        try:
+            counts = self._count_correct()
+        finally:
+            self.model.load_state_dict(current)
+            self.model.train()
+        images, top1, top5 = self.accelerator.reduce(counts, "sum").tolist()
+        if images == 0:
+            raise DataError(f"no image of {self.val_source.location} can be read, so nothing can be validated")
+        result = {"top1": 100 * top1 / images}
+        if len(self.train_source.classes) > 5:
+            result["top5"] = 100 * top5 / images
+        return result
+
+    def _train_epoch(self) -> None:
+        config, position = self.config, self.position
+        tickets = epoch_tickets(
+            self.labels,
+            seed=config.loop.seed,
+            epoch=position.epoch,
+            balanced=config.data.balance == "sampler",
+            repeats=config.augment.repeats,
+        )
+        loader = training_loader(
+            TrainingImages(self.train_source, config.augment, position.resolution),
+            RankBatches(
+                tickets,
+                self.batch_size,
+                rank=self.accelerator.process_index,
+                world=self.accelerator.num_processes,
+                start=position.step_in_epoch,
+            ),
+            workers=self.workers,
+        )
+        self.model.train()
+        loss_sum = torch.zeros((), device=self.accelerator.device)
+        # Reading the loss makes a GPU wait for its queue.
+        every = FINITE_CHECK_STEPS if self.accelerator.device.type == "cuda" else 1
+        began = time.monotonic()
+        with _worker_failures_explained():
+            for batch in loader:
+                waited = time.monotonic() - began
+                self._note_bad(batch.bad)
+                position.lr = set_rates(self.optimizer, config.schedule, self._progress())
+                torch.manual_seed(
+                    hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
+                )
+                loss_sum += self._step(batch)
+                position.step += 1
+                position.step_in_epoch += 1
+                position.images += config.loop.batch_size
+                self.ema.update(self.model, position.step)
+                due = time.monotonic() - self._saved >= 60 * config.loop.save_minutes
+                last_step = position.step_in_epoch == self.steps_per_epoch
+                if position.step % every == 0 or due or last_step or self._finished():
+                    position.loss_sum += loss_sum.item()
+                    position.loss_steps = position.step_in_epoch
+                    loss_sum.zero_()
+                    self._check_finite()
+                now = time.monotonic()
+                position.epoch_seconds += now - began
+                position.wait_seconds += waited
+                began = now
+                self._show_step()
+                if self._finished():
+                    break
+                if due and not last_step:
+                    self.save()
+                    began = time.monotonic()
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Update the weights from one batch; where memory runs out, in smaller parts."""
+        while True:
+            try:
+                return self._try_step(batch)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                halvings = (self.position.micro_batches // self.config.loop.accumulate).bit_length() - 1
+                if not _is_out_of_memory(error):
+                    raise
+                if halvings == MAX_HALVINGS or self.position.micro_batches * 2 > len(batch.images):
+                    raise TrainingError(
+                        f"out of memory even in {self.position.micro_batches} micro-batches of "
+                        f"{len(batch.images) // self.position.micro_batches} images; "
+                        "lower loop.batch_size or data.resolution with --set"
+                    ) from error
+            self.position.micro_batches *= 2
+            self.optimizer.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            self.progress.say(
+                f"out of memory: going on with {self.position.micro_batches} micro-batches of "
+                f"{-(-len(batch.images) // self.position.micro_batches)} images; the batch stays "
+                f"{self.config.loop.batch_size}"
+            )
+
+    def _try_step(self, batch: Batch) -> Tensor:
+        device = self.accelerator.device
+        images = batch.images.to(device, non_blocking=True)
+        images = (images.float() - self.mean) / self.std
+        targets = labels = batch.labels.to(device, non_blocking=True)
+        weights = batch.weights.to(device, non_blocking=True)
+        if self.class_weights is not None:
+            weights = weights * self.class_weights[labels]
+        if self.mix:
+            images, targets = self.mix(images, labels)
+        if self.config.loop.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        parts = self.position.micro_batches
+        total = torch.zeros((), device=device)
+        chunks = list(
+            zip(images.chunk(parts), targets.chunk(parts), weights.chunk(parts), strict=True)
+        )
+        for number, (x, target, weight) in enumerate(chunks, start=1):
+            last = number == len(chunks)
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                loss = cross_entropy(
+                    self.forward(x), target, weight, smoothing=self.config.loop.label_smoothing
+                ) * (len(x) / len(images))
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        if self.config.optimizer.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
+
+    def _end_epoch(self) -> None:
+        position = self.position
+        self._check_finite()
+        self._share_bad()
+        entry: dict[str, Any] = {
+            "epoch": position.epoch + 1,
+            "step": position.step,
+            "loss": position.loss_sum / max(position.loss_steps, 1),
+            **self.validate(),
+            "lr": position.lr,
+            "resolution": position.resolution,
+            "images_per_second": position.images / max(position.epoch_seconds, 1e-9),
+            "data_wait": position.wait_seconds / max(position.epoch_seconds, 1e-9),
+            "seconds": position.epoch_seconds,
+            "bad_images": len(self.bad),
+        }
+        entry["best"] = entry["top1"] > position.best_top1
+        position.step_in_epoch = 0
+        if self.accelerator.is_main_process:
+            if entry["best"]:
+                position.best_top1 = entry["top1"]
+                save_checkpoint(
+                    {"ema": self.ema.state, "epoch": entry["epoch"], "top1": entry["top1"]},
+                    self.run.best,
+                    keep_previous=False,
+                )
+            self.run.write_entries([*self.run.entries(), entry])
+            self.progress.say(epoch_line(entry, self.config.schedule.epochs, left=self._time_left()))
+        self.accelerator.log(
+            {key: value for key, value in entry.items() if isinstance(value, int | float)},
+            step=position.epoch + 1,
+        )
+        self.save()
+
+    @torch.inference_mode()
+    def _count_correct(self) -> Tensor:
+        """Return how many images this process saw, and how many were right at top 1 and top 5."""
+        counts = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
+        loader = evaluation_loader(
+            EvaluationImages(self.val_source, self.config.data.preprocess),
+            batch_size=max(1, min(self.batch_size, 128)),
+            workers=self.workers,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        with _worker_failures_explained():
+            for batch in loader:
+                self._note_bad(batch.bad)
+                images = batch.images.to(self.accelerator.device)
+                logits = self.model((images.float() - self.mean) / self.std)
+                labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
+                best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+                counts += torch.stack(
+                    [seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()]
+                )
+        return counts
+
+    def _state(self) -> dict[str, Any]:
+        scaler = self.accelerator.scaler
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "position": asdict(self.position),
+            "bad": self.bad,
+        }
+
+    def _progress(self) -> float:
+        """Return the fraction of the run that is over: of its steps or of its time, whichever is more."""
+        done = self.position.step / self.total_steps
+        if self.config.loop.time:
+            budget = 60 * self.config.loop.time * (1 - TIME_RESERVE)
+            spent = torch.tensor((time.monotonic() - self._clock) / budget)
+            if self.accelerator.num_processes > 1:
+                spent = broadcast(spent.to(self.accelerator.device))
+            done = max(done, spent.item())
+        return min(done, 1.0)
+
+    def _finished(self) -> bool:
+        return self._progress() >= 1.0
+
+    def _resolution(self) -> int:
+        return self.config.data.resolution_at(self._progress())
+
+    def _time_left(self) -> float:
+        spent, done = time.monotonic() - self._clock, self._progress()
+        return spent * (1 - done) / max(done, 1e-9)
+
+    def _show_step(self) -> None:
+        position = self.position
+        self.progress.step(
+            step_line(
+                position.epoch + 1,
+                self.config.schedule.epochs,
+                position.step_in_epoch / self.steps_per_epoch,
+                loss=position.loss_sum / max(position.loss_steps, 1),
+                rate=position.images / max(position.epoch_seconds, 1e-9),
+                waiting=position.wait_seconds / max(position.epoch_seconds, 1e-9),
+                left=self._time_left(),
+            )
+        )
+
+    def _check_finite(self) -> None:
+        if not np.isfinite(self.position.loss_sum):
+            raise TrainingError(
+                f"the loss is not finite at step {self.position.step} (epoch {self.position.epoch + 1}); "
+                f"the last checkpoint is intact\n"
+                "       lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
+            )
+
+    def _note_bad(self, images: list[BadImage]) -> None:
+        for image in images:
+            self.bad.setdefault(image.key, image.message)
+        if images:
+            self._check_bad()
+
+    def _share_bad(self) -> None:
+        """Bring the unreadable images of all processes together and write their list."""
+        if self.accelerator.num_processes > 1:
+            self.bad = dict(sorted(gather_object(list(self.bad.items()))))
+            self._check_bad()
+        elif self.bad:
+            self._write_bad()
+
+    def _check_bad(self) -> None:
+        allowed = self.config.data.max_bad * (len(self.labels) + len(self.val_source.samples))
+        if self.accelerator.is_main_process:
+            self._write_bad()
+        if len(self.bad) > allowed:
+            raise DataError(
+                f"{len(self.bad)} images cannot be read, more than data.max_bad={self.config.data.max_bad:g} "
+                f"allows; they are listed in {self.run.bad_images}\n"
+                "       repair or remove them, or raise the limit with --set data.max_bad=..."
+            )
+
+    def _write_bad(self) -> None:
+        write_text(self.run.bad_images, "".join(f"{key}\t{self.bad[key]}\n" for key in sorted(self.bad)))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+@contextmanager
+def _worker_failures_explained() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise TrainingError(
+                f"a data loader worker died: {str(error).splitlines()[0]}\n"
+                "       it may have run out of memory; continue with --resume and fewer --set data.workers=N"
+            ) from error
+        raise

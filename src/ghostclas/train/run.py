@@ -1,0 +1,209 @@
+"""One training run from its configuration to its bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import nn
+
+from ghostclas import zoo
+from ghostclas.data import open_splits
+from ghostclas.data.source import Source
+from ghostclas.errors import TrainingError, UsageError
+from ghostclas.evaluate import evaluate
+from ghostclas.export.onnx import export_bundle
+from ghostclas.models import create_model
+from ghostclas.models.weights import load_weights
+from ghostclas.predict import Classifier
+from ghostclas.spec import Metric, ModelSpec
+from ghostclas.train.config import ModelConfig, TrainConfig, resolve_config
+from ghostclas.train.curves import draw_curves
+from ghostclas.train.loop import Trainer
+from ghostclas.train.progress import Progress
+from ghostclas.train.rundir import RunDirectory, latest_run_path, new_run_path
+
+PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. ``top1`` and ``top5`` are percentages on ``val``, of the bundle itself."""
+
+    path: Path
+    bundle: Path
+    epochs: int
+    top1: float
+    top5: float | None
+    bad_images: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run as plain values, for JSON."""
+        return {**asdict(self), "path": str(self.path), "bundle": str(self.bundle)}
+
+    def summary(self) -> str:
+        """Return what a person wants to know, in a few lines."""
+        top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
+        lines = [f"top-1 {self.top1:.2f} %{top5} on val after {self.epochs} epochs", f"bundle: {self.bundle}"]
+        if self.bad_images:
+            lines.append(f"{self.bad_images} unreadable images skipped: {self.path / 'bad_images.txt'}")
+        return "\n".join(lines)
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    settings: Iterable[str] = (),
+    output: str | Path | None = None,
+    resume: bool = False,
+    config: TrainConfig | None = None,
+    quiet: bool = True,
+) -> Run:
+    """Train a classifier on labelled images and return its run.
+
+    Args:
+        data: an image folder or archive; see ``ghostclas.data.open_splits``.
+        model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
+        recipe: one of ``ghostclas.recipes.recipe_names()`` or a YAML file.
+        settings: ``"key=value"`` strings that win over the recipe.
+        output: the run directory; ``runs/<data>-<model>`` when absent.
+        resume: continue the run in ``output``, or the newest of that name.
+        config: a complete configuration, instead of all of the above but ``output`` and ``resume``.
+        quiet: no progress on stderr.
+
+    Raises:
+        UsageError: a setting, name or directory that does not fit.
+        DataError: images that cannot be used.
+        TrainingError: the run cannot go on.
+    """
+    if config is None:
+        given: dict[str, Any] = {}
+        if data is not None:
+            given["data"] = {"path": str(data)}
+        if model is not None:
+            given["model"] = {"name": model}
+        config = resolve_config(recipe, settings, given)
+    spec = zoo.resolve_spec(config.model.name)
+    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    accelerator = _accelerator(config)
+    run = RunDirectory(_run_path(config, output, resume=resume))
+    progress = Progress(enabled=accelerator.is_main_process and not quiet)
+    if accelerator.is_main_process:
+        run.open(config, resume=resume)
+    accelerator.wait_for_everyone()
+    try:
+        return _train(config, spec, splits.train, splits.val, accelerator, run, progress)
+    finally:
+        accelerator.end_training()
+        run.close()
+
+
+def _train(
+    config: TrainConfig,
+    published: ModelSpec,
+    train_source: Source,
+    val_source: Source,
+    accelerator: Accelerator,
+    run: RunDirectory,
+    progress: Progress,
+) -> Run:
+    set_seed(config.loop.seed)
+    spec = published.model_copy(
+        update={
+            "flavour": config.model.flavour or published.flavour,
+            "num_classes": len(train_source.classes),
+            "dropout": config.model.dropout,
+        }
+    )
+    network = create_model(spec)
+    _load_initial(network, config.model)
+    trainer = Trainer(
+        config, network, train_source, val_source, accelerator, run, progress, _workers(config, accelerator)
+    )
+    progress.say(
+        f"{spec.name}, {len(train_source.classes)} classes, {len(train_source.samples)} images to train on, "
+        f"{len(val_source.samples)} to validate; {accelerator.device}, {config.loop.precision}; {run.path}"
+    )
+    if trainer.restore():
+        position = trainer.position
+        progress.say(f"resuming at epoch {position.epoch + 1}, step {position.step}")
+    accelerator.init_trackers("ghostclas")
+    trainer.fit()
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        metric = _finish(spec, train_source, val_source, config, run)
+        entries = run.entries()
+        return Run(run.path, run.bundle, len(entries), metric.top1, metric.top5, len(trainer.bad))
+    return Run(run.path, run.bundle, 0, 0.0, None, len(trainer.bad))
+
+
+def _finish(
+    spec: ModelSpec, train_source: Source, val_source: Source, config: TrainConfig, run: RunDirectory
+) -> Metric:
+    """Export the best epoch's averaged weights, measure the bundle itself, and record what came out."""
+    best = torch.load(run.best, map_location="cpu", weights_only=True)
+    network = create_model(spec)
+    network.load_state_dict(best["ema"])
+    bundle = export_bundle(
+        network.eval(),
+        spec,
+        train_source.classes,
+        config.data.preprocess,
+        run.bundle,
+        provenance={
+            "trained_on": Path(config.data.path).name,
+            "images": len(train_source.samples),
+            "epoch": best["epoch"],
+            "config": config.model_dump(mode="json", exclude={"data": {"path"}}),
+        },
+    )
+    draw_curves(run.entries(), run.curves)
+    with Classifier.load(bundle.path) as classifier:
+        result = evaluate(classifier, val_source)
+        metric = result.metric(Path(config.data.path).name)
+    bundle.record_metric(metric)
+    return metric
+
+
+def _accelerator(config: TrainConfig) -> Accelerator:
+    try:
+        return Accelerator(
+            mixed_precision=PRECISION[config.loop.precision],
+            cpu=config.loop.device == "cpu",
+            log_with=list(config.loop.trackers) or None,
+        )
+    except ValueError as error:
+        raise TrainingError(
+            f"loop.precision={config.loop.precision} does not work on this device: {error}\n"
+            "       use --set loop.precision=fp32 or bf16"
+        ) from None
+
+
+def _load_initial(network: nn.Module, config: ModelConfig) -> None:
+    if config.weights:
+        load_weights(network, zoo.resolve_weights(config.weights), reset_classifier=True)
+
+
+def _workers(config: TrainConfig, accelerator: Accelerator) -> int:
+    if config.data.workers is not None:
+        return config.data.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16, cores // accelerator.num_processes))
+
+
+def _run_path(config: TrainConfig, output: str | Path | None, *, resume: bool) -> Path:
+    if output:
+        path = Path(output)
+        if resume and not (path / "config.yaml").exists():
+            raise UsageError(f"{path} holds no run to resume; leave --resume out to start one")
+        return path
+    name = f"{Path(config.data.path).resolve().stem}-{config.model.name}"
+    return latest_run_path(name) if resume else new_run_path(name)

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+
+from ghostclas.errors import UsageError
+from ghostclas.recipes import recipe_names
+from ghostclas.train.config import (
+    DataConfig,
+    TrainConfig,
+    differences,
+    dump_config,
+    minutes,
+    resolve_config,
+)
+
+DATA = {"data": {"path": "photos"}}
+
+
+def test_every_recipe_is_a_valid_configuration() -> None:
+    for name in recipe_names():
+        assert resolve_config(name, [], DATA).data.path == "photos"
+
+
+def test_settings_win_over_the_recipe_and_defaults() -> None:
+    config = resolve_config("scratch", ["optimizer.lr=4e-2", "model.name=ghostnet_x0_5"], DATA)
+    assert config.optimizer.lr == 0.04
+    assert config.model.name == "ghostnet_x0_5"
+    assert config.schedule.epochs == resolve_config("scratch", [], DATA).schedule.epochs
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_valid_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown setting 'optimizer.lrr'; did you mean 'optimizer.lr'"):
+        resolve_config("scratch", ["optimizer.lrr=1"], DATA)
+
+
+def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("schedule: {epoch: 3}\n")
+    with pytest.raises(UsageError, match=r"'schedule.epoch'; did you mean 'schedule.epochs'"):
+        resolve_config(str(recipe), [], DATA)
+
+
+@pytest.mark.parametrize("setting", ["optimizer.lr", "=3", "a b=3", "optimizer..lr=1"])
+def test_a_setting_must_be_key_value(setting: str) -> None:
+    with pytest.raises(UsageError, match="--set takes key=value"):
+        resolve_config(None, [setting], DATA)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimizer.lr=fast", "optimizer.lr: .* got 'fast'"),
+        ("data.resolution=100", "data.resolution: .*multiple of 32"),
+        ("loop.accumulate=7", "not a multiple of loop.accumulate 7"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        resolve_config(None, [setting], DATA)
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_names() -> None:
+    with pytest.raises(UsageError, match="no recipe is called 'scrach'; did you mean 'scratch'"):
+        resolve_config("scrach", [], DATA)
+
+
+def test_a_configuration_without_data_says_so() -> None:
+    with pytest.raises(UsageError, match="'data' is needed"):
+        resolve_config(None, [])
+
+
+def test_the_written_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    config = resolve_config("scratch", ["data.progressive=[[0.5, 96]]", "optimizer.clip_norm=1"], DATA)
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert resolve_config(str(path), []) == config
+
+
+def test_differences_name_the_setting_and_both_values() -> None:
+    a = TrainConfig(data=DataConfig(path="a"))
+    b = resolve_config(None, ["optimizer.lr=0.1"], {"data": {"path": "a"}})
+    assert differences(a, b) == ["optimizer.lr: 0.4 -> 0.1"]
+    assert differences(a, a) == []
+
+
+def test_progressive_resolutions_hold_until_their_fraction() -> None:
+    data = DataConfig(path="a", resolution=128, progressive=((0.4, 64), (0.8, 96)))
+    assert [data.resolution_at(p) for p in (0, 0.39, 0.4, 0.79, 0.8, 1)] == [64, 64, 96, 96, 128, 128]
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90s", 1.5), ("30m", 30), ("2h", 120), ("15", 15)])
+def test_durations(text: str, expected: float) -> None:
+    assert minutes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0m", "soon", "-3m", "3d"])
+def test_a_duration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="a time is written like"):
+        minutes(text)
