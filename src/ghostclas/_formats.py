@@ -1,0 +1,253 @@
+"""The image files that ``imaging`` reads: which format one is, and which part of it makes the picture.
+
+Before Pillow sees a PNG, GIF, TIFF or AVIF, everything that does not change the first frame's pixels is dropped
+from it: text, animation, vendor metadata. That is less for a hostile file to play with, and no warning about
+damage in what nobody asked for. Functions here raise ``ImageError`` for what is no readable image by its
+first bytes, and whatever the parsing runs into (``struct.error``, ``IndexError``, ``ValueError``, Pillow's
+own) for a damaged file; ``imaging`` turns that into an ``ImageError``.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from ghostclas.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+
+class Format(NamedTuple):
+    """A file format that is read: the Pillow class that decodes it, and what is peculiar about it.
+
+    ``signature_is_short`` marks formats that text could pass for; ``pillow_limit`` is the multiple of
+    ``PIL.Image.MAX_IMAGE_PIXELS`` above which the decoder itself warns or refuses.
+    """
+
+    module: str
+    decoder: str
+    signature_is_short: bool = False
+    pillow_limit: int | None = None
+
+
+FORMATS: Mapping[str, Format] = {
+    "JPEG": Format("JpegImagePlugin", "JpegImageFile"),
+    "PNG": Format("PngImagePlugin", "PngImageFile"),
+    "WebP": Format("WebPImagePlugin", "WebPImageFile", pillow_limit=2),
+    "GIF": Format("GifImagePlugin", "GifImageFile"),
+    "BMP": Format("BmpImagePlugin", "BmpImageFile", signature_is_short=True),
+    "TIFF": Format("TiffImagePlugin", "TiffImageFile", pillow_limit=1),
+    "PPM": Format("PpmImagePlugin", "PpmImageFile", signature_is_short=True),
+    "AVIF": Format("AvifImagePlugin", "AvifImageFile"),
+}
+
+ORIENTATION_TAG = 0x0112
+
+
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "WebP": rb"RIFF....WEBP",
+    "GIF": rb"GIF8[79]a",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "AVIF": rb"....ftyp(avi[fs]|m[is]f1.{0,40}avi[fs])",
+    "BMP": rb"BM",
+    "PPM": rb"P[1-6f][\s#]",
+}
+_REFUSED_SIGNATURES = {
+    "HEIC": rb"....ftyp(hei|hev|m[is]f1)",
+    "video": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "PSD": rb"8BPS",
+    "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "PDF": rb"%PDF",
+    "SVG": rb"\s*(<\?xml.{0,200})?<svg",
+    "icon": rb"\0\0[\1\2]\0",
+}
+
+
+def identify(name: str, data: bytes) -> str:
+    """Return the key in ``FORMATS`` of what the first bytes say the file is."""
+    if not data:
+        raise ImageError("empty", f"{name} is empty (0 bytes)")
+    head = data[:256]
+    for kind, signature in _SIGNATURES.items():
+        if re.match(signature, head, re.DOTALL):
+            return kind
+    for kind, signature in _REFUSED_SIGNATURES.items():
+        if re.match(signature, head, re.DOTALL):
+            raise ImageError(
+                "unsupported", f"{name} holds {kind} data, which is not read; save it as JPEG or PNG"
+            )
+    raise _not_an_image(name)
+
+
+def _not_an_image(name: str) -> ImageError:
+    return ImageError("not_an_image", f"{name} is not an image: its content is none of {', '.join(FORMATS)}")
+
+
+def open_image(name: str, kind: str, data: bytes) -> ImageFile:
+    """Return the image with its header read and nothing decoded."""
+    essential = _ESSENTIAL.get(kind)
+    try:
+        return _decoder(kind)(io.BytesIO(data if essential is None else essential(data)))
+    except Exception:
+        if FORMATS[kind].signature_is_short:
+            raise _not_an_image(name) from None
+        raise
+
+
+def orientation(kind: str, data: bytes, image: ImageFile) -> int:
+    """Return the EXIF orientation, 1 to 8, of a loaded image; 1 if it has none that can be read."""
+    exif = data if kind == "TIFF" else image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    try:
+        layout = _tiff_layout(exif)
+        for entry in _tiff_entries(exif, layout):
+            if entry.tag == ORIENTATION_TAG:
+                return int(struct.unpack_from(f"{layout.order}H", exif, entry.value_at)[0])
+    except (struct.error, ValueError):
+        return 1
+    return 1
+
+
+@cache
+def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
+    file_format = FORMATS[kind]
+    decoder: type[ImageFile] = getattr(import_module(f"PIL.{file_format.module}"), file_format.decoder)
+    if kind != "JPEG":
+        return decoder
+    # Pillow parses the whole EXIF block for the resolution alone, and warns if any of it is damaged.
+    return type(file_format.decoder, (decoder,), {"_read_dpi_from_exif": lambda _: None})
+
+
+_PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
+
+
+def _essential_png(data: bytes) -> bytes:
+    """Keep the chunks that make the still picture and its orientation.
+
+    Without this, a long text chunk (image generators write them) makes Pillow refuse the file, and a
+    damaged animation makes it warn.
+    """
+    kept, at, view = [data[:8]], 8, memoryview(data)
+    while at + 8 <= len(data):
+        size, chunk = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + size
+        if chunk in _PNG_CHUNKS:
+            kept.append(bytes(view[at:end]))
+        if chunk == b"IEND":
+            break
+        at = end
+    return b"".join(kept)
+
+
+def _essential_gif(data: bytes) -> bytes:
+    """Keep the first frame, on a canvas that holds it.
+
+    Pillow grows the canvas by itself, and allocates what happens to the canvas after the frame ahead.
+    """
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = start = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
+    control = b""
+    while (block := data[at]) != ord(","):
+        if block == ord("!"):
+            if data[at + 1 : at + 3] == b"\xf9\x04":
+                control = b"!\xf9\x04" + bytes((data[at + 3] & 1, 0, 0, data[at + 6], 0))
+            at += 2
+            while size := data[at]:
+                at += 1 + size
+        elif block == ord(";"):
+            raise EOFError
+        at += 1
+    left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
+    canvas = struct.pack("<HH", max(width, left + frame_width), max(height, top + frame_height))
+    return data[:6] + canvas + data[10:start] + control + data[at:]
+
+
+class _TiffLayout(NamedTuple):
+    """How a classic or a big TIFF writes a directory, as formats of ``struct``, and where its first is."""
+
+    order: str
+    entry: str
+    length: str
+    pointer: str
+    directory: int
+
+
+class _TiffEntry(NamedTuple):
+    tag: int
+    kind: int
+    values: int
+    raw: bytes
+    value_at: int
+
+
+_TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_TIFF_SINGLE_TAGS = {256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323}
+_TIFF_TAGS = _TIFF_SINGLE_TAGS | {258, 273, 279, 320, 324, 325, 338, 339, 347, 530, 532}
+_TIFF_BYTE = 1
+
+
+def _tiff_layout(data: bytes) -> _TiffLayout:
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        raise ValueError("no byte order mark")
+    if struct.unpack_from(f"{order}H", data, 2) == (43,):
+        return _TiffLayout(order, "HHQ", "Q", "Q", *struct.unpack_from(f"{order}Q", data, 8))
+    return _TiffLayout(order, "HHI", "H", "I", *struct.unpack_from(f"{order}I", data, 4))
+
+
+def _tiff_entries(data: bytes, layout: _TiffLayout) -> Iterator[_TiffEntry]:
+    """Read the first directory; a value that fits into a pointer lies at the end of its entry."""
+    order, inline = layout.order, struct.calcsize(f"={layout.pointer}")
+    width = struct.calcsize(f"={layout.entry}") + inline
+    (count,) = struct.unpack_from(f"{order}{layout.length}", data, layout.directory)
+    first = layout.directory + struct.calcsize(f"={layout.length}")
+    for at in range(first, first + count * width, width):
+        tag, kind, values = struct.unpack_from(f"{order}{layout.entry}", data, at)
+        value_at = at + width - inline
+        if values * _TIFF_VALUE_BYTES.get(kind, 0) > inline:
+            (value_at,) = struct.unpack_from(f"{order}{layout.pointer}", data, value_at)
+        yield _TiffEntry(tag, kind, values, data[at : at + width], value_at)
+
+
+def _essential_tiff(data: bytes) -> bytes:
+    """Keep the entries of the first directory that make its pixels.
+
+    Pillow reads every other entry too, warns about many that are harmless, and turns the image by itself.
+    """
+    layout = _tiff_layout(data)
+    kept, used = [], 0
+    for entry in _tiff_entries(data, layout):
+        if entry.tag not in _TIFF_TAGS or entry.kind not in _TIFF_VALUE_BYTES:
+            continue
+        if entry.values != 1 and (entry.tag in _TIFF_SINGLE_TAGS or entry.kind == _TIFF_BYTE):
+            raise ValueError(f"tag {entry.tag} has {entry.values} values instead of one")
+        size = entry.values * _TIFF_VALUE_BYTES[entry.kind]
+        used += size
+        if max(entry.value_at + size, used) > len(data):
+            raise ValueError(f"the values of tag {entry.tag} lie outside the file")
+        kept.append(entry.raw)
+    next_directory = bytes(struct.calcsize(f"={layout.pointer}"))
+    table = struct.pack(f"{layout.order}{layout.length}", len(kept)) + b"".join(kept) + next_directory
+    return data[: layout.directory] + table + data[layout.directory + len(table) :]
+
+
+def _essential_avif(data: bytes) -> bytes:
+    """Hide the EXIF item: how an AVIF is turned is a property of the picture, and EXIF has no say in it."""
+    return re.sub(rb"(infe\2.{7}|infe\3.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
+
+
+_ESSENTIAL: Mapping[str, Callable[[bytes], bytes]] = {
+    "PNG": _essential_png,
+    "GIF": _essential_gif,
+    "TIFF": _essential_tiff,
+    "AVIF": _essential_avif,
+}

@@ -1,0 +1,374 @@
+"""THE way from an encoded photo to the pixels a network sees, and from its logits to ranked scores.
+
+Training validation, prediction and the servers all call this module, and the C++ engine ports it, so every
+step is fixed here; ``tests/golden`` holds vectors that any port must match.
+
+**Decoding.** The format is taken from the first bytes, never from the file name, and only the formats in
+``FORMATS`` exist here: each is opened by its own Pillow decoder, so Pillow's other plugins (some of which
+start programs) cannot be reached. Of several frames the first is taken. Everything becomes 8-bit RGB:
+
+- transparency of any kind is composited over white: ``round((c * a + 255 * (255 - a)) / 255)``;
+- 16-bit and 32-bit grey is ``(v + 128) // 257`` of 0..65535; 16-bit colour keeps its high byte;
+- floating-point grey spans 0..1, or 0..255 or 0..65535 if its largest value needs that;
+- palette, 1-bit, grey, YCbCr, HSV and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
+- colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
+
+**Decoder scaling.** Given ``short_side``, a JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8
+whose short side is still at least ``2 * short_side``, that is at 1/s for the largest s with
+``min(width, height) // (2 * short_side) >= s``. The scaled size is rounded up, orientation does not matter to
+it, and smaller JPEGs are decoded in full.
+
+**Geometry.** Scaling so that the short side becomes ``short_side`` and cutting the centred ``crop`` square is
+one resampling of a box of the source, in source pixels with (0, 0) the outer corner of the first pixel.
+For a source of ``w x h`` with ``m = min(w, h)``, and ``//`` rounding down::
+
+    left = (w * short_side - crop * m) // (2 * m) * m / short_side      top: the same with h
+    right = left + crop * m / short_side                                bottom = top + crop * m / short_side
+
+The crop therefore begins on a whole pixel of the scaled image, which is never rounded itself: both axes have
+exactly the same scale, and an image that already has the right short side is cut without being resampled.
+The box is inside the image for every size; of a 1 x 5000 image it is a part of one pixel, and the result is
+a smooth enlargement of it. Box corners are rounded to float32. The resampling is Pillow's ``resize``:
+horizontal pass first, uint8 between the passes, coefficients in 22-bit fixed point, the filter widened by the
+scale when shrinking (antialiasing), bicubic with a = -0.5. ``antialias=False`` samples the source at the
+centre of each output pixel by Pillow's ``transform``: 2 x 2 or 4 x 4 source pixels (bicubic with a = -1),
+result truncated to uint8; decoder scaling is not used then, nor for ``nearest``, and ``lanczos`` is refused.
+
+**Safety.** Sizes are read from the header and held against ``MAX_PIXELS`` before anything is decoded.
+``PIL.Image.MAX_IMAGE_PIXELS`` is left as it is and asked only where a decoder of Pillow insists: TIFF is held
+to it as well, and WebP to twice it. Nothing global is changed, so all functions may be used from many threads
+at once. Whatever a damaged or hostile file makes a decoder do, the caller sees an ``ImageError``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from ghostclas._formats import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
+from ghostclas.errors import GhostclasError, ImageError, UsageError
+from ghostclas.spec import PreprocessSpec
+
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""A path, encoded bytes, a Pillow image, or uint8 pixels: grey ``[H, W]``, RGB or RGBA ``[H, W, 3 or 4]``."""
+
+Box: TypeAlias = tuple[float, float, float, float]
+
+MAX_PIXELS = 200_000_000
+"""The largest width x height that is decoded: the biggest sensors in phones stay just below it."""
+
+MAX_BYTES = 2**31
+"""The largest file that is read into memory."""
+
+DRAFT_MARGIN = 2
+"""How many times the wanted short side a JPEG keeps at least when the decoder scales it."""
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# ------------------------------------------------------------------ pixels
+
+
+def preprocess(source: ImageSource, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Decode, scale and crop one image into the network's input.
+
+    Returns:
+        uint8 ``[crop, crop, 3]``, RGB, C-contiguous and writable. Mean and std are the network's business.
+
+    Raises:
+        ImageError: see ``decode``.
+        UsageError: the spec asks for lanczos without antialiasing, or the source is of no known type.
+    """
+    antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
+    return fit(_decode(source, spec.resize.short_side if antialiased else None, spec.exif), spec)
+
+
+def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = True) -> Image.Image:
+    """Decode one image to 8-bit RGB.
+
+    Args:
+        source: where the image is, or the image; it is not modified.
+        short_side: if the image will be scaled to this short side, large JPEGs may come smaller than they
+            are, by the rule for decoder scaling in this module's docstring. None decodes in full.
+        exif: turn the image upright as its EXIF orientation says.
+
+    Returns:
+        A new image in mode RGB; its size is after turning.
+
+    Raises:
+        ImageError: with one of the codes ``not_found``; ``unreadable`` (a folder, no permission, not a
+            regular file); ``empty``; ``not_an_image`` (the content is no image format at all); ``truncated``
+            (cut short or damaged); ``too_large``; ``unsupported`` (a format, pixel type or array that is
+            not read here).
+        UsageError: the source is of no known type.
+    """
+    image = _decode(source, short_side, exif)
+    return image.copy() if image is source else image
+
+
+def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """Scale and crop a decoded RGB image in one resampling; see the geometry in this module's docstring.
+
+    Returns:
+        uint8 ``[crop, crop, 3]``.
+
+    Raises:
+        UsageError: the image is not RGB, or the spec asks for lanczos without antialiasing.
+    """
+    if image.mode != "RGB":
+        raise UsageError(f"fit takes RGB images, got mode {image.mode!r}; decode converts every mode")
+    size = (spec.crop, spec.crop)
+    box = crop_box(*image.size, spec)
+    resampling = _RESAMPLING[spec.resize.interpolation]
+    if spec.resize.antialias or resampling == Image.Resampling.NEAREST:
+        return np.array(image.resize(size, resampling, box=box))
+    if resampling == Image.Resampling.LANCZOS:
+        raise UsageError(
+            "resize.interpolation 'lanczos' needs resize.antialias true; "
+            "without antialiasing use nearest, bilinear or bicubic"
+        )
+    return np.array(image.transform(size, Image.Transform.EXTENT, box, resampling))
+
+
+def crop_box(width: int, height: int, spec: PreprocessSpec) -> Box:
+    """Return (left, top, right, bottom), the part of a ``width x height`` source that the network sees."""
+    short_side, crop, short = spec.resize.short_side, spec.crop, min(width, height)
+    side = crop * short / short_side
+    left = (width * short_side - crop * short) // (2 * short) * short / short_side
+    top = (height * short_side - crop * short) // (2 * short) * short / short_side
+    # The sums may exceed the image by one unit in the last place, which Pillow refuses.
+    return left, top, min(left + side, width), min(top + side, height)
+
+
+# ------------------------------------------------------------------ scores
+
+
+def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
+    """Return ``exp(logits / temperature)`` scaled to sum to 1 along the last axis, in float32.
+
+    Args:
+        logits: ``[N, C]`` (or any shape whose last axis is the classes). -inf is a probability of 0.
+        temperature: positive; above 1 flattens.
+
+    Raises:
+        GhostclasError: the logits hold NaN or +inf, or nothing but -inf: the network's numbers overflowed,
+            and no ranking of them means anything.
+        UsageError: the temperature is not a positive number.
+    """
+    if not 0 < temperature < np.inf:
+        raise UsageError(f"temperature must be a positive number, got {temperature}")
+    with np.errstate(over="ignore"):
+        values = np.asarray(logits, dtype=np.float32)
+        top = values.max(axis=-1, keepdims=True)
+        if not np.isfinite(top).all():
+            raise GhostclasError(_broken_scores("logits", top))
+        scores = np.exp((values - top) / np.float32(temperature))
+    return np.asarray(scores / scores.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def top_k(scores: ArrayLike, k: int) -> NDArray[np.int64]:
+    """Return the indices of the ``k`` largest scores along the last axis, best first.
+
+    Equal scores come in the order of their indices, so that every runtime ranks alike.
+
+    Args:
+        scores: ``[N, C]`` (or any shape whose last axis is the classes).
+        k: at least 1; more than C gives all C.
+
+    Returns:
+        int64 ``[N, min(k, C)]``.
+
+    Raises:
+        GhostclasError: the scores hold NaN.
+        UsageError: k is less than 1.
+    """
+    if k < 1:
+        raise UsageError(f"top must be at least 1, got {k}")
+    values = np.asarray(scores)
+    if not np.issubdtype(values.dtype, np.floating):
+        values = values.astype(np.float64)
+    if np.isnan(values).any():
+        raise GhostclasError(_broken_scores("scores", values.max(axis=-1, keepdims=True)))
+    return np.argsort(-values, axis=-1, kind="stable")[..., :k].astype(np.int64, copy=False)
+
+
+def _broken_scores(what: str, top: NDArray[Any]) -> str:
+    rows = ~np.isfinite(top.reshape(-1))
+    return (
+        f"the {what} of image {int(rows.argmax())} in a batch of {rows.size} are not finite: "
+        "the model overflowed or is damaged; use its fp32 file, or verify the bundle"
+    )
+
+
+# ------------------------------------------------------------------ sources
+
+
+def _decode(source: ImageSource, short_side: int | None, exif: bool) -> Image.Image:
+    """``decode``, except that an upright RGB Pillow image is returned as it is."""
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pillow(source, exif)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes("the image", bytes(source), short_side, exif)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return _from_bytes(str(path), _read(path), short_side, exif)
+    raise UsageError(
+        f"an image is a path, encoded bytes, a Pillow image or a uint8 array, not {type(source).__name__}"
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        # Opening a pipe or a device can block or never end.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise ImageError("unreadable", f"{path} is {kind}; give the path of an image file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError("too_large", f"{path} has {status.st_size:,} bytes, the limit is {MAX_BYTES:,}")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError("not_found", f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError("unreadable", f"{path} cannot be read: {reason}") from None
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    shape = " x ".join(map(str, array.shape))
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(
+            "unsupported",
+            f"the array is {array.dtype} [{shape}]; give uint8 [H, W], [H, W, 3] RGB or [H, W, 4] RGBA",
+        )
+    if array.size == 0:
+        raise ImageError("empty", f"the array has no pixels: [{shape}]")
+    _check_size("the array", array.shape[1], array.shape[0])
+    return _to_rgb("the array", Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _from_pillow(source: Image.Image, exif: bool) -> Image.Image:
+    name = "the image"
+    if min(source.size) < 1:
+        raise ImageError("empty", f"the image has no pixels: {source.width} x {source.height}")
+    _check_size(name, *source.size)
+    try:
+        source.load()
+        return _upright(_to_rgb(name, source), source.getexif().get(ORIENTATION_TAG, 1) if exif else 1)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise _refusal(name, source.format or "Pillow", error) from error
+
+
+def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool) -> Image.Image:
+    kind = identify(name, data)
+    try:
+        image = open_image(name, kind, data)
+        _check_size(name, *image.size, kind)
+        if short_side is not None:
+            kept = DRAFT_MARGIN * short_side
+            image.draft(None, (kept, kept))
+        image.load()
+        return _upright(_to_rgb(name, image), orientation(kind, data, image) if exif else 1)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise nearly every class there is for a damaged file
+        raise _refusal(name, kind, error) from error
+
+
+def _refusal(name: str, kind: str, error: Exception) -> ImageError:
+    """What to tell about a decoder's exception."""
+    reason = " ".join(str(error).split())[:160]
+    if not reason or isinstance(error.__cause__ or error, EOFError | IndexError | struct.error):
+        reason = "its content ends or breaks off unexpectedly"
+    if isinstance(error, MemoryError):
+        return ImageError("too_large", f"{name} does not fit into memory; make it smaller first")
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError("too_large", f"{name} is too large: {reason}")
+    if any(words in reason.lower() for words in ("support", "cannot handle", "unknown pixel mode")):
+        return ImageError(
+            "unsupported", f"{name} holds {kind} data of a kind that is not read ({reason}); save it as PNG"
+        )
+    return ImageError("truncated", f"{name} is cut short or damaged ({kind}: {reason}); get the file again")
+
+
+def _check_size(name: str, width: int, height: int, kind: str | None = None) -> None:
+    limit, multiple = MAX_PIXELS, FORMATS[kind].pillow_limit if kind else None
+    if multiple and Image.MAX_IMAGE_PIXELS is not None:
+        limit = min(limit, multiple * Image.MAX_IMAGE_PIXELS)
+    if width * height > limit:
+        raise ImageError(
+            "too_large",
+            f"{name} has {width} x {height} = {width * height:,} pixels, the limit is {limit:,}; "
+            "make it smaller first",
+        )
+
+
+# ------------------------------------------------------------------ colour and orientation
+
+
+def _to_rgb(name: str, image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB, over white; an RGB image without transparency is returned as it is."""
+    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+        return _deep_grey_to_rgb(name, image)
+    if image.has_transparency_data:
+        rgba = image.convert("LA") if image.mode == "La" else image
+        rgba = rgba.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgba, mask=rgba)
+        return white
+    if image.mode == "RGB":
+        return image
+    try:
+        return image.convert("RGB")
+    except ValueError:
+        raise ImageError(
+            "unsupported", f"{name} has pixels of type {image.mode!r}, which are not read; save it as RGB"
+        ) from None
+
+
+def _deep_grey_to_rgb(name: str, image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if not 0 <= low <= high <= 65535:
+        raise ImageError(
+            "unsupported",
+            f"{name} has grey values from {low} to {high}, outside 0 to 65535; save it as 8 bit",
+        )
+    if image.mode == "F":
+        unit = 1.0 if high <= 1 else 255.0 if high <= 255 else 65535.0
+        grey = np.rint(values * (255.0 / unit)).astype(np.uint8)
+    else:
+        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _upright(image: Image.Image, exif_orientation: int) -> Image.Image:
+    method = _UPRIGHT.get(exif_orientation)
+    return image if method is None else image.transpose(method)
