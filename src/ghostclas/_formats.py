@@ -1,6 +1,6 @@
 """The image files that ``imaging`` reads: which format one is, and which part of it makes the picture.
 
-Before Pillow sees a PNG, GIF, TIFF or AVIF, everything that does not change the first frame's pixels is dropped
+Before Pillow sees a PNG, GIF, TIFF or AVIF, what does not change the first frame's pixels is dropped
 from it: text, animation, vendor metadata. That is less for a hostile file to play with, and no warning about
 damage in what nobody asked for. Functions here raise ``ImageError`` for what is no readable image by its
 first bytes, and whatever the parsing runs into (``struct.error``, ``IndexError``, ``ValueError``, Pillow's
@@ -69,7 +69,7 @@ _REFUSED_SIGNATURES = {
     "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
     "PDF": rb"%PDF",
     "SVG": rb"\s*(<\?xml.{0,200})?<svg",
-    "icon": rb"\0\0[\1\2]\0",
+    "icon": rb"\0\0[\x01\x02]\0",
 }
 
 
@@ -242,7 +242,7 @@ def _essential_tiff(data: bytes) -> bytes:
 
 def _essential_avif(data: bytes) -> bytes:
     """Hide the EXIF item: how an AVIF is turned is a property of the picture, and EXIF has no say in it."""
-    return re.sub(rb"(infe\2.{7}|infe\3.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
+    return re.sub(rb"(infe\x02.{7}|infe\x03.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
 
 
 _ESSENTIAL: Mapping[str, Callable[[bytes], bytes]] = {
