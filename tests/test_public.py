@@ -21,7 +21,11 @@ def modules_after(code: str, *arguments: str) -> set[str]:
     """Top-level modules that a fresh interpreter holds after running ``code``."""
     report = "\nimport sys, json; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     done = subprocess.run(
-        [sys.executable, "-c", code + report, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code + report, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -47,7 +51,11 @@ def test_every_public_name_is_where_type_checkers_look_for_it() -> None:
 
 
 def test_every_exception_class_is_public() -> None:
-    tree = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    tree = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
     assert tree <= set(ghostclas.__all__)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Self, TextIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
 
 BATCH_SIZE = 8
 
+_BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
 
 IMAGE_SUFFIXES = frozenset(
@@ -123,9 +124,7 @@ class Classifier:
             One prediction for each photo, in the order given. A photo that cannot be decoded has its
             ``error`` set and no labels.
         """
-        if _is_one(sources):
-            sources = [sources]
-        return list(self.stream(sources, top))
+        return list(self.stream(_each(sources), top))
 
     def stream(self, sources: Iterable[ImageSource], top: int = 5) -> Iterator[Prediction]:
         """Label photos as they come, in order, in bounded memory.
@@ -355,10 +354,12 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iter
             yield folder / name
 
 
-def _is_one(sources: Any) -> bool:
+def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
     if isinstance(sources, np.ndarray):
-        return sources.ndim < 4
-    return isinstance(sources, _ONE) or not isinstance(sources, Iterable)
+        return sources if sources.ndim == _BATCH_OF_IMAGES else [sources]
+    if isinstance(sources, _ONE) or not isinstance(sources, Iterable):
+        return [cast("ImageSource", sources)]
+    return sources
 
 
 def _file_of(source: ImageSource) -> str | None:

@@ -44,8 +44,8 @@ def doctor_command(
 
 def _report() -> dict[str, Any]:
     from ghostclas import __version__
+    from ghostclas.download import cache_directory
     from ghostclas.engines.base import installed_engines
-    from ghostclas.zoo import cache_directory
 
     return {
         "ghostclas": __version__,

@@ -33,12 +33,16 @@ def info_command(
         ("classes", f"{len(manifest.classes)} (label hash {manifest.label_hash}): {_some(manifest.classes)}"),
         ("input", f"short side {before.resize.short_side} {before.resize.interpolation}, crop {before.crop}"),
         ("scores", f"temperature {after.temperature:g}, unknown below {after.unknown_below:g}"),
-        *(("trained as" if key == "recipe" else key, str(value)) for key, value in manifest.provenance.items()),
+        *(
+            ("trained as" if key == "recipe" else key, str(value))
+            for key, value in manifest.provenance.items()
+        ),
     ]
     say(table(("", ""), facts).lstrip("\n"))
     for metric in manifest.metrics:
         top5 = "" if metric.top5 is None else f", top-5 {metric.top5:.2f} %"
-        say(f"top-1 {metric.top1:.2f} %{top5} on {metric.images:,} images of {metric.dataset} through {metric.through}")
+        measured = f"{metric.images:,} images of {metric.dataset} through {metric.through}"
+        say(f"top-1 {metric.top1:.2f} %{top5} on {measured}")
     rows = [(e.path, e.format, e.precision, f"{e.bytes / 1e6:.2f} MB", e.sha256[:12]) for e in manifest.files]
     say("\n" + table(("file", "format", "precision", "size", "sha256"), rows, right=(3,)))
     print_next("ghostclas", "verify", model)

@@ -41,8 +41,8 @@ def models_command(
     ]
     say(table(HEADER, rows, right=range(2, 8)))
     note(
-        "\nFor 1000 classes and one 224 x 224 image. A MAC is a multiplication and an addition: 2 FLOPs; papers"
-        "\noften print MACs under the name of FLOPs. Accuracies are published ones, for ImageNet-1k, in percent."
+        "\nFor 1000 classes and one 224 x 224 image. A MAC is a multiply and an add: 2 FLOPs. Papers"
+        "\noften print MACs and call them FLOPs. Accuracies are published ones on ImageNet-1k, in percent."
         "\nAny width has a name, too: ghostnet_x0_75 is 0.75 times as wide as ghostnet_x1_0."
     )
     print_next("ghostclas", "train", "--model", "ghostnet_x1_0", "--data", "FOLDER")
