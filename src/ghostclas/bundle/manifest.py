@@ -1,0 +1,215 @@
+"""``manifest.json``: what a bundle says of itself, and every rule that it must keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
+
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from ghostclas.errors import BundleError
+from ghostclas.spec import Frozen, Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
+
+SCHEMA_VERSION: Final = 1
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.safetensors"
+REFERENCE = "reference.safetensors"
+AGAIN = "copy or export the bundle again"
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Made = TypeVar("Made", bound=Frozen)
+
+
+class TensorSpec(Frozen):
+    """An input or output of a model file. A size of ``None`` is the batch, of any length."""
+
+    name: str
+    dtype: Literal["uint8", "int8", "float16", "float32"]
+    layout: Literal["NHWC", "NCHW", "NC"]
+    shape: tuple[int | None, ...]
+
+    @model_validator(mode="after")
+    def _every_letter_has_a_size(self) -> Self:
+        if len(self.shape) != len(self.layout):
+            raise ValueError(f"layout {self.layout} has {len(self.layout)} sizes, got {list(self.shape)}")
+        return self
+
+    def size(self, letter: str) -> int | None:
+        """Return the size along the axis that ``layout`` calls ``letter``."""
+        return self.shape[self.layout.index(letter)]
+
+
+class FileEntry(Frozen):
+    """One file of a bundle.
+
+    A file that an engine opens has ``input`` and ``output``. Files of the same format and precision without
+    them lie beside it and belong to it, as the weights of a format that keeps them in a second file.
+    """
+
+    path: str
+    format: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    precision: Precision = "fp32"
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+    input: TensorSpec | None = None
+    output: TensorSpec | None = None
+
+    @model_validator(mode="after")
+    def _path_stays_inside(self) -> Self:
+        check_name(self.path)
+        if self.path.casefold() == MANIFEST:
+            raise ValueError(f"{MANIFEST} cannot list itself")
+        if (self.input is None) != (self.output is None):
+            raise ValueError(f"{self.path} has only one of input and output")
+        return self
+
+
+class FileParity(Frozen):
+    """How close one file, run by one engine, came to the logits it should give.
+
+    ``max_abs`` and ``mean_abs`` are over all images and classes, on stored pixels; ``decoded_max_abs`` is the
+    same starting from the encoded images. ``top1_agreement`` is a fraction. ``tolerance`` bounds ``max_abs``.
+    """
+
+    file: str
+    engine: str
+    images: int
+    max_abs: float
+    mean_abs: float
+    top1_agreement: float
+    decoded_max_abs: float | None = None
+    tolerance: float
+    ok: bool
+
+
+class Manifest(Frozen):
+    """What a bundle says of itself.
+
+    ``classes`` are in the order of the logits and ``label_hash`` is theirs; the first of ``files`` that has
+    an input is the default one; ``provenance`` is whatever plain JSON its maker wants remembered.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    spec: ModelSpec
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+    label_hash: str
+    preprocess: PreprocessSpec
+    postprocess: PostprocessSpec = PostprocessSpec()
+    files: tuple[FileEntry, ...]
+    metrics: tuple[Metric, ...] = ()
+    provenance: dict[str, JsonValue] = Field(default_factory=dict)
+    parity: tuple[FileParity, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        count = len(self.classes)
+        if count != self.spec.num_classes:
+            raise ValueError(f"it lists {count} classes for a network with {self.spec.num_classes} outputs")
+        if label_hash(self.classes) != self.label_hash:
+            raise ValueError(
+                f"label_hash is {self.label_hash}, but the names in classes have {label_hash(self.classes)}; "
+                "some were changed, reordered or lost"
+            )
+        seen: set[str] = set()
+        for entry in self.files:
+            if entry.path.casefold() in seen:
+                raise ValueError(f"it lists {entry.path} twice")
+            seen.add(entry.path.casefold())
+            self._check_shapes(entry)
+        return self
+
+    def _check_shapes(self, entry: FileEntry) -> None:
+        if entry.input is None or entry.output is None:
+            return
+        if entry.output.layout != "NC" or entry.output.size("C") != len(self.classes):
+            raise ValueError(
+                f"{entry.path} has outputs {list(entry.output.shape)} for {len(self.classes)} classes"
+            )
+        crop = self.preprocess.crop
+        sizes = entry.input.layout != "NC" and tuple(entry.input.size(letter) for letter in "HWC")
+        if sizes != (crop, crop, 3):
+            raise ValueError(
+                f"{entry.path} takes {list(entry.input.shape)}, but preprocessing gives {crop} x {crop} RGB"
+            )
+
+
+def parse_manifest(content: bytes, path: Path) -> Manifest:
+    """Read ``manifest.json`` of the bundle at ``path``.
+
+    Raises:
+        BundleError: it does not verify.
+    """
+    try:
+        fields = json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {MANIFEST} is not valid JSON ({reason(error)}); {AGAIN}") from None
+    if not isinstance(fields, dict):
+        raise BundleError(f"{path}: {MANIFEST} is not a JSON object; {AGAIN}")
+    version = fields.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: made by a newer ghostclas (schema_version {version}; this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade with: pip install -U ghostclas"
+        )
+    digest = fields.pop("digest", None)
+    try:
+        manifest = Manifest.model_validate(fields)
+    except ValidationError as error:
+        raise BundleError(f"{path}: {MANIFEST} does not verify: {_first_problem(error)}") from None
+    if digest != _digest(fields):
+        raise BundleError(
+            f"{path}: {MANIFEST} was changed by hand or damaged (its digest does not match); {AGAIN}, "
+            "and make changes with ghostclas.bundle.update_manifest"
+        )
+    return manifest
+
+
+def serialise(manifest: Manifest) -> bytes:
+    """Return the content of ``manifest.json``: the fields, and a digest of them."""
+    # Round-tripped first, so that the digest is of the numbers as JSON has them.
+    fields = json.loads(manifest.model_dump_json())
+    ordered = {"schema_version": fields["schema_version"], "digest": _digest(fields)}
+    return json.dumps(ordered | fields, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def make(kind: type[Made], **fields: Any) -> Made:
+    """Return a ``kind`` with these fields; where they do not agree, raise BundleError."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        raise BundleError(f"this would be no valid bundle: {_first_problem(error)}") from None
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError for any name that could mean something outside the bundle, on any operating system."""
+    parts = name.split("/")
+    if re.search(r'[\x00-\x1f\\:*?"<>|]', name) or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{name!r} is no plain relative path inside the bundle")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    """Hash the meaning of a manifest; how its JSON is spaced and ordered does not matter."""
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def reason(error: Exception) -> str:
+    """Return what went wrong, on one line, without the names of files."""
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    what = problem["msg"].removeprefix("Value error, ")
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {what}{more}" if where else f"{what}{more}"

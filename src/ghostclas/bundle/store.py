@@ -1,0 +1,151 @@
+"""Where the files of a bundle are: a folder, or one archive that is read in place."""
+
+from __future__ import annotations
+
+import lzma
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol
+
+from ghostclas.bundle.atomic import aside_of
+from ghostclas.bundle.manifest import AGAIN, MANIFEST, check_name, reason
+from ghostclas.errors import BundleError
+
+_READING_FAILS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+class Store(Protocol):
+    """Where the files of a bundle are, by names that ``check_name`` accepts."""
+
+    def size(self, name: str) -> int:
+        """Return the file's size in bytes, or raise BundleError."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open the file for reading, or raise BundleError."""
+
+
+class Folder:
+    """A bundle in the folder ``root``, which messages call ``shown``. Symbolic links in it are refused."""
+
+    def __init__(self, shown: Path, root: Path) -> None:
+        self.shown = shown
+        self.root = root
+
+    def path(self, name: str) -> Path:
+        """Return where ``name`` is."""
+        return self.root.joinpath(*PurePosixPath(name).parts)
+
+    def size(self, name: str) -> int:
+        """Return the size in bytes of a file that is really there."""
+        path = self.root
+        try:
+            for part in PurePosixPath(name).parts:
+                path /= part
+                status = path.lstat()
+                if stat.S_ISLNK(status.st_mode):
+                    raise BundleError(f"{self.shown}: {name} is a symbolic link; copy the file itself there")
+        except FileNotFoundError:
+            raise BundleError(f"{self.shown}: {name} is missing; {AGAIN}") from None
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.shown, name, error) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{self.shown}: {name} is not a regular file; {AGAIN}")
+        return status.st_size
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open ``name`` for reading."""
+        self.size(name)
+        try:
+            return self.path(name).open("rb")
+        except OSError as error:
+            raise _unreadable(self.shown, name, error) from None
+
+
+class Archive:
+    """A bundle at the top of an archive, or in the one folder at its top, as file managers make them."""
+
+    def __init__(self, shown: Path) -> None:
+        self.shown = shown
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        try:
+            with zipfile.ZipFile(shown) as archive:
+                members = archive.infolist()
+        except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+            raise BundleError(
+                f"{shown}: not a complete .zip archive ({reason(error)}); copy or download it again"
+            ) from None
+        for member in members:
+            name = member.filename.removesuffix("/")
+            try:
+                check_name(name)
+            except ValueError as error:
+                raise BundleError(f"{shown}: refused, nothing was unpacked: {error}") from None
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise BundleError(f"{shown}: refused, nothing was unpacked: {name} is a symbolic link")
+            if member.is_dir():
+                continue
+            if name in self.members:
+                raise BundleError(f"{shown}: refused, nothing was unpacked: it holds {name} twice")
+            self.members[name] = member
+        self.top = "" if MANIFEST in self.members else self._only_folder()
+
+    def _only_folder(self) -> str:
+        found = [name for name in self.members if name.count("/") == 1 and name.endswith(f"/{MANIFEST}")]
+        if len(found) > 1:
+            raise BundleError(f"{self.shown}: holds {len(found)} bundles; unpack it and give one of them")
+        return found[0].removesuffix(MANIFEST) if found else ""
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        member = self.members.get(self.top + name)
+        if member is None:
+            raise BundleError(f"{self.shown}: {name} is missing; {AGAIN}")
+        if member.flag_bits & 1:
+            raise BundleError(f"{self.shown}: {name} is encrypted; unpack the archive first")
+        return member
+
+    def size(self, name: str) -> int:
+        """Return the size in bytes of a file that is really there."""
+        return self._member(name).file_size
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open ``name`` for reading."""
+        member = self._member(name)
+        with io_errors(self.shown, name), zipfile.ZipFile(self.shown) as archive:
+            # The stream keeps the file open for itself after the archive is closed.
+            return archive.open(member)
+
+
+def open_store(path: Path) -> Store:
+    """Return what holds the bundle at ``path``, or raise BundleError."""
+    if path.is_dir():
+        return Folder(path, path)
+    if path.is_file():
+        return Archive(path)
+    if aside_of(path).is_dir():
+        return Folder(path, aside_of(path))
+    raise BundleError(f"{path}: there is no bundle here; a bundle is a folder with {MANIFEST}, or its .zip")
+
+
+@contextmanager
+def io_errors(path: Path, name: str) -> Iterator[None]:
+    """Turn whatever reading ``name`` of the bundle at ``path`` raises into a BundleError."""
+    try:
+        yield
+    except _READING_FAILS as error:
+        raise _unreadable(path, name, error) from None
+
+
+def _unreadable(path: Path, name: str, error: Exception) -> BundleError:
+    return BundleError(f"{path}: {name} cannot be read ({reason(error)}); {AGAIN}")

@@ -1,0 +1,230 @@
+"""Writing a bundle, adding to it and packing it, all of it atomic."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from ghostclas.bundle.atomic import aside_of, beside, exchange, flush, write_atomically
+from ghostclas.bundle.manifest import (
+    MANIFEST,
+    FileEntry,
+    FileParity,
+    Manifest,
+    Precision,
+    TensorSpec,
+    make,
+    serialise,
+)
+from ghostclas.bundle.reader import Bundle
+from ghostclas.errors import BundleError
+from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
+
+
+@dataclass(frozen=True)
+class FileContent:
+    """A file to write into a bundle: its bytes, or a file to copy, and what the manifest says of it."""
+
+    data: bytes | Path
+    format: str
+    precision: Precision = "fp32"
+    input: TensorSpec | None = None
+    output: TensorSpec | None = None
+
+
+def write_bundle(
+    target: str | os.PathLike[str],
+    *,
+    name: str,
+    spec: ModelSpec,
+    classes: Sequence[str],
+    preprocess: PreprocessSpec,
+    postprocess: PostprocessSpec | None = None,
+    files: Mapping[str, FileContent],
+    metrics: Sequence[Metric] = (),
+    provenance: Mapping[str, JsonValue] | None = None,
+    parity: Sequence[FileParity] = (),
+) -> Bundle:
+    """Write a bundle into the folder ``target``, in place of one that is there; atomic.
+
+    Args:
+        target: the folder; its parents are made. ``pack`` makes a ``.zip`` of it.
+        name: of the model.
+        spec: what rebuilds the network.
+        classes: names in the order of the logits.
+        preprocess: from a photo to the network's input.
+        postprocess: from logits to scores.
+        files: contents by path inside the bundle; the first that can be run is the default.
+        metrics: accuracies that were measured.
+        provenance: where the model comes from, as plain JSON.
+        parity: how close the files came to the reference.
+
+    Raises:
+        BundleError: the parts do not fit each other, or ``target`` is something else than a bundle.
+        OSError: the disk refuses.
+    """
+
+    def fill(folder: Path) -> Manifest:
+        return make(
+            Manifest,
+            name=name,
+            spec=spec,
+            classes=tuple(classes),
+            label_hash=label_hash(classes),
+            preprocess=preprocess,
+            postprocess=postprocess or PostprocessSpec(),
+            files=tuple(_write_file(folder, path, content) for path, content in files.items()),
+            metrics=tuple(metrics),
+            provenance=dict(provenance or {}),
+            parity=tuple(parity),
+        )
+
+    return _replace(Path(target), fill)
+
+
+def add_files(
+    bundle: Bundle,
+    files: Mapping[str, FileContent],
+    *,
+    parity: Sequence[FileParity] = (),
+) -> Bundle:
+    """Add files to the bundle, or replace those of the same paths, and return it opened anew; atomic.
+
+    ``parity`` is recorded for the files it names, in place of what was recorded for them.
+
+    Raises:
+        BundleError: the bundle is an archive or does not verify, or a file does not fit it.
+        OSError: the disk refuses.
+    """
+    bundle = _fresh(bundle)
+    manifest = bundle.manifest
+
+    def fill(folder: Path) -> Manifest:
+        kept = [entry for entry in manifest.files if entry.path not in files]
+        for entry in kept:
+            _link_or_copy(bundle._path(entry), folder / entry.path)
+        added = {path: _write_file(folder, path, content) for path, content in files.items()}
+        return make(
+            Manifest,
+            **dict(manifest)
+            | {
+                "files": (*(added.pop(entry.path, entry) for entry in manifest.files), *added.values()),
+                "parity": (*(p for p in manifest.parity if p.file not in files), *parity),
+            },
+        )
+
+    return _replace(bundle.path, fill)
+
+
+def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
+    """Replace fields of the manifest by keyword (``metrics=``, ``postprocess=``, ...); atomic.
+
+    Raises:
+        BundleError: the bundle is an archive, or its manifest would no longer agree with itself.
+        OSError: the disk refuses.
+    """
+    manifest = make(Manifest, **dict(_fresh(bundle).manifest) | changes)
+    write_atomically(bundle.path / MANIFEST, serialise(manifest))
+    return Bundle.open(bundle.path)
+
+
+def pack(bundle: Bundle, path: str | os.PathLike[str]) -> Path:
+    """Write the bundle as one ``.zip`` and return where it is. The same bundle gives the same bytes; atomic.
+
+    Raises:
+        BundleError: a file of the bundle does not verify.
+        OSError: the disk refuses.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = beside(path)
+    try:
+        # Stored, not deflated: weights do not shrink, and the bytes depend on no version of zlib.
+        with part.open("wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_member_info(MANIFEST), serialise(bundle.manifest))
+            for entry in bundle.manifest.files:
+                archive.writestr(_member_info(entry.path), bundle.read(entry.path))
+        flush(part)
+        part.replace(path)
+        flush(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _fresh(bundle: Bundle) -> Bundle:
+    """Return the bundle as it is on the disk now, so that nobody's earlier change is lost."""
+    if bundle.path.is_file():
+        raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
+    return Bundle.open(bundle.path)
+
+
+def _write_file(folder: Path, name: str, content: FileContent) -> FileEntry:
+    entry = make(
+        FileEntry,
+        path=name,
+        format=content.format,
+        precision=content.precision,
+        sha256="0" * 64,
+        bytes=0,
+        input=content.input,
+        output=content.output,
+    )
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content.data, Path):
+        shutil.copyfile(content.data, target)
+    else:
+        target.write_bytes(content.data)
+    flush(target)
+    with target.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return entry.model_copy(update={"sha256": digest, "bytes": target.stat().st_size})
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        flush(target)
+
+
+def _replace(target: Path, fill: Callable[[Path], Manifest]) -> Bundle:
+    """Let ``fill`` write the files of a new folder, finish it with the manifest, and put it at ``target``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = aside_of(target)
+    if not target.exists() and aside.exists():
+        aside.rename(target)
+    replaceable = (target / MANIFEST).is_file() or (target.is_dir() and not any(target.iterdir()))
+    if target.exists() and not replaceable:
+        raise BundleError(
+            f"{target}: there is something here that is no bundle; remove it or choose another path"
+        )
+    staged = beside(target)
+    staged.mkdir()
+    try:
+        manifest = fill(staged)
+        (staged / MANIFEST).write_bytes(serialise(manifest))
+        flush(staged / MANIFEST)
+        for folder in (staged, *(path for path in staged.rglob("*") if path.is_dir())):
+            flush(folder)
+        exchange(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return Bundle.open(target)
+
+
+def _member_info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.external_attr = 0o644 << 16
+    return info
