@@ -10,7 +10,7 @@ start programs) cannot be reached. Of several frames the first is taken. Everyth
 - transparency of any kind is composited over white: ``round((c * a + 255 * (255 - a)) / 255)``;
 - 16-bit and 32-bit grey is ``(v + 128) // 257`` of 0..65535; 16-bit colour keeps its high byte;
 - floating-point grey spans 0..1, or 0..255 or 0..65535 if its largest value needs that;
-- palette, 1-bit, grey, YCbCr, HSV and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
+- palette, 1-bit, grey, YCbCr, LAB and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
 - colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
 
 **Decoder scaling.** Given ``short_side``, a JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8
@@ -341,14 +341,7 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
         white = Image.new("RGB", image.size, "white")
         white.paste(rgba, mask=rgba)
         return white
-    if image.mode == "RGB":
-        return image
-    try:
-        return image.convert("RGB")
-    except ValueError:
-        raise ImageError(
-            "unsupported", f"{name} has pixels of type {image.mode!r}, which are not read; save it as RGB"
-        ) from None
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _deep_grey_to_rgb(name: str, image: Image.Image) -> Image.Image:
