@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ghostclas.errors import DataError, did_you_mean
+from ghostclas.errors import DataError
 
 CLASSES_FILE = "classes.csv"
 _SHOWN = 5
@@ -38,8 +38,13 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
             raise DataError(
                 f"{location}, line {number}: folder {folder!r} is named both {names[folder]!r} and {name!r}"
             )
+    return distinct_names(names)
+
+
+def distinct_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Return ``names`` with the key appended to each name that occurs twice: ``crane (n02012849)``."""
     times = Counter(names.values())
-    return {folder: f"{name} ({folder})" if times[name] > 1 else name for folder, name in names.items()}
+    return {key: f"{name} ({key})" if times[name] > 1 else name for key, name in names.items()}
 
 
 def class_names(folders: Sequence[str], names: Mapping[str, str], location: str) -> tuple[str, ...]:
@@ -110,9 +115,8 @@ def match_classes(
     for title, classes in zip(titles, (absent, unknown), strict=True):
         listed = some(f"{name!r} (class {i})" for i, name in classes) if classes else "none"
         lines.append(f"{title:<{width}} {listed}")
-    hint = did_you_mean(unknown[0][1], reference)
-    lines.append(f"{advice}{hint}")
-    raise DataError("\n".join(lines))
+    lines.append(advice)
+    raise DataError("\n       ".join(lines))
 
 
 def some(items: Iterable[str]) -> str:

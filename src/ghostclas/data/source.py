@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Sample(NamedTuple):
-    """One labelled image: ``key`` names it within its source (a relative path), ``label`` is a class index."""
+    """One labelled image: ``key``, a relative path, names it in its source; ``label`` is a class index."""
 
     key: str
     label: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -11,25 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.classes import CLASSES_FILE, read_names, some
-from ghostclas.data.folder import FolderTree
+from ghostclas.data.classes import some
 from ghostclas.data.samples import labels_of
 from ghostclas.data.source import Source
-from ghostclas.data.tree import Listing, Tree, is_image, labelled
+from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
 from ghostclas.data.views import Subset, align_source
-from ghostclas.data.zipped import ZipTree, enter
 from ghostclas.errors import DataError, UsageError
-
-SPLIT_NAMES: Mapping[str, str] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-WHOLE = ""
 
 
 @dataclass(frozen=True)
@@ -49,30 +35,38 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A data set found on disk: how to open its splits, or :data:`WHOLE` where it has none."""
-
-    location: str
-    parts: Mapping[str, Callable[[], Source]]
-
-
-def open_source(path: str | PathLike[str], split: str | None = None) -> Source:
+def open_source(
+    path: str | PathLike[str],
+    split: str | None = None,
+    *,
+    root: str | PathLike[str] | None = None,
+    label_file: str | PathLike[str] | None = None,
+) -> Source:
     """Open the labelled images at ``path``.
 
+    What it can be:
+
+    - a folder or a ``.zip``: either ``<class>/**/<image>``, or that below ``train/``, ``val/`` (also
+      ``valid/`` or ``validation/``) and ``test/``; a ``classes.csv`` in it or its parent names the classes;
+    - a PaddleClas list (``.txt``), or a folder with ``train_list.txt`` and ``val_list.txt``;
+    - WebDataset shards: a ``.tar``, ``train-{000..123}.tar``, or a folder of them, with the split in the
+      names (``train-000.tar``) or as subfolders;
+    - ``.parquet`` files as Hugging Face writes them, one or a folder of them, likewise.
+
     Args:
-        path: a folder or a ``.zip``: either ``<class>/**/<image>``, or that below ``train/``, ``val/`` (also
-            ``valid/`` or ``validation/``) and ``test/``. A ``classes.csv`` in it or in its parent names the
-            classes.
+        path: see above.
         split: ``train``, ``val`` or ``test``. By default everything; in a data set with splits, ``val`` if
             there is one, else ``test``, else ``train``: what one measures on.
+        root: what the paths in a list are relative to, by default the list's folder.
+        label_file: class names by index for lists, shards and Parquet, one a line, with or without the index
+            before it; by default the ``classes.txt`` or ``*label*.txt`` beside them.
 
     The class indices of a data set with splits are those of its training part, whichever part is opened.
 
     Raises:
         DataError: nothing usable at ``path``, no such split, or classes that the training part has not.
     """
-    stored = _find(Path(path))
+    stored = find(Path(path), root=_path(root), label_file=_path(label_file))
     if split is None:
         name = next(name for name in (WHOLE, "val", "test", "train") if name in stored.parts)
     else:
@@ -89,7 +83,14 @@ def open_source(path: str | PathLike[str], split: str | None = None) -> Source:
     return _aligned(source, stored.parts["train"]())
 
 
-def open_splits(path: str | PathLike[str], *, val_fraction: float = 0.1, seed: int = 0) -> Splits:
+def open_splits(
+    path: str | PathLike[str],
+    *,
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    root: str | PathLike[str] | None = None,
+    label_file: str | PathLike[str] | None = None,
+) -> Splits:
     """Open the labelled images at ``path`` for training.
 
     A data set with a training and a validation part is used as it is; a validation part without any image is
@@ -101,6 +102,8 @@ def open_splits(path: str | PathLike[str], *, val_fraction: float = 0.1, seed: i
         path: as for :func:`open_source`.
         val_fraction: part of the images to set aside, between 0 and 1.
         seed: another seed sets other images aside.
+        root: as for :func:`open_source`.
+        label_file: as for :func:`open_source`.
 
     Raises:
         DataError: as for :func:`open_source`, or fewer than two classes.
@@ -108,7 +111,7 @@ def open_splits(path: str | PathLike[str], *, val_fraction: float = 0.1, seed: i
     """
     if not 0 < val_fraction < 1:
         raise UsageError(f"val_fraction must be between 0 and 1, got {val_fraction}")
-    stored = _find(Path(path))
+    stored = find(Path(path), root=_path(root), label_file=_path(label_file))
     if WHOLE not in stored.parts and "train" not in stored.parts:
         raise DataError(f"{stored.location} has no training images; expected them in {stored.location}/train")
     train = stored.parts["train" if "train" in stored.parts else WHOLE]()
@@ -117,88 +120,25 @@ def open_splits(path: str | PathLike[str], *, val_fraction: float = 0.1, seed: i
             f"{train.location} has one class only ({train.classes[0]!r}); a classifier needs two or more, "
             "each in its own folder"
         )
+    notes = _absent(train, "training")
     if "val" in stored.parts:
         val = _aligned(stored.parts["val"](), train)
-        return Splits(train, val, automatic=False, notes=tuple(_absent(train, val)))
+        return Splits(train, val, automatic=False, notes=(*notes, *_absent(val, "validation")))
     chosen = _set_aside(train, val_fraction, seed)
     val = Subset(train, np.flatnonzero(chosen))
-    notes = [f"{int(chosen.sum())} of {len(chosen)} images were set aside for validation"]
+    notes += [f"{int(chosen.sum())} of {len(chosen)} images were set aside for validation"]
     if "test" in stored.parts:
         notes.append("the test images were left alone; measure on them when training is over")
     return Splits(
-        Subset(train, np.flatnonzero(~chosen)), val, automatic=True, notes=(*notes, *_absent(train, val))
+        Subset(train, np.flatnonzero(~chosen)),
+        val,
+        automatic=True,
+        notes=(*notes, *_absent(val, "validation")),
     )
 
 
-def _find(path: Path) -> Stored:
-    if path.is_dir():
-        return _tree(FolderTree(path), path)
-    if not path.exists():
-        raise DataError(f"no such folder or file: {path}")
-    if path.suffix.lower() == ".zip":
-        return _tree(ZipTree(path), path)
-    raise DataError(
-        f"{path} is a file; expected a folder with one subfolder of images for each class, or a .zip"
-    )
-
-
-def _tree(tree: FolderTree | ZipTree, path: Path) -> Stored:
-    listing = tree.walk()
-    outer: list[tuple[Tree, Listing]] = []
-    if isinstance(tree, ZipTree):
-        inner, inside = enter(tree, listing, frozenset(SPLIT_NAMES))
-        if inner is not tree:
-            outer = [(tree, listing)]
-        tree, listing = inner, inside
-    names = _names(tree, listing, outer, path)
-    tops = [folder for folder in listing.top() if folder.lower() in SPLIT_NAMES]
-    if not _is_divided(listing, tops):
-        return Stored(tree.location, {WHOLE: lambda: labelled(tree, listing, names)})
-    parts: dict[str, Callable[[], Source]] = {}
-    for folder in tops:
-        name = SPLIT_NAMES[folder.lower()]
-        if name in parts:
-            raise DataError(f"{tree.location} has several folders for the {name} images: {', '.join(tops)}")
-        parts[name] = _part(tree.below(folder), listing.below(folder), names, name)
-    return Stored(tree.location, parts)
-
-
-def _part(tree: Tree, listing: Listing, names: Mapping[str, str], split: str) -> Callable[[], Source]:
-    def opened() -> Source:
-        if split == "val" and not any(map(is_image, listing.files)):
-            raise DataError(
-                f"{tree.location} holds no image; fill it, or remove it to set training images aside"
-            )
-        return labelled(tree, listing, names, empty_classes=split != "train")
-
-    return opened
-
-
-def _is_divided(listing: Listing, splits: list[str]) -> bool:
-    """Tell ``train/`` and ``val/`` from a class called train, next to ``bus/`` and ``tram/``."""
-    kinds = {SPLIT_NAMES[folder.lower()] for folder in splits}
-    others = {p.split("/", 1)[0] for p in listing.files if "/" in p and is_image(p)} - set(splits)
-    if not kinds or not others:
-        return bool(kinds)
-    return {"train"} < kinds and not any(listing.loose(folder) for folder in splits)
-
-
-def _names(
-    tree: FolderTree | ZipTree, listing: Listing, outer: list[tuple[Tree, Listing]], path: Path
-) -> dict[str, str]:
-    folders = {part for folder in listing.folders for part in folder.split("/")[:2]}
-    for place, content in [(tree, listing), *outer]:
-        if CLASSES_FILE in content.files:
-            where = f"{place.location}/{CLASSES_FILE}"
-            names = read_names(place.read(CLASSES_FILE), where)
-            if not folders & names.keys():
-                raise DataError(f"{where} names none of the class folders of {tree.location}")
-            return names
-    beside = path.resolve().parent / CLASSES_FILE
-    if beside.is_file():
-        names = read_names(beside.read_bytes(), str(beside))
-        return names if folders & names.keys() else {}
-    return {}
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _aligned(source: Source, train: Source) -> Source:
@@ -210,10 +150,10 @@ def _aligned(source: Source, train: Source) -> Source:
     )
 
 
-def _absent(train: Source, val: Source) -> list[str]:
-    counts = np.bincount(labels_of(val.samples), minlength=len(train.classes))
-    absent = [name for name, count in zip(train.classes, counts, strict=True) if not count]
-    return [f"no validation image of {some(map(repr, absent))}"] if absent else []
+def _absent(source: Source, kind: str) -> list[str]:
+    counts = np.bincount(labels_of(source.samples), minlength=len(source.classes))
+    absent = [name for name, count in zip(source.classes, counts, strict=True) if not count]
+    return [f"no {kind} image of {some(map(repr, absent))}"] if absent else []
 
 
 def _set_aside(source: Source, fraction: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -82,14 +82,14 @@ class TreeSource:
         classes: class names by index.
         samples: keys are paths relative to the tree, in code point order.
         folders: the folder of each class; equal to ``classes`` unless a ``classes.csv`` names them.
-        ignored: number of files that are no samples: other extensions, or outside every class folder.
+        ignored: how many files of each extension are no samples: no images, or outside every class folder.
     """
 
     tree: Tree
     classes: tuple[str, ...]
     samples: Samples
     folders: tuple[str, ...]
-    ignored: int = 0
+    ignored: tuple[tuple[str, int], ...] = ()
 
     @property
     def location(self) -> str:
@@ -143,7 +143,8 @@ def labelled(
     label = {folder: index for index, folder in enumerate(folders)}
     samples = Samples((path, label[path.split("/", 1)[0]]) for path in images if "/" in path)
     classes = class_names(folders, names, tree.location)
-    return TreeSource(tree, classes, samples, folders, ignored=len(listing.files) - len(samples))
+    others = _extensions([path for path in listing.files if "/" not in path or not is_image(path)])
+    return TreeSource(tree, classes, samples, folders, tuple(sorted(others.items())))
 
 
 def _nothing_found(tree: Tree, listing: Listing, images: Sequence[str]) -> str:

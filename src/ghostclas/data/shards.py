@@ -1,0 +1,285 @@
+"""WebDataset shards: ``.tar`` files of ``key.jpg`` and ``key.cls`` pairs, with exact random access.
+
+Streaming readers shuffle a window of a stream and resume where they can. Here the headers of each shard are
+read once (a seek per member, no image is touched), and the place of every image is kept beside the shard in
+``.<shard>.index.json``, or in memory where nothing can be written. After that an image is one ``open`` and
+one read, a shuffle is over all images, and a run resumes at the exact sample. An index is rebuilt when its
+shard has another size or modification time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostclas.data.extract import flush, open_tar, regular_members
+from ghostclas.data.labels import read_label_file, resolve_labels, write_label_file
+from ghostclas.data.samples import Samples
+from ghostclas.data.source import Source
+from ghostclas.data.tree import is_hidden, is_image
+from ghostclas.errors import DataError, ImageError
+
+INDEX_VERSION = 1
+SHARD_IMAGES = 2000
+MAX_LABEL_BYTES = 4096
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+class Entry(NamedTuple):
+    """One labelled image of a shard: its member's name, place in bytes, and label as written."""
+
+    name: str
+    offset: int
+    size: int
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSource:
+    """A :class:`~ghostclas.data.source.Source` over indexed ``.tar`` shards.
+
+    Attributes:
+        location: where the shards are, for messages.
+        shards: the files.
+        classes: class names by index.
+        samples: keys are the names of the image members, in the order of the shards; where names repeat
+            between shards, each begins with its shard's name.
+        first: index of the first sample of each shard and, last, of the end, int64 ``[shards + 1]``.
+        places: offset and size in bytes of each image in its shard, int64 ``[N, 2]``.
+    """
+
+    location: str
+    shards: tuple[Path, ...]
+    classes: tuple[str, ...]
+    samples: Samples
+    first: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded bytes of image ``index``.
+
+        Raises:
+            ImageError: the shard is gone, cannot be read, or has become shorter.
+        """
+        index = range(len(self.samples))[index]
+        shard = self.shards[int(np.searchsorted(self.first, index, side="right")) - 1]
+        offset, size = map(int, self.places[index])
+        try:
+            with shard.open("rb") as file:
+                file.seek(offset)
+                data = file.read(size)
+        except FileNotFoundError:
+            raise ImageError("not_found", f"no such file: {shard}") from None
+        except OSError as error:
+            raise ImageError("unreadable", f"cannot read {shard}: {error.strerror}") from None
+        if len(data) != size:
+            raise ImageError("truncated", f"{shard} ends within {self.samples.key(index)}")
+        return data
+
+
+def open_shards(shards: Sequence[Path], location: str, label_file: Path | None = None) -> ShardSource:
+    """Open shards as one source, building the indices that are missing or out of date.
+
+    Args:
+        shards: the ``.tar`` files in order.
+        location: how messages call them.
+        label_file: class names by index, see :func:`~ghostclas.data.labels.read_label_file`; without one,
+            numeric labels are their own names.
+
+    Raises:
+        DataError: a shard is missing, compressed, damaged, or an image in it has no label.
+    """
+    found = [shard_index(shard) for shard in shards]
+    entries = [entry for shard in found for entry in shard]
+    if not entries:
+        raise DataError(
+            f"{location} holds no image; expected pairs such as 0001.jpg and 0001.cls in each .tar"
+        )
+    names = [entry.name for entry in entries]
+    if len(set(names)) != len(names):
+        names = [
+            f"{shard.stem}/{entry.name}"
+            for shard, index in zip(shards, found, strict=True)
+            for entry in index
+        ]
+    classes, labels = resolve_labels(
+        [entry.label for entry in entries], read_label_file(label_file) if label_file else None, location
+    )
+    return ShardSource(
+        location,
+        tuple(shards),
+        classes,
+        Samples(zip(names, labels.tolist(), strict=True)),
+        np.cumsum([0, *map(len, found)], dtype=np.int64),
+        np.array([(entry.offset, entry.size) for entry in entries], dtype=np.int64),
+    )
+
+
+def shard_index(shard: Path) -> list[Entry]:
+    """Return the images of one shard, from its index file if that is up to date.
+
+    Raises:
+        DataError: the shard is missing, compressed, damaged, or an image in it has no label.
+    """
+    try:
+        status = shard.stat()
+    except OSError as error:
+        raise DataError(f"cannot read the shard {shard}: {error.strerror}") from None
+    stamp = {"version": INDEX_VERSION, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    cache = shard.with_name(f".{shard.name}.index.json")
+    entries = _load(cache, stamp)
+    if entries is None:
+        entries = list(_scan(shard))
+        _save(cache, {**stamp, "samples": entries})
+    return entries
+
+
+def write_shard(target: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
+    """Write ``(name, image, label)`` triples as one shard and return how many there were.
+
+    ``cat/1.jpg`` becomes the members ``cat/1.jpg`` and ``cat/1.cls``. The format ends a key at the first dot
+    of the file name, so that other dots become ``_``. The shard appears at once and complete; the same
+    samples always give the same bytes.
+
+    Raises:
+        DataError: two samples have the same name without extension.
+    """
+    part = target.with_name(f".{target.name}.part")
+    keys: set[str] = set()
+    try:
+        with part.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                for name, image, label in samples:
+                    path = PurePosixPath(name)
+                    key = str(path.with_name(path.stem.replace(".", "_")))
+                    if key in keys:
+                        raise DataError(f"{target}: two images with the key {key!r}; rename one of them")
+                    keys.add(key)
+                    for member, content in ((key + path.suffix, image), (f"{key}.cls", label.encode())):
+                        info = tarfile.TarInfo(member)
+                        info.size = len(content)
+                        tar.addfile(info, io.BytesIO(content))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+        flush(target.parent)
+    finally:
+        part.unlink(missing_ok=True)
+    return len(keys)
+
+
+def write_shards(
+    source: Source, folder: Path, split: str = "train", *, size: int = SHARD_IMAGES
+) -> list[Path]:
+    """Write a source as ``<split>-000000.tar`` and so on, with ``classes.txt`` beside them.
+
+    Shards that exist already are kept, so that a run that was stopped goes on where it was.
+
+    Args:
+        source: labelled images.
+        folder: made if absent.
+        split: ``train``, ``val`` or ``test``.
+        size: images in a shard.
+
+    Returns:
+        The shards in order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = []
+    for number, start in enumerate(range(0, len(source.samples), size)):
+        shards.append(folder / f"{split}-{number:06d}.tar")
+        if not shards[-1].exists():
+            chosen = range(start, min(start + size, len(source.samples)))
+            write_shard(
+                shards[-1],
+                ((source.samples[i].key, source.read(i), str(source.samples[i].label)) for i in chosen),
+            )
+    write_label_file(folder / "classes.txt", source.classes)
+    return shards
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Return what a shell makes of ``{000..123}`` and ``{a,b}``: ``x{08..10}`` is x08, x09, x10."""
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    choices: list[list[str]] = []
+    for position, part in enumerate(parts):
+        bounds = _RANGE.fullmatch(part)
+        if position % 2 == 0:
+            choices.append([part])
+        elif bounds:
+            first, last = int(bounds[1]), int(bounds[2])
+            width = max(map(len, bounds.groups())) if "0" in (bounds[1][0], bounds[2][0]) else 0
+            step = 1 if last >= first else -1
+            choices.append([f"{number:0{width}d}" for number in range(first, last + step, step)])
+        elif "," in part:
+            choices.append(part.split(","))
+        else:
+            choices.append([f"{{{part}}}"])
+    return ["".join(choice) for choice in product(*choices)]
+
+
+def _scan(shard: Path) -> Iterator[Entry]:
+    images: dict[str, tuple[str, int, int]] = {}
+    labels: dict[str, str] = {}
+    with open_tar(shard, compressed=False) as tar:
+        for name, member in regular_members(tar, str(shard)):
+            if any(map(is_hidden, name.parts)):
+                continue
+            stem, _, extension = name.name.partition(".")
+            key = str(name.with_name(stem))
+            if extension.lower() == "cls":
+                labels[key] = _label(tar, member, shard)
+            elif is_image(name.name):
+                if key in images:
+                    raise DataError(f"{shard} holds two images with the key {key!r}")
+                images[key] = (str(name), member.offset_data, member.size)
+    for key, (image, offset, size) in images.items():
+        if not labels.get(key):
+            raise DataError(f"{shard}: the image {image} has no label; expected {key}.cls beside it")
+        yield Entry(image, offset, size, labels[key])
+
+
+def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
+    content = tar.extractfile(member) if member.size <= MAX_LABEL_BYTES else None
+    try:
+        return content.read().decode().strip() if content else ""
+    except UnicodeDecodeError:
+        raise DataError(f"{shard}: {member.name} is no number and no name in UTF-8") from None
+
+
+def _load(cache: Path, stamp: dict[str, int]) -> list[Entry] | None:
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+        if {key: content[key] for key in stamp} != stamp:
+            return None
+        entries = [Entry(str(n), int(o), int(s), str(label)) for n, o, s, label in content["samples"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    inside = all(entry.offset >= 0 and 0 <= entry.size <= stamp["bytes"] - entry.offset for entry in entries)
+    return entries if inside else None
+
+
+def _save(cache: Path, content: dict[str, object]) -> None:
+    # A folder that cannot be written to is no reason to stop: the index is only kept in memory then.
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            os.replace(temporary, cache)  # noqa: PTH105
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

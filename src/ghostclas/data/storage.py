@@ -1,0 +1,201 @@
+"""Which kind of data set a path is, and how each of its splits is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from ghostclas.data.classes import CLASSES_FILE, read_names
+from ghostclas.data.folder import FolderTree
+from ghostclas.data.labels import find_label_file
+from ghostclas.data.listfile import LIST_NAMES, open_list
+from ghostclas.data.parquet import open_parquet
+from ghostclas.data.shards import expand_braces, open_shards
+from ghostclas.data.source import Source
+from ghostclas.data.tree import Listing, Tree, is_hidden, is_image, labelled
+from ghostclas.data.zipped import ZipTree, enter
+from ghostclas.errors import DataError
+
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+WHOLE = ""
+
+_SPLIT_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(SPLIT_NAMES)})(?=[-_.\d]|$)", re.IGNORECASE)
+_EXPECTED = (
+    "expected a folder with one subfolder of images for each class, the same in a .zip, a list (.txt), "
+    "shards (.tar) or .parquet files"
+)
+
+OpenFiles = Callable[[Sequence[Path], str, Path | None], Source]
+"""Opens files as one source, given what messages call them and the label file."""
+
+
+class Opener(Protocol):
+    """Opens one split; ``strict`` refuses what a training run should not start on."""
+
+    def __call__(self, *, strict: bool = True) -> Source:
+        """Return the split's images with the classes that it has by itself."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A data set found on disk: how to open its splits, or :data:`WHOLE` where it has none."""
+
+    location: str
+    parts: Mapping[str, Opener]
+
+
+def find(path: Path, *, root: Path | None = None, label_file: Path | None = None) -> Stored:
+    """Tell what is stored at ``path``.
+
+    Args:
+        path: what :func:`ghostclas.data.open_source` takes.
+        root: what the paths in list files are relative to.
+        label_file: class names by index, for lists, shards and Parquet.
+
+    Raises:
+        DataError: nothing there, or nothing that is known.
+    """
+    if path.is_dir():
+        return _folder(path, root, label_file)
+    kind = path.suffix.lower()
+    if kind == ".tar" and not path.exists():
+        shards = [Path(name) for name in expand_braces(str(path))]
+        if len(shards) > 1:
+            return _files(shards, str(path), open_shards, label_file or find_label_file(shards[0].parent))
+    if not path.exists():
+        raise DataError(f"no such folder or file: {path}")
+    if kind == ".zip":
+        return _tree(ZipTree(path), path)
+    if kind == ".txt":
+        return Stored(str(path), {WHOLE: _always(partial(open_list, path, root, label_file))})
+    if kind in _OPEN:
+        return _files([path], str(path), _OPEN[kind], label_file or find_label_file(path.parent))
+    raise DataError(f"{path} is a file; {_EXPECTED}")
+
+
+def _folder(path: Path, root: Path | None, label_file: Path | None) -> Stored:
+    lists = {split: path / name for split, name in LIST_NAMES.items() if (path / name).is_file()}
+    if lists:
+        return Stored(
+            str(path),
+            {split: _always(partial(open_list, file, root, label_file)) for split, file in lists.items()},
+        )
+    for kind, opener in _OPEN.items():
+        groups = _groups(path, kind)
+        if groups:
+            first = groups.get("train", next(iter(groups.values())))[0]
+            names = label_file or find_label_file(path) or find_label_file(first.parent)
+            parts = {
+                split: _always(partial(opener, files, f"{path}/{split}".rstrip("/"), names))
+                for split, files in groups.items()
+            }
+            return Stored(str(path), parts)
+    return _tree(FolderTree(path), path)
+
+
+def _groups(path: Path, kind: str) -> dict[str, list[Path]]:
+    """Return the files of a folder that is a set of shards or Parquet files, by split; else nothing."""
+    visible = [entry for entry in path.iterdir() if not is_hidden(entry.name)]
+    folders = [entry for entry in visible if entry.is_dir()]
+    files = sorted(entry for entry in visible if entry.suffix.lower() == kind and not entry.is_dir())
+    if files and not folders:
+        return _by_split({file: file.stem for file in files})
+    if files or not folders or not all(f.name.lower() in {*SPLIT_NAMES, "data"} for f in folders):
+        return {}
+    inside = sorted(
+        file for folder in folders for file in folder.glob(f"*{kind}") if not is_hidden(file.name)
+    )
+    return _by_split(
+        {file: file.stem if file.parent.name.lower() == "data" else file.parent.name for file in inside}
+    )
+
+
+def _by_split(named: Mapping[Path, str]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for file, name in named.items():
+        match = _SPLIT_IN_NAME.search(name)
+        groups.setdefault(SPLIT_NAMES[match[1].lower()] if match else WHOLE, []).append(file)
+    # Where only some names tell their split, none of them is trusted to.
+    return {WHOLE: sorted(named)} if WHOLE in groups and len(groups) > 1 else groups
+
+
+def _files(files: Sequence[Path], location: str, opener: OpenFiles, label_file: Path | None) -> Stored:
+    return Stored(location, {WHOLE: _always(partial(opener, files, location, label_file))})
+
+
+def _always(opened: Callable[[], Source]) -> Opener:
+    return lambda *, strict=True: opened()
+
+
+def _tree(tree: FolderTree | ZipTree, path: Path) -> Stored:
+    listing = tree.walk()
+    outer: list[tuple[Tree, Listing]] = []
+    if isinstance(tree, ZipTree):
+        inner, inside = enter(tree, listing, frozenset(SPLIT_NAMES))
+        if inner is not tree:
+            outer = [(tree, listing)]
+        tree, listing = inner, inside
+    names = _names(tree, listing, outer, path)
+    splits = [folder for folder in listing.top() if folder.lower() in SPLIT_NAMES]
+    if not _is_divided(listing, splits):
+        return Stored(tree.location, {WHOLE: _part(tree, listing, names, WHOLE)})
+    parts: dict[str, Opener] = {}
+    for folder in splits:
+        name = SPLIT_NAMES[folder.lower()]
+        if name in parts:
+            raise DataError(f"{tree.location} has several folders for the {name} images: {', '.join(splits)}")
+        parts[name] = _part(tree.below(folder), listing.below(folder), names, name)
+    return Stored(tree.location, parts)
+
+
+def _part(tree: Tree, listing: Listing, names: Mapping[str, str], split: str) -> Opener:
+    def opened(*, strict: bool = True) -> Source:
+        if split == "val" and not any(map(is_image, listing.files)):
+            raise DataError(
+                f"{tree.location} holds no image; fill it, or remove it to set training images aside"
+            )
+        return labelled(tree, listing, names, empty_classes=not strict or split in ("val", "test"))
+
+    return opened
+
+
+def _is_divided(listing: Listing, splits: list[str]) -> bool:
+    """Tell ``train/`` and ``val/`` from a class called train, next to ``bus/`` and ``tram/``."""
+    kinds = {SPLIT_NAMES[folder.lower()] for folder in splits}
+    others = {p.split("/", 1)[0] for p in listing.files if "/" in p and is_image(p)} - set(splits)
+    if not kinds or not others:
+        return bool(kinds)
+    return {"train"} < kinds and not any(listing.loose(folder) for folder in splits)
+
+
+def _names(
+    tree: FolderTree | ZipTree, listing: Listing, outer: list[tuple[Tree, Listing]], path: Path
+) -> dict[str, str]:
+    folders = {part for folder in listing.folders for part in folder.split("/")[:2]}
+    for place, content in [(tree, listing), *outer]:
+        if CLASSES_FILE in content.files:
+            where = f"{place.location}/{CLASSES_FILE}"
+            names = read_names(place.read(CLASSES_FILE), where)
+            if not folders & names.keys():
+                raise DataError(f"{where} names none of the class folders of {tree.location}")
+            return names
+    beside = path.resolve().parent / CLASSES_FILE
+    if beside.is_file():
+        names = read_names(beside.read_bytes(), str(beside))
+        return names if folders & names.keys() else {}
+    return {}
+
+
+_OPEN: Mapping[str, OpenFiles] = {".tar": open_shards, ".parquet": open_parquet}

@@ -1,0 +1,163 @@
+"""Training and validation parts: which images, and whose class indices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ghostclas.data import Source, open_source, open_splits
+from ghostclas.data.shards import write_shards
+from ghostclas.errors import DataError, UsageError
+from tests.data.trees import list_folder, make_folder, parquet_folder, zip_folder
+
+
+def named(source: Source) -> list[tuple[str, str]]:
+    return [(s.key, source.classes[s.label]) for s in source.samples]
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "VAL"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_split_folders_are_used_as_they_are(val: str, zipped: bool, tmp_path: Path) -> None:
+    root = make_folder(
+        tmp_path / "set", {"train/ant": 3, "train/bee": 2, f"{val}/ant": 1, f"{val}/bee": 1, "test/bee": 2}
+    )
+    path = zip_folder(root, tmp_path / "set.zip", prefix="set/") if zipped else root
+    splits = open_splits(path)
+    assert not splits.automatic
+    assert splits.notes == ()
+    assert (len(splits.train.samples), len(splits.val.samples)) == (5, 2)
+    assert named(splits.val) == [("ant/000.jpg", "ant"), ("bee/000.jpg", "bee")]
+    assert named(open_source(path)) == named(splits.val)
+    assert named(open_source(path, "train")) == named(splits.train)
+    assert named(open_source(path, "test")) == [("bee/000.jpg", "bee"), ("bee/001.jpg", "bee")]
+    with pytest.raises(DataError, match="has no split 'extra'; it has"):
+        open_source(path, "extra")
+
+
+def test_a_validation_part_that_lacks_classes_keeps_the_indices_of_training(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/ant": 1, "train/bee": 1, "train/cat": 1, "val/cat": 1, "val/bee": 0})
+    splits = open_splits(root)
+    assert [s.label for s in splits.val.samples] == [2]
+    assert list(splits.val.classes) == ["ant", "bee", "cat"]
+    assert splits.notes == ("no validation image of 'ant', 'bee'",)
+
+
+def test_unknown_validation_classes_never_shift_indices(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/ant": 1, "train/cat": 1, "val/Ant": 1, "val/cat": 1})
+    with pytest.raises(DataError) as caught:
+        open_splits(root)
+    assert str(caught.value).splitlines()[:3] == [
+        f"class names differ between the training images and {root / 'val'}",
+        "       only in the training images: 'ant' (class 0)",
+        "       only in the data:            'Ant' (class 0)",
+    ]
+    with pytest.raises(DataError, match="class names differ"):
+        open_source(root, "val")
+
+
+def test_an_empty_validation_folder_is_refused(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/ant": 2, "train/bee": 2})
+    (root / "val").mkdir()
+    with pytest.raises(DataError, match="val holds no image; fill it, or remove it"):
+        open_splits(root)
+
+
+def test_one_class_cannot_be_trained_on_but_can_be_opened(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 2})
+    assert len(open_source(root).samples) == 2
+    with pytest.raises(DataError, match="one class only"):
+        open_splits(root)
+
+
+def test_an_empty_training_class_is_refused(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/ant": 2, "train/bee": 2, "train/cat": 0, "val/ant": 1})
+    with pytest.raises(DataError, match="no image in the class folder 'cat'"):
+        open_splits(root)
+
+
+@pytest.mark.parametrize("classes", [["train", "bus", "tram"], ["train", "val", "bus"], ["test", "exam"]])
+def test_a_class_that_is_called_like_a_split_is_a_class(classes: list[str], tmp_path: Path) -> None:
+    root = make_folder(tmp_path, dict.fromkeys(classes, 2))
+    assert list(open_source(root).classes) == sorted(classes)
+
+
+def test_other_folders_beside_train_and_val_are_left_alone(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "unlabelled": 3})
+    assert list(open_splits(root).train.classes) == ["a", "b"]
+
+
+# ------------------------------------------------------------------ automatic
+
+
+def test_the_automatic_split_is_stratified_and_leaves_nothing_out(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"a": 40, "b": 10, "c": 3, "d": 2, "e": 1})
+    splits = open_splits(root, val_fraction=0.2)
+    assert splits.automatic
+    assert sorted([*splits.train.samples, *splits.val.samples]) == sorted(open_source(root).samples)
+    count = Counter(s.label for s in splits.val.samples)
+    assert [count[i] for i in range(5)] == [8, 2, 1, 1, 0]
+    assert splits.notes == (
+        "12 of 56 images were set aside for validation",
+        "no validation image of 'e'",
+    )
+
+
+def test_the_automatic_split_depends_on_seed_and_names_only(tmp_path: Path) -> None:
+    counts = {"a": 30, "b": 30}
+    here, there = (make_folder(tmp_path / name, counts, seed=n) for n, name in enumerate(("x", "y")))
+    zipped = zip_folder(here, tmp_path / "x.zip")
+    chosen = named(open_splits(here).val)
+    assert chosen == named(open_splits(there).val) == named(open_splits(zipped).val)
+    assert chosen != named(open_splits(here, seed=1).val)
+
+
+def test_adding_images_moves_few_of_the_others(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"a": 60, "b": 60})
+    before = set(named(open_splits(root).val))
+    make_folder(root, {"a": 66, "b": 66})
+    after = set(named(open_splits(root).val))
+    assert len(before & after) >= len(before) - 3
+
+
+def test_a_test_folder_is_not_used_for_validation(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/a": 10, "train/b": 10, "test/a": 5})
+    splits = open_splits(root)
+    assert splits.automatic
+    assert len(splits.train.samples) + len(splits.val.samples) == 20
+    assert "the test images were left alone" in splits.notes[1]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.5, float("nan")])
+def test_an_impossible_fraction_is_refused(fraction: float, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        open_splits(tmp_path, val_fraction=fraction)
+
+
+# ------------------------------------------------------------------ other storage
+
+
+def test_lists_shards_and_parquet_have_splits_too(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"train/ant": 3, "train/bee": 2, "val/ant": 2, "val/bee": 1})
+    classes = ["ant", "bee"]
+    expected = open_splits(root)
+    for split in ("train", "val"):
+        source = expected.train if split == "train" else expected.val
+        write_shards(source, tmp_path / "flat", split)
+        write_shards(source, tmp_path / "nested" / split, "part")
+        hugging = "validation" if split == "val" else split
+        parquet_folder(root / split, tmp_path / "hf" / "data" / f"{hugging}-00000-of-00001.parquet", classes)
+    for place in ("flat", "nested", "hf"):
+        splits = open_splits(tmp_path / place)
+        assert not splits.automatic
+        assert named(splits.train) == named(expected.train), place
+        assert named(splits.val) == named(expected.val), place
+    for split in ("train", "val"):
+        list_folder(root / split, root / f"{split}_list.txt", classes)
+        lines = (root / f"{split}_list.txt").read_text().splitlines()
+        (root / f"{split}_list.txt").write_text("".join(f"{split}/{line}\n" for line in lines))
+    (root / "label_list.txt").write_text("0 ant\n1 bee\n")
+    splits = open_splits(root)
+    assert named(splits.val) == [(f"val/{key}", name) for key, name in named(expected.val)]
+    assert [splits.train.read(i) for i in range(5)] == [expected.train.read(i) for i in range(5)]
