@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
     "train": "train:train_command",
     "eval": "evaluate:evaluate_command",
+    "compare": "evaluate:compare_command",
     "export": "export:export_command",
     "verify": "verify:verify_command",
     "models": "models:models_command",

@@ -72,7 +72,10 @@ def console_progress(noun: str = "images") -> Progress:
             return
         due, shown = now + interval, True
         count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
-        text = f"{count} {noun}, {done / max(now - start, 1e-9):,.0f} a second"
+        rate = done / max(now - start, 1e-9)
+        text = f"{count} {noun}, {rate:,.0f} a second"
+        if total is not None and 0 < done < total:
+            text += f", {_duration((total - done) / rate)} left"
         if terminal:
             sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if last else ""))
             sys.stderr.flush()
@@ -80,3 +83,10 @@ def console_progress(noun: str = "images") -> Progress:
             note(text)
 
     return show
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,241 @@
+"""``ghostclas eval`` and ``ghostclas compare``: measure models on labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ghostclas.cli.console import console_progress, note, print_next, say, say_json, table
+
+if TYPE_CHECKING:
+    from ghostclas.data import Source
+    from ghostclas.evaluate import Comparison, Evaluation
+
+DataOption = Annotated[
+    Path, typer.Option(help="Folder or .zip of images: one folder a class, or that in train/ and val/.")
+]
+SplitOption = Annotated[
+    str | None, typer.Option(help="train, val or test; where there are parts, val when absent.")
+]
+EngineOption = Annotated[str, typer.Option(help="The runtime, or auto for the fastest that is installed.")]
+BatchOption = Annotated[int, typer.Option(help="How many photos the network sees at once.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
+ReportOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write a page to look at, index.html, there.")
+]
+WEAKEST = 5
+CHANGES = 5
+NAMED = 10
+
+
+def evaluate_command(
+    data: DataOption,
+    split: SplitOption = None,
+    model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
+    engine: EngineOption = "auto",
+    batch_size: BatchOption = 8,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+    fit_temperature: Annotated[
+        bool, typer.Option("--fit-temperature", help="Store the temperature that makes the scores honest.")
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the accuracy into the model's manifest.")
+    ] = False,
+) -> None:
+    """Measure a model on labelled images.
+
+    Every image takes the path that predictions take. Those that cannot be read are listed and left out of
+    the figures. The same model, engine and images give the same figures, to the last digit.
+    """
+    from ghostclas.data import open_source
+    from ghostclas.evaluate import (
+        check_report,
+        check_writable,
+        dataset_name,
+        evaluate,
+        store_temperature,
+        write_report,
+    )
+    from ghostclas.predict import Classifier
+
+    if report:
+        check_report(report)
+    source = open_source(data, split)
+    with Classifier.load(model, engine=engine, threads=threads, batch_size=batch_size) as classifier:
+        bundle = classifier.bundle
+        if record or fit_temperature:
+            check_writable(bundle)
+        _say_part(data, source, split)
+        evaluation = evaluate(classifier, source, progress=console_progress())
+    note(
+        f"{evaluation.images + len(evaluation.bad):,} images in {evaluation.seconds:.1f} s, "
+        f"{evaluation.images_per_second:,.0f} a second"
+    )
+    if as_json:
+        say_json(evaluation.as_dict())
+    else:
+        say(_figures(evaluation))
+    page = write_report(evaluation, report) if report else None
+    if record:
+        metric = evaluation.metric(dataset_name(data, source))
+        bundle = bundle.record_metric(metric)
+        note(f"recorded in {bundle.path}: top-1 {metric.top1} % on {metric.dataset}")
+    if fit_temperature:
+        bundle = store_temperature(bundle, evaluation.fitted)
+        note(f"stored in {bundle.path}: temperature {bundle.postprocess.temperature:.6g}")
+    if page:
+        print_next(str(page), why="open")
+    else:
+        options = ["--data", str(data), *(["--split", split] if split else []), "--model", model]
+        print_next("ghostclas", "eval", *options, "--report", "report", why="to see the mistakes")
+
+
+def compare_command(
+    a: Annotated[str, typer.Argument(metavar="A", help="A model: a bundle, a run, a name, or default.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to hold against it.")],
+    data: DataOption,
+    split: SplitOption = None,
+    engine: EngineOption = "auto",
+    batch_size: BatchOption = 8,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    report: ReportOption = None,
+) -> None:
+    """Compare two models on the same images.
+
+    Says which images one gets right and the other wrong, and whether chance would explain the difference
+    (McNemar's exact test). The models must have the same classes.
+    """
+    from ghostclas.data import open_source
+    from ghostclas.evaluate import check_report, compare, write_comparison
+    from ghostclas.predict import Classifier
+
+    if report:
+        check_report(report)
+    source = open_source(data, split)
+    with (
+        Classifier.load(a, engine=engine, threads=threads, batch_size=batch_size) as first,
+        Classifier.load(b, engine=engine, threads=threads, batch_size=batch_size) as second,
+    ):
+        _say_part(data, source, split)
+        comparison = compare(first, second, source, progress=console_progress("answers"))
+    if as_json:
+        say_json(comparison.as_dict())
+    else:
+        say(_changes(comparison))
+    if report:
+        print_next(str(write_comparison(comparison, report)), why="open")
+    else:
+        options = ["--data", str(data), *(["--split", split] if split else [])]
+        print_next("ghostclas", "compare", a, b, *options, "--report", "comparison", why="to see the images")
+
+
+def _say_part(data: Path, source: Source, split: str | None) -> None:
+    if split is None and source.location != str(data):
+        note(f"measuring on {source.location}; --split names another part")
+
+
+def _figures(e: Evaluation) -> str:
+    from ghostclas.evaluate.metrics import TEMPERATURES, wilson_interval
+
+    low, high = wilson_interval(e.correct_top1, e.images)
+    absent = sum(not c.support for c in e.per_class)
+    rows = [
+        [
+            "top-1",
+            f"{e.top1:.2f} %",
+            f"{e.correct_top1:,} of {e.images:,}; 95 % interval {low:.1f} to {high:.1f} %",
+        ]
+    ]
+    if e.top5 is not None:
+        rows.append(["top-5", f"{e.top5:.2f} %", f"{e.correct_top5:,} of {e.images:,}"])
+    fitted, best = "these images determine no better temperature", e.fitted.temperature
+    if best not in TEMPERATURES:
+        fitted = f"{100 * e.fitted.ece:.2f} % at the temperature that fits best, {best:.4g}"
+    rows += [
+        [
+            "mean recall",
+            f"{100 * e.mean_recall:.2f} %",
+            f"every class counts the same; mean F1 {e.macro_f1:.4f}",
+        ],
+        ["ECE", f"{100 * e.calibration.ece:.2f} %", f"calibration error; {fitted}"],
+        ["NLL", f"{e.calibration.nll:.4f}", "negative log-likelihood of the right class"],
+    ]
+    without = f" ({absent} of them without an image here)" if absent else ""
+    lines = [
+        f"{e.model} through {e.through}",
+        f"{e.source.location}: {e.images:,} images, {len(e.classes):,} classes{without}",
+        "",
+        *_aligned(rows),
+    ]
+    weakest = sorted((c for c in e.per_class if c.support), key=lambda c: c.f1 or 0.0)[:WEAKEST]
+    lines += ["", "the weakest classes"]
+    lines += _aligned(
+        [
+            [
+                f"  {c.name}",
+                f"F1 {c.f1:.3f}",
+                f"{c.correct} of {c.support} found, {c.predicted} said to be it",
+            ]
+            for c in weakest
+        ]
+    )
+    if pairs := e.confused()[:WEAKEST]:
+        lines += ["", "the most frequent mistakes"]
+        lines += [
+            f"  {count:>4} x {e.classes[right]} taken for {e.classes[said]}" for right, said, count in pairs
+        ]
+    if e.bad:
+        lines += ["", f"not counted: {len(e.bad):,} that could not be read"]
+        lines += [f"  {image.key}: {image.code}: {image.message}" for image in e.bad[:NAMED]]
+        if len(e.bad) > NAMED:
+            lines.append(f"  and {len(e.bad) - NAMED:,} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _changes(c: Comparison) -> str:
+    from ghostclas.evaluate.report import verdict
+
+    top1 = c.top1
+    lines = [
+        f"A  {c.a.model} through {c.a.through}",
+        f"B  {c.b.model} through {c.b.through}",
+        f"{c.a.source.location}: {c.images:,} images, {len(c.per_class):,} classes",
+        "",
+        *_aligned(
+            [
+                ["top-1", f"A {top1[0]:.2f} %", f"B {top1[1]:.2f} %, {top1[1] - top1[0]:+.2f} points"],
+                ["same answer", f"{c.agreement:.2f} %", f"{c.agreeing:,} of {c.images:,}"],
+                ["both right", f"{len(c.both):,}", ""],
+                ["only A right", f"{len(c.only_a):,}", ""],
+                ["only B right", f"{len(c.only_b):,}", ""],
+                ["neither right", f"{len(c.neither):,}", ""],
+            ]
+        ),
+        "",
+        verdict(c),
+    ]
+    moved = sorted((r for r in c.per_class if r.delta), key=lambda r: (-abs(r.delta or 0.0), r.name))
+    if moved:
+        lines += ["", "the classes that changed most (recall)"]
+        lines += _aligned(
+            [
+                [f"  {r.name}", f"{r.delta:+.1f} points", f"{r.correct_a} to {r.correct_b} of {r.support}"]
+                for r in moved[:CHANGES]
+            ]
+        )
+    for title, group in (("only A is right", c.only_a), ("only B is right", c.only_b)):
+        if len(group):
+            lines += ["", title, *(f"  {c.key(i)}" for i in group[:NAMED].tolist())]
+            if len(group) > NAMED:
+                lines.append(f"  and {len(group) - NAMED:,} more; --json lists all")
+    return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    return table(rows[0], rows[1:], right=(1,)).split("\n")
