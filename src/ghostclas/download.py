@@ -22,7 +22,8 @@ BACKOFF_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
 
 _CHUNK = 1 << 18
-_LAST_CLIENT_ERROR = 499
+_PARTIAL_CONTENT = 206
+_PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _ELSEWHERE = f"set {CACHE_VARIABLE} to a directory that can be written"
 
 
@@ -52,14 +53,14 @@ def download(url: str, name: str, *, sha256: str | None = None, cache: str | Pat
     file = directory / name
     recorded = _read_checksums(directory)
     expected = sha256 or recorded.get(url)
-    _retrieve(url, file, expected)
+    _retrieve(url, file, expected, published=sha256 is not None)
     if expected is None:
         digest = pooch.file_hash(str(file), alg="sha256")
         _write_atomically(directory / CHECKSUMS, json.dumps({**recorded, url: digest}, indent=2) + "\n")
     return file
 
 
-def _retrieve(url: str, file: Path, expected: str | None) -> None:
+def _retrieve(url: str, file: Path, expected: str | None, *, published: bool) -> None:
     import pooch
     import requests
 
@@ -76,9 +77,13 @@ def _retrieve(url: str, file: Path, expected: str | None) -> None:
         raise DataError(f"cannot write the cache {file.parent}: {error.strerror}; {_ELSEWHERE}") from None
     except ValueError:
         # What pooch raises for a wrong hash; it has removed the download.
+        if published:
+            raise BundleError(
+                f"{url}: what the server sent is not the file that was published (sha256 {expected})"
+            ) from None
         raise BundleError(
-            f"{url}: what the server sent is not the file that was expected (sha256 {expected})\n"
-            f"       if it was replaced on purpose, remove its line from {file.parent / CHECKSUMS}"
+            f"{url}: what the server sent is not what it sent the first time (sha256 {expected})\n"
+            f"       if you know that it was replaced, remove its line from {file.parent / CHECKSUMS}"
         ) from None
 
 
@@ -111,7 +116,7 @@ def _fetch(url: str, output_file: str, _pooch: object) -> None:
                 headers["Accept-Encoding"] = "identity"
                 with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
                     response.raise_for_status()
-                    if response.status_code != requests.codes.partial_content:
+                    if not _continues(response, done):
                         output.seek(0)
                         output.truncate()
                     validator = _validator(response)
@@ -138,6 +143,15 @@ def _copy(response: requests.Response, output: BinaryIO, progress: _Progress) ->
         )
 
 
+def _continues(response: requests.Response, done: int) -> bool:
+    """Whether ``response`` is the rest of the file after ``done`` bytes, rather than all of it."""
+    if response.status_code != _PARTIAL_CONTENT:
+        return False
+    if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
+        raise _IncompleteError("the server sent another part of the file than the one asked for")
+    return True
+
+
 def _validator(response: requests.Response) -> str | None:
     tag = response.headers.get("ETag")
     if tag and not tag.startswith("W/"):
@@ -148,7 +162,7 @@ def _validator(response: requests.Response) -> str | None:
 def _may_pass(error: Exception) -> bool:
     """Whether the next attempt could go better: a server's "not found" will not."""
     response = getattr(error, "response", None)
-    return response is None or response.status_code > _LAST_CLIENT_ERROR
+    return response is None or response.status_code in _PASSING_STATUSES
 
 
 class _Progress:
@@ -176,9 +190,11 @@ def _read_checksums(directory: Path) -> dict[str, str]:
     file = directory / CHECKSUMS
     try:
         recorded = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, ValueError):
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}; {_ELSEWHERE}") from None
+    except ValueError:
         recorded = None
     if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
         raise BundleError(f"{file} is damaged: remove it, and the files beside it if you doubt them")

@@ -212,7 +212,7 @@ def resolve_model(model: str | Path) -> Path:
     plain = _plain(str(model))
     if plain in ZOO or any(pattern.fullmatch(plain) for pattern in _WIDTH_NAMES):
         raise UsageError(_how_to_make(plain))
-    near = did_you_mean(str(model), [DEFAULT_MODEL, *ZOO])
+    near = did_you_mean(plain, [DEFAULT_MODEL, *ZOO])
     raise UsageError(f"no model {str(model)!r}: neither a path nor a known name{near}")
 
 
@@ -230,7 +230,7 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     entry = ZOO.get(_plain(name))
     with_weights = [known for known, other in ZOO.items() if other.url]
     if entry is None:
-        raise UsageError(f"no published weights are named {name!r}{did_you_mean(name, with_weights)}")
+        raise UsageError(f"no published weights are named {name!r}{did_you_mean(_plain(name), with_weights)}")
     if entry.url is None:
         raise UsageError(
             f"nobody published weights for {entry.name}; there are some for {', '.join(with_weights)}"

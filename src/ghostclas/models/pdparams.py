@@ -58,7 +58,8 @@ _DTYPE = _Global("numpy", "dtype")
 _ENCODE = _Global("_codecs", "encode")
 _ORDERED_DICT = _Global("collections", "OrderedDict")
 _TUPLE = {_Global("builtins", "tuple"), _Global("__builtin__", "tuple")}
-_KNOWN = {*_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE, _ORDERED_DICT, *_TUPLE}
+_EMPTY_BYTES = {_Global("builtins", "bytes"), _Global("__builtin__", "bytes")}
+_KNOWN = {*_RECONSTRUCT, _NDARRAY, _DTYPE, _ENCODE, _ORDERED_DICT, *_TUPLE, *_EMPTY_BYTES}
 
 
 @dataclass
@@ -229,6 +230,8 @@ def _construct(function: Any, arguments: Any) -> Any:
         return text.encode("latin-1")
     if function == _ORDERED_DICT and arguments == ():
         return {}
+    if function in _EMPTY_BYTES and arguments == ():
+        return b""
     if function in _TUPLE and len(arguments) == 1 and isinstance(arguments[0], tuple):
         return arguments[0]
     shown = ", ".join(

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
+from ghostclas.bundle import WEIGHTS, Bundle
 from ghostclas.errors import BundleError
 from ghostclas.models.pdparams import read_pdparams
 
@@ -124,12 +125,16 @@ def load_state(path: str | Path) -> State:
         BundleError: missing, damaged or unknown file, one that asks for more than tensors, or weights of
             another network.
     """
-    file = _weights_file(Path(path))
+    path = Path(path)
+    if path.is_dir() or path.name.lower().endswith(".zip"):
+        return _to_ours(_read_bundle(path), path)
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file of weights")
     for suffixes, read in _READERS.items():
-        if file.name.lower().endswith(suffixes):
-            return _to_ours(read(file), file)
+        if path.name.lower().endswith(suffixes):
+            return _to_ours(read(path), path)
     known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
-    raise BundleError(f"{file}: no weights can be read from this type of file; known are {known}")
+    raise BundleError(f"{path}: no weights can be read from this type of file; known are {known}")
 
 
 def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> tuple[str, ...]:
@@ -165,15 +170,13 @@ def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool =
     return tuple(name for name in own if name not in state)
 
 
-def _weights_file(path: Path) -> Path:
-    if path.is_dir():
-        for inside in ("weights.safetensors", "bundle/weights.safetensors"):
-            if (path / inside).is_file():
-                return path / inside
-        raise BundleError(f"{path}: neither a bundle nor a finished run: no weights.safetensors in it")
-    if not path.is_file():
-        raise BundleError(f"{path}: no such file of weights")
-    return path
+def _read_bundle(path: Path) -> State:
+    bundle = path / "bundle"
+    content = Bundle.open(bundle if bundle.is_dir() else path).read(WEIGHTS)
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise BundleError(f"{path}: its {WEIGHTS} is not a complete safetensors file ({error})") from None
 
 
 def _read_paddle(file: Path) -> State:
@@ -274,7 +277,7 @@ def _hint(state: State, own: State) -> list[str]:
         return [f"the file is of flavour {flavours[theirs]!r} and the model of flavour {flavours[ours]!r}"]
     if state.get("stem.conv.weight", own["stem.conv.weight"]).shape != own["stem.conv.weight"].shape:
         return ["the file is of another width than the model"]
-    if _classes(state) != _classes(own):
+    if _classes(state) not in (None, _classes(own)):
         return [
             f"the file has {_classes(state)} classes and the model {_classes(own)}: "
             "reset the classifier to use the rest"

@@ -1,0 +1,237 @@
+"""Downloads over a real server on this machine: verified, resumed, and the same file ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from ghostclas import download as module
+from ghostclas.download import CACHE_VARIABLE, CHECKSUMS, cache_directory, download
+from ghostclas.errors import BundleError, DataError
+
+CONTENT = hashlib.sha256(b"seed").digest() * 40_000
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``content``; breaks the connection after each of ``breaks`` bytes, one a request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.version = '"one"'
+        self.breaks: list[int] = []
+        self.statuses: list[int] = []
+        self.ranges_supported = True
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/weights.pdparams"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server = self.server
+        asked = self.headers.get("Range")
+        server.asked.append(asked)
+        if server.statuses:
+            self.send_error(server.statuses.pop(0))
+            return
+        start = 0
+        if asked and server.ranges_supported and self.headers.get("If-Range") == server.version:
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206)
+            self.send_header(
+                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
+            )
+        else:
+            self.send_response(200)
+        body = server.content[start:]
+        self.send_header("Content-Length", str(len(body)))
+        if server.version:
+            self.send_header("ETag", server.version)
+        self.end_headers()
+        if server.breaks:
+            self.wfile.write(body[: server.breaks.pop(0)])
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Keep the tests' stderr for what is tested."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _files(cache: Path) -> set[str]:
+    return {path.name for path in cache.iterdir()} if cache.exists() else set()
+
+
+def test_a_file_is_downloaded_once_and_recorded(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "new" / "cache"
+    file = download(server.url, "x.pdparams", cache=cache)
+    assert file == cache / "x.pdparams"
+    assert file.read_bytes() == CONTENT
+    assert json.loads((cache / CHECKSUMS).read_text()) == {server.url: _sha256(CONTENT)}
+    assert download(server.url, "x.pdparams", cache=cache) == file
+    assert len(server.asked) == 1
+    assert _files(cache) == {"x.pdparams", CHECKSUMS}
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err == "downloading weights.pdparams\ndownloaded weights.pdparams\n"
+
+
+def test_a_published_checksum_is_enforced_the_first_time(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=f"not the file that was published .sha256 {'0' * 64}"):
+        download(server.url, "x.pdparams", sha256="0" * 64, cache=tmp_path)
+    assert _files(tmp_path) == set()
+
+    file = download(server.url, "x.pdparams", sha256=_sha256(CONTENT), cache=tmp_path)
+    assert file.read_bytes() == CONTENT
+    assert _files(tmp_path) == {"x.pdparams"}
+
+
+def test_a_file_that_changes_on_the_server_is_refused(server: Server, tmp_path: Path) -> None:
+    file = download(server.url, "x.pdparams", cache=tmp_path)
+    file.unlink()
+    server.content = CONTENT[:-1] + b"!"
+    with pytest.raises(BundleError, match="not what it sent the first time") as error:
+        download(server.url, "x.pdparams", cache=tmp_path)
+    assert str(tmp_path / CHECKSUMS) in str(error.value)
+    assert _files(tmp_path) == {CHECKSUMS}
+
+
+def test_a_file_that_changes_in_the_cache_is_downloaded_again(server: Server, tmp_path: Path) -> None:
+    file = download(server.url, "x.pdparams", cache=tmp_path)
+    file.write_bytes(CONTENT[:-1])
+    assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == CONTENT
+    assert len(server.asked) == 2
+
+
+def test_a_file_put_there_by_hand_is_recorded(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.pdparams").write_bytes(b"by hand")
+    assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == b"by hand"
+    assert json.loads((tmp_path / CHECKSUMS).read_text()) == {server.url: _sha256(b"by hand")}
+    assert server.asked == []
+
+
+def test_an_interrupted_download_goes_on_where_it_broke(server: Server, tmp_path: Path) -> None:
+    server.breaks = [600_000, 300_000]
+    assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == CONTENT
+    first, second, third = server.asked
+    assert first is None
+    assert second is not None
+    assert third is not None
+    assert 0 < int(second[6:-1]) < int(third[6:-1]) <= 900_000
+
+
+@pytest.mark.parametrize("how", ["no ranges", "no validator"])
+def test_an_interrupted_download_starts_again_where_it_cannot_go_on(
+    how: str, server: Server, tmp_path: Path
+) -> None:
+    server.breaks = [600_000]
+    server.ranges_supported = how != "no ranges"
+    server.version = "" if how == "no validator" else server.version
+    assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == CONTENT
+    assert [asked is None for asked in server.asked] == [True, how == "no validator"]
+
+
+def test_two_versions_are_never_joined(server: Server, tmp_path: Path) -> None:
+    """The file is replaced while it is being downloaded: the rest of the new one must not follow the old."""
+    newer = CONTENT[::-1]
+    server.breaks = [600_000]
+    original = Handler.do_GET
+
+    def replaced_after_the_first(self: Handler) -> None:
+        if len(self.server.asked) == 1:
+            self.server.content, self.server.version = newer, '"two"'
+        original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Handler, "do_GET", replaced_after_the_first)
+        assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == newer
+
+
+def test_a_file_that_is_always_cut_short_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.breaks = [1000] * module.ATTEMPTS
+    with pytest.raises(DataError, match=r"cannot be downloaded .*download it by hand to .*x\.pdparams"):
+        download(server.url, "x.pdparams", cache=tmp_path)
+    assert len(server.asked) == module.ATTEMPTS
+    assert _files(tmp_path) == set()
+
+
+def test_a_missing_file_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
+    server.statuses = [404]
+    with pytest.raises(DataError, match="the server answered 404"):
+        download(server.url, "x.pdparams", cache=tmp_path)
+    assert len(server.asked) == 1
+    assert _files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(status: int, server: Server, tmp_path: Path) -> None:
+    server.statuses = [status, status]
+    assert download(server.url, "x.pdparams", cache=tmp_path).read_bytes() == CONTENT
+    assert len(server.asked) == 3
+
+
+def test_being_offline_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/x.pdparams"
+        with pytest.raises(DataError, match="check the connection, or download it by hand to") as error:
+            download(url, "x.pdparams", cache=tmp_path)
+    assert url in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"url": 3}', "\xff"])
+def test_damaged_records_are_refused(content: str, server: Server, tmp_path: Path) -> None:
+    (tmp_path / CHECKSUMS).write_bytes(content.encode("latin-1"))
+    with pytest.raises(BundleError, match=rf"{CHECKSUMS} is damaged: remove it"):
+        download(server.url, "x.pdparams", cache=tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match=f"cannot write the cache .*set {CACHE_VARIABLE} to a directory"):
+        download(server.url, "x.pdparams", cache=tmp_path / "file" / "cache")
+
+
+def test_the_cache_is_where_it_is_asked_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "elsewhere"))
+    assert cache_directory() == tmp_path / "elsewhere"
+    assert cache_directory(tmp_path) == tmp_path
+    monkeypatch.delenv(CACHE_VARIABLE)
+    assert cache_directory().name == "ghostclas"
