@@ -235,6 +235,8 @@ def dataset_name(path: str | Path, source: Source) -> str:
     part = source.location.removeprefix(str(root)).strip("/\\").replace("\\", "/")
     name = root.resolve().name
     name = name[: -len(".zip")] if name.lower().endswith(".zip") else name
+    # An archive made of a folder holds that folder: shop.zip/shop/val is shop/val.
+    part = part.removeprefix(name).lstrip("/") if part.split("/")[0] == name else part
     return f"{name}/{part}" if part else name
 
 
