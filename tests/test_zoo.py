@@ -13,7 +13,7 @@ from ghostclas import zoo
 from ghostclas.bundle import default_bundle_path
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.spec import ModelSpec
-from ghostclas.zoo import ZOO, fetch, resolve_model, resolve_spec
+from ghostclas.zoo import ZOO, fetch, resolve_model, resolve_spec, resolve_weights
 from tests.test_download import CONTENT, Server, server
 
 __all__ = ["server"]
@@ -74,7 +74,7 @@ def test_a_name_gives_its_width_and_flavour(name: str, width: float, flavour: st
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str) -> None:
-    for resolve in (resolve_spec, resolve_model, fetch):
+    for resolve in (resolve_spec, resolve_model, resolve_weights, fetch):
         with pytest.raises(UsageError, match=rf"{name}'.*did you mean .*'{nearest}'"):
             resolve(name)
 
@@ -156,6 +156,13 @@ def test_fetch_keeps_a_file_under_the_name_of_its_entry(
     file = fetch("GhostNet_x1_0", cache=tmp_path)
     assert file == tmp_path / "ghostnet_x1_0.pdparams"
     assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
+
+    monkeypatch.chdir(tmp_path)
+    assert resolve_weights("ghostnet_x1_0", cache=tmp_path) == file
+    assert resolve_weights(file) == file
+    assert resolve_weights("default") == default_bundle_path()
+    (tmp_path / "ghostnet_x1_0").mkdir()
+    assert resolve_weights("ghostnet_x1_0", cache=tmp_path) == Path("ghostnet_x1_0")
 
     wrong = local.model_copy(update={"sha256": "0" * 64})
     monkeypatch.setattr(zoo, "ZOO", {**ZOO, "ghostnet_x1_0": wrong})

@@ -216,6 +216,30 @@ def resolve_model(model: str | Path) -> Path:
     raise UsageError(f"no model {str(model)!r}: neither a path nor a known name{near}")
 
 
+def resolve_weights(model: str | Path, *, cache: str | Path | None = None) -> Path:
+    """Return where the weights that ``model`` means are, for ``models.weights`` to load.
+
+    ``model`` is ``default``, a path (a bundle, a run directory or a file of weights), or a name of the zoo,
+    whose published weights are fetched. A path that exists wins over a name.
+
+    Raises:
+        UsageError: nothing of that name or path, or a name for which nobody published weights.
+        DataError, BundleError: as :func:`fetch`.
+    """
+    if str(model) == DEFAULT_MODEL:
+        return default_bundle_path()
+    path = Path(model)
+    if path.exists():
+        return path
+    plain = _plain(str(model))
+    if plain in ZOO:
+        return fetch(plain, cache=cache)
+    with_weights = [DEFAULT_MODEL, *(known for known, entry in ZOO.items() if entry.url)]
+    raise UsageError(
+        f"no weights {str(model)!r}: neither a path nor a known name{did_you_mean(plain, with_weights)}"
+    )
+
+
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     """Return the published weights of ``name`` as a file in the cache, downloading them the first time.
 
