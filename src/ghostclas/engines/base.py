@@ -1,0 +1,207 @@
+"""What every runtime promises, the table of runtimes, and how one is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import Bundle, BundleFile, FileEntry, TensorSpec
+from ghostclas.errors import BundleError, UsageError, did_you_mean
+
+UInt8NHWC: TypeAlias = NDArray[np.uint8]
+Float32Logits: TypeAlias = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """One file of a bundle, loaded into one runtime.
+
+    Engines may be used from several threads at once. The same images give the same logits every time, alone
+    or in any batch up to the runtime's rounding.
+    """
+
+    name: str
+
+    def run(self, images: UInt8NHWC) -> Float32Logits:
+        """Return the logits of a batch.
+
+        Args:
+            images: uint8 ``[N, H, W, 3]`` RGB of the size that the bundle's preprocessing gives; N may be 0,
+                and the array need not be contiguous.
+
+        Returns:
+            float32 ``[N, C]``, the caller's to keep and to change.
+
+        Raises:
+            UsageError: the images are of another shape or type, or the engine is closed.
+        """
+
+    def close(self) -> None:
+        """Free what the runtime holds. Further calls do nothing; ``run`` fails."""
+
+
+class Runtime(NamedTuple):
+    """A row of the table: the class, the package it needs, the extra that installs it, what it reads.
+
+    The class is called with the file and ``threads``. ``formats`` come best first.
+    """
+
+    implementation: str
+    package: str
+    formats: Sequence[str]
+    extra: str | None = None
+
+
+ENGINES: Mapping[str, Runtime] = {
+    "onnxruntime": Runtime("ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",)),
+    "openvino": Runtime(
+        "ghostclas.engines.openvino:OpenVINOEngine", "openvino", ("openvino", "onnx"), extra="openvino"
+    ),
+}
+"""In the order in which ``auto`` looks."""
+
+
+def installed_engines() -> list[str]:
+    """Return the engines whose package is installed, in the order of the table; imports none of them."""
+    return [name for name, runtime in ENGINES.items() if find_spec(runtime.package)]
+
+
+def open_engine(name: str, bundle: Bundle, *, threads: int | None = None) -> Engine:
+    """Load the bundle into an engine.
+
+    Args:
+        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed, comes with no
+            extra and finds a file that it reads, then the first with one. So it is ONNX Runtime wherever
+            there is an ONNX file, and an extra changes no answer until its engine is asked for by name.
+        bundle: an open bundle.
+        threads: how many threads compute one batch; ``None`` for what the runtime finds best on the cores
+            that this process may use.
+
+    Raises:
+        UsageError: there is no such engine, or ``threads`` is not positive.
+        BundleError: the bundle has no file that the engine reads, or it does not verify or load.
+        MissingExtraError: the engine's package is not installed.
+    """
+    if name == "auto":
+        name = _automatic(bundle)
+    return load_file(name, _readable(name, bundle), threads=threads)
+
+
+def load_file(name: str, file: BundleFile, *, threads: int | None = None) -> Engine:
+    """Load this one file of a bundle into the engine ``name``; see ``open_engine``."""
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    module, _, attribute = _row(name).implementation.partition(":")
+    implementation: Any = getattr(import_module(module), attribute)
+    return cast(Engine, implementation(file, threads=threads))
+
+
+def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
+    """Return the batch as a contiguous array.
+
+    Raises:
+        UsageError: it is not uint8 ``[N, H, W, 3]`` of the size that ``entry`` takes.
+    """
+    assert entry.input is not None
+    height, width = entry.input.size("H"), entry.input.size("W")
+    found = f"{getattr(images, 'dtype', type(images).__name__)} {list(getattr(images, 'shape', []))}"
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        raise UsageError(f"an engine takes uint8 [N, {height}, {width}, 3], got {found}")
+    if images.shape[1:] != (height, width, 3):
+        raise UsageError(
+            f"this model takes uint8 [N, {height}, {width}, 3], got {found}; ghostclas.imaging.preprocess "
+            "makes such images"
+        )
+    return np.ascontiguousarray(images)
+
+
+def no_logits(entry: FileEntry) -> Float32Logits:
+    """Return the logits of no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
+    assert entry.output is not None
+    return np.empty((0, entry.output.size("C") or 0), np.float32)
+
+
+def closed(name: str) -> UsageError:
+    """Return the error of running an engine that was closed."""
+    return UsageError(f"this {name} engine is closed; open another with ghostclas.engines.open_engine")
+
+
+def read_onnx(file: BundleFile) -> bytes:
+    """Return the verified content of an ONNX file that refers to no other file.
+
+    Raises:
+        BundleError: it does not verify, or it could make a runtime read something outside the bundle.
+    """
+    content = file.read()
+    # A tensor kept elsewhere must say "location", and runtimes look for it from the current folder.
+    if b"location" in content:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} refers to data outside the file, which is refused; "
+            "export it with its weights inside"
+        )
+    return content
+
+
+class Port(NamedTuple):
+    """An input or output as a runtime found it in a file; sizes that are not fixed are ``None``."""
+
+    name: str
+    dtype: str
+    shape: Sequence[int | None]
+
+
+def check_signature(file: BundleFile, engine: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """Refuse a file whose inputs and outputs are not those of the manifest, before anything is run.
+
+    Raises:
+        BundleError: saying what the file has and what the manifest says.
+    """
+    for declared, found in ((file.entry.input, inputs), (file.entry.output, outputs)):
+        assert declared is not None
+        if len(found) != 1 or not _fits(found[0], declared):
+            have = ", ".join(f"{port.name} {port.dtype} {list(port.shape)}" for port in found)
+            raise BundleError(
+                f"{file.bundle.path}: {file.entry.path} in {engine} has {have or 'nothing'} where the "
+                f"manifest says {declared.name} {declared.dtype} {list(declared.shape)}; export it again"
+            )
+
+
+def _fits(port: Port, declared: TensorSpec) -> bool:
+    if (port.name, port.dtype, len(port.shape)) != (declared.name, declared.dtype, len(declared.shape)):
+        return False
+    # A batch of any length needs an open axis; an open axis serves any fixed size.
+    return all(have is None or have == want for have, want in zip(port.shape, declared.shape, strict=True))
+
+
+def loading_failed(file: BundleFile, engine: str, error: Exception) -> BundleError:
+    """Return the error of a file that a runtime does not accept."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return BundleError(f"{file.bundle.path}: {engine} cannot load {file.entry.path}: {reason}")
+
+
+def _row(name: str) -> Runtime:
+    if name not in ENGINES:
+        near = did_you_mean(name, ENGINES) or f"; there are: auto, {', '.join(ENGINES)}"
+        raise UsageError(f"there is no engine {name!r}{near}")
+    return ENGINES[name]
+
+
+def _automatic(bundle: Bundle) -> str:
+    formats = {entry.format for entry in bundle.manifest.files if entry.input is not None}
+    able = [name for name in installed_engines() if formats.intersection(ENGINES[name].formats)]
+    if not able:
+        raise BundleError(
+            f"{bundle.path}: no installed engine reads a file of this bundle "
+            f"(files: {', '.join(sorted(formats)) or 'none'}; engines: {', '.join(installed_engines())})"
+        )
+    return min(able, key=lambda name: ENGINES[name].extra is not None)
+
+
+def _readable(name: str, bundle: Bundle) -> BundleFile:
+    formats = _row(name).formats
+    present = {entry.format for entry in bundle.manifest.files if entry.input is not None}
+    return bundle.file(next((known for known in formats if known in present), formats[-1]))

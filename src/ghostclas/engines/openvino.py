@@ -1,0 +1,79 @@
+"""OpenVINO on x86 and Arm CPUs; the extra ``openvino`` installs it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from ghostclas.bundle import BundleFile
+from ghostclas.engines.base import (
+    Float32Logits,
+    Port,
+    UInt8NHWC,
+    check_images,
+    check_signature,
+    closed,
+    loading_failed,
+    no_logits,
+    read_onnx,
+)
+from ghostclas.extras import require
+
+
+class OpenVINOEngine:
+    """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.base.Engine``.
+
+    Arithmetic is pinned to float32: left alone, OpenVINO computes in bfloat16 on processors that have it,
+    and the same bundle would answer differently from machine to machine.
+    """
+
+    name = "openvino"
+
+    def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
+        ov = require("openvino", extra="openvino")
+        self._file = file
+        source = read_onnx(file) if file.entry.format == "onnx" else file.path
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "CPU_DENORMALS_OPTIMIZATION": True,
+        }
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = ov.Core()
+            self._model: Any = core.compile_model(core.read_model(source), "CPU", options)
+        except Exception as error:  # a RuntimeError, or the classes of whichever front end failed
+            raise loading_failed(file, "OpenVINO", error) from None
+        inputs, outputs = self._model.inputs, self._model.outputs
+        check_signature(file, "OpenVINO", [*map(_port, inputs)], [*map(_port, outputs)])
+        self._own = threading.local()
+
+    def run(self, images: UInt8NHWC) -> Float32Logits:
+        """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
+        model = self._model
+        if model is None:
+            raise closed(self.name)
+        batch = check_images(images, self._file.entry)
+        if len(batch) == 0:
+            return no_logits(self._file.entry)
+        # A request holds the tensors of one batch: threads cannot share it.
+        own = self._own
+        if not hasattr(own, "request"):
+            own.request = model.create_infer_request()
+        results = own.request.infer([batch], share_inputs=True)
+        return np.array(results[0], np.float32)
+
+    def close(self) -> None:
+        """Free the compiled model; a batch that is running ends first."""
+        self._model = None
+        self._own = threading.local()
+
+
+def _port(port: Any) -> Port:
+    element = port.get_element_type().get_type_name()
+    dtype = {"u8": "uint8", "i8": "int8", "f16": "float16", "f32": "float32"}.get(element, element)
+    shape = [size.get_length() if size.is_static else None for size in port.get_partial_shape()]
+    return Port(port.get_any_name(), dtype, shape)

@@ -1,0 +1,234 @@
+"""Whether every file of a bundle, in every runtime here, gives the answers that it should.
+
+It starts from the encoded reference images that the bundle carries, so it needs no data and no torch. Pixels
+first: this machine's decoder and ``imaging`` against the stored ones. Then logits on the stored pixels, which
+decides, and on the decoded ones, which is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision
+from ghostclas.data.source import Source
+from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file
+from ghostclas.errors import ExportError, ImageError
+from ghostclas.imaging import preprocess
+from ghostclas.spec import Frozen
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+PIXEL_TOLERANCE = 2
+"""By how many of 256 levels two correct JPEG decoders may differ, after scaling."""
+
+BATCH_SIZE = 8
+
+
+class Tolerance(NamedTuple):
+    """How far logits may be off, and the fraction of images whose best class must be the same."""
+
+    max_abs: float
+    top1: float
+
+
+TOLERANCE: Mapping[Precision, Tolerance] = {
+    "fp32": Tolerance(1e-3, 1.0),
+    "fp16": Tolerance(5e-2, 0.98),
+    "bf16": Tolerance(5e-1, 0.75),
+    "int8": Tolerance(2.0, 0.75),
+}
+"""By the precision of the file. Low ones are judged by accuracy on data; this finds faults."""
+
+
+class VerifyReport(Frozen):
+    """What ``verify`` found.
+
+    ``files`` has one entry for each file and engine, against the stored logits. ``photos``, with data, has
+    one for each but the first, against the first, on the caller's images; ``bad_photos`` of them could not be
+    read. ``skipped`` says which files no engine here can run. ``max_pixel_difference`` is in levels of 256.
+    """
+
+    bundle: str
+    max_pixel_difference: int
+    pixel_tolerance: int = PIXEL_TOLERANCE
+    files: tuple[FileParity, ...]
+    photos: tuple[FileParity, ...] = ()
+    bad_photos: int = 0
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was checked is within its tolerance."""
+        pixels = self.max_pixel_difference <= self.pixel_tolerance
+        return pixels and all(result.ok for result in (*self.files, *self.photos))
+
+    def require_ok(self) -> None:
+        """Raise ExportError, naming each file that is not within its tolerance."""
+        lines = []
+        if self.max_pixel_difference > self.pixel_tolerance:
+            lines.append(
+                f"preprocessing gives other pixels here, by up to {self.max_pixel_difference} of 256 levels "
+                f"({self.pixel_tolerance} are allowed): check the versions of ghostclas and Pillow"
+            )
+        lines += [
+            f"{result.file} in {result.engine}: logits differ by up to {result.max_abs:.3g} "
+            f"({result.tolerance:g} is allowed), best class equal for {result.top1_agreement:.1%} "
+            f"of {result.images} {what}"
+            for what, results in (("reference images", self.files), ("photos", self.photos))
+            for result in results
+            if not result.ok
+        ]
+        if lines:
+            raise ExportError("\n       ".join([f"{self.bundle} does not answer as it should", *lines]))
+
+
+def verify(
+    bundle: Bundle,
+    *,
+    data: Source | None = None,
+    engines: Collection[str] | None = None,
+    strict: bool = True,
+) -> VerifyReport:
+    """Check the content of every file, and the answers of every file that an installed engine reads.
+
+    Args:
+        bundle: an open bundle.
+        data: images of the caller on which to compare the engines with each other.
+        engines: which of the installed engines to ask; all of them when absent.
+        strict: raise where something is out of tolerance, instead of only reporting it.
+
+    Raises:
+        ExportError: strict, and a file does not answer as it should.
+        BundleError: a file does not verify or cannot be loaded.
+    """
+    bundle.check()
+    reference = bundle.reference()
+    decoded = np.stack([preprocess(jpeg, bundle.preprocess) for jpeg in reference.jpegs])
+    levels = np.abs(decoded.astype(int) - reference.pixels).max()
+    chosen = [name for name in installed_engines() if engines is None or name in engines]
+    pairs = list(_pairs(bundle, chosen))
+    files = []
+    for name, file in pairs:
+        with _opened(name, file) as engine:
+            on_stored, on_decoded = _Tally(), _Tally()
+            on_stored.add(engine.run(reference.pixels), reference.logits)
+            on_decoded.add(engine.run(decoded), reference.logits)
+        tolerance = TOLERANCE[file.entry.precision]
+        files.append(on_stored.parity(name, file, tolerance, decoded_max_abs=on_decoded.max_abs))
+    photos, bad = _on_photos(bundle, pairs, data) if data is not None else ((), 0)
+    report = VerifyReport(
+        bundle=str(bundle.path),
+        max_pixel_difference=int(levels),
+        files=tuple(files),
+        photos=photos,
+        bad_photos=bad,
+        skipped=tuple(_skipped(bundle, {file.entry.path for _, file in pairs})),
+    )
+    if strict:
+        report.require_ok()
+    return report
+
+
+def _pairs(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[str, BundleFile]]:
+    for entry in bundle.manifest.files:
+        for name in engines:
+            if entry.input is not None and entry.format in ENGINES[name].formats:
+                yield name, BundleFile(bundle, entry)
+
+
+def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
+    for entry in bundle.manifest.files:
+        if entry.input is not None and entry.path not in run:
+            readers = [name for name, runtime in ENGINES.items() if entry.format in runtime.formats]
+            yield f"{entry.path}: needs {' or '.join(readers) or 'a runtime outside this package'}"
+
+
+@contextmanager
+def _opened(name: str, file: BundleFile) -> Iterator[Engine]:
+    engine = load_file(name, file)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@dataclass
+class _Tally:
+    """Differences between two sets of logits, added up batch by batch."""
+
+    images: int = 0
+    values: int = 0
+    equal: int = 0
+    total: float = 0.0
+    max_abs: float = 0.0
+
+    def add(self, logits: Float32, wanted: Float32) -> None:
+        # What is not a number is infinitely far away.
+        differences = np.nan_to_num(np.abs(logits - wanted), nan=np.inf, posinf=np.inf)
+        self.images += len(logits)
+        self.values += differences.size
+        self.equal += int((logits.argmax(axis=1) == wanted.argmax(axis=1)).sum())
+        self.total += float(differences.sum(dtype=np.float64))
+        self.max_abs = max(self.max_abs, float(differences.max(initial=0)))
+
+    def parity(
+        self, engine: str, file: BundleFile, tolerance: Tolerance, *, decoded_max_abs: float | None = None
+    ) -> FileParity:
+        top1 = self.equal / max(self.images, 1)
+        return FileParity(
+            file=file.entry.path,
+            engine=engine,
+            images=self.images,
+            max_abs=self.max_abs,
+            mean_abs=self.total / max(self.values, 1),
+            top1_agreement=top1,
+            decoded_max_abs=decoded_max_abs,
+            tolerance=tolerance.max_abs,
+            ok=self.images > 0 and self.max_abs <= tolerance.max_abs and top1 >= tolerance.top1,
+        )
+
+
+def _on_photos(
+    bundle: Bundle, pairs: Sequence[tuple[str, BundleFile]], data: Source
+) -> tuple[tuple[FileParity, ...], int]:
+    """Compare every file and engine with the first, a batch at a time; return also how many were unreadable.
+
+    Each of two answers may be off by its own tolerance, so they may be apart by both.
+    """
+    if len(pairs) < 2:
+        return (), 0
+    bad = 0
+    batch: list[UInt8] = []
+    tallies = [_Tally() for _ in pairs[1:]]
+    with ExitStack() as stack:
+        engines = [stack.enter_context(_opened(name, file)) for name, file in pairs]
+
+        def compare() -> None:
+            first, *others = (engine.run(np.stack(batch)) for engine in engines)
+            for tally, logits in zip(tallies, others, strict=True):
+                tally.add(logits, first)
+            batch.clear()
+
+        for index in range(len(data.samples)):
+            try:
+                batch.append(preprocess(data.read(index), bundle.preprocess))
+            except ImageError:
+                bad += 1
+            if len(batch) == BATCH_SIZE:
+                compare()
+        if batch:
+            compare()
+    of_first = TOLERANCE[pairs[0][1].entry.precision]
+    results = []
+    for (name, file), tally in zip(pairs[1:], tallies, strict=True):
+        own = TOLERANCE[file.entry.precision]
+        apart = Tolerance(own.max_abs + of_first.max_abs, min(own.top1, of_first.top1))
+        results.append(tally.parity(name, file, apart))
+    return tuple(results), bad
