@@ -28,11 +28,12 @@ For a source of ``w x h`` with ``m = min(w, h)``, and ``//`` rounding down::
 The crop therefore begins on a whole pixel of the scaled image, which is never rounded itself: both axes have
 exactly the same scale, and an image that already has the right short side is cut without being resampled.
 The box is inside the image for every size; of a 1 x 5000 image it is a part of one pixel, and the result is
-a smooth enlargement of it. Box corners are rounded to float32. The resampling is Pillow's ``resize``:
-horizontal pass first, uint8 between the passes, coefficients in 22-bit fixed point, the filter widened by the
-scale when shrinking (antialiasing), bicubic with a = -0.5. ``antialias=False`` samples the source at the
-centre of each output pixel by Pillow's ``transform``: 2 x 2 or 4 x 4 source pixels (bicubic with a = -1),
-result truncated to uint8; decoder scaling is not used then, nor for ``nearest``, and ``lanczos`` is refused.
+an enlargement of that. Box corners are rounded to float32, and so is the difference of two. Resampling is
+Pillow's ``resize``, horizontally and then vertically, with uint8 between the passes, weights in 22-bit fixed
+point, the filter widened by the scale when shrinking (antialiasing) and bicubic with a = -0.5. ``nearest``
+takes the source pixel under the centre of each output pixel. ``antialias=False`` interpolates there, by
+Pillow's ``transform``, between 2 x 2 or 4 x 4 pixels (bicubic with a = -1), truncated to uint8. Neither
+uses decoder scaling; ``lanczos`` has no such form and is refused.
 
 **Safety.** Sizes are read from the header and held against ``MAX_PIXELS`` before anything is decoded.
 ``PIL.Image.MAX_IMAGE_PIXELS`` is left as it is and asked only where a decoder of Pillow insists: TIFF is held
@@ -128,7 +129,7 @@ def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = T
 
 
 def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """Scale and crop a decoded RGB image in one resampling; see the geometry in this module's docstring.
+    """Scale and crop a decoded RGB image in one resampling, by the geometry in this module's docstring.
 
     Returns:
         uint8 ``[crop, crop, 3]``.
@@ -139,10 +140,14 @@ def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
     if image.mode != "RGB":
         raise UsageError(f"fit takes RGB images, got mode {image.mode!r}; decode converts every mode")
     size = (spec.crop, spec.crop)
-    box = crop_box(*image.size, spec)
+    left, top, right, bottom = box = crop_box(*image.size, spec)
     resampling = _RESAMPLING[spec.resize.interpolation]
-    if spec.resize.antialias or resampling == Image.Resampling.NEAREST:
+    if resampling == Image.Resampling.NEAREST:
         return np.array(image.resize(size, resampling, box=box))
+    if spec.resize.antialias:
+        # In one call, which axis comes first would be up to the version of Pillow, and with it the rounding.
+        narrow = image.resize((spec.crop, image.height), resampling, box=(left, 0, right, image.height))
+        return np.array(narrow.resize(size, resampling, box=(0, top, spec.crop, bottom)))
     if resampling == Image.Resampling.LANCZOS:
         raise UsageError(
             "resize.interpolation 'lanczos' needs resize.antialias true; "
@@ -309,6 +314,10 @@ def _refusal(name: str, kind: str, error: Exception) -> ImageError:
         return ImageError("too_large", f"{name} does not fit into memory; make it smaller first")
     if isinstance(error, Image.DecompressionBombError):
         return ImageError("too_large", f"{name} is too large: {reason}")
+    if isinstance(error, ImportError):
+        return ImageError(
+            "unsupported", f"{name} is {kind}, which needs a newer Pillow: pip install -U pillow"
+        )
     if any(words in reason.lower() for words in ("support", "cannot handle", "unknown pixel mode")):
         return ImageError(
             "unsupported", f"{name} holds {kind} data of a kind that is not read ({reason}); save it as PNG"
