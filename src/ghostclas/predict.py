@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -33,10 +33,8 @@ BATCH_SIZE = 8
 _BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp", ".avif"}
-)
-"""What ``find_images`` takes for an image inside a folder, in any case of letters."""
+UNREAD_EXTENSIONS = frozenset({".heic", ".heif", ".jp2", ".jxl"})
+"""Photos that are not decoded here: who has them in a folder is told so instead of missing them."""
 
 
 class Classifier:
@@ -317,7 +315,7 @@ class PredictionFiles:
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """Yield the images that ``paths`` name, lazily and in a stable order.
 
-    A file stands for itself whatever its name; a folder for the images below it (``IMAGE_SUFFIXES``, hidden
+    A file stands for itself whatever its name; a folder for the images below it (by extension, hidden
     ones left out), sorted by name, folder by folder; a pattern with ``*``, ``?`` or ``[`` that is no file for
     what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets
     its own error in its place.
@@ -325,7 +323,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     for path in paths:
         text = os.fspath(path)
         if Path(text).is_dir():
-            yield from _walk(Path(text))
+            from ghostclas.data.tree import IMAGE_EXTENSIONS
+
+            yield from _walk(Path(text), IMAGE_EXTENSIONS | UNREAD_EXTENSIONS)
         elif any(mark in text for mark in "*?[") and not Path(text).exists():
             from glob import glob
 
@@ -335,7 +335,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
             yield Path(text)
 
 
-def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+def _walk(
+    folder: Path, extensions: Set[str], above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[Path]:
     # Links to folders are followed, as data sets are made of them, but not into a folder they lie in.
     try:
         here = folder.stat()
@@ -349,8 +351,8 @@ def _walk(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iter
         return
     for name, is_folder in found:
         if is_folder:
-            yield from _walk(folder / name, above | {identity})
-        elif Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            yield from _walk(folder / name, extensions, above | {identity})
+        elif Path(name).suffix.lower() in extensions:
             yield folder / name
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ghostclas import __version__
+from ghostclas.bundle import Bundle
 from ghostclas.cli import COMMANDS, main
 
-GHOSTCLAS = [sys.executable, "-c", "import sys; from ghostclas.cli import main; sys.exit(main())"]
+GHOSTCLAS = [sys.executable, "-m", "ghostclas"]
 
 
 def test_without_arguments_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,11 +38,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "offered"),
     [
-        (["predct"], "there is no command 'predct'; did you mean 'predict'?"),
+        (["predct"], "there is no command 'predct'; did you mean 'predict'"),
         (["predict", "--jsn", "x.jpg"], "--json"),
         (["predict", "--egine", "onnxruntime", "x.jpg"], "--engine"),
         (["predict", "--model", "ghostnet_x1", "x.jpg"], "'ghostnet_x1_0'"),
-        (["predict", "--engine", "onnxruntim", "x.jpg"], "'onnxruntime'"),
         (["info", "defalt"], "'default'"),
         (["doctor", "--jso"], "--json"),
     ],
@@ -59,18 +59,20 @@ def test_an_unknown_word_is_refused_with_the_nearest_one(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["predict"], "needs a photo"),
-        (["predict", "x.jpg", "--top", "0"], "top must be at least 1"),
-        (["predict", "x.jpg", "--top", "many"], "--top"),
-        (["predict", "x.jpg", "--batch-size", "0"], "batch_size must be at least 1"),
-        (["predict", "x.jpg", "--threads", "0"], "threads must be at least 1"),
+        (["predict", "--model"], "requires an argument"),
+        (["predict", "--model", "SMALL"], "needs a photo"),
+        (["predict", "--model", "SMALL", "x.jpg", "--top", "0"], "top must be at least 1"),
+        (["predict", "--model", "SMALL", "x.jpg", "--top", "many"], "--top"),
+        (["predict", "--model", "SMALL", "x.jpg", "--batch-size", "0"], "batch_size must be at least 1"),
+        (["predict", "--model", "SMALL", "x.jpg", "--threads", "0"], "threads must be at least 1"),
+        (["predict", "--model", "SMALL", "x.jpg", "--engine", "onnxruntim"], "did you mean 'onnxruntime'?"),
         (["info"], "missing argument"),
     ],
 )
 def test_a_wrong_use_is_one_error_and_exit_code_2(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main([str(small_bundle.path) if word == "SMALL" else word for word in arguments]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("error: ")

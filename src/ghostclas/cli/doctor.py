@@ -25,17 +25,13 @@ def doctor_command(
     if as_json:
         say_json(report)
         return
-    say(
-        table(
-            ("", ""),
-            [(key, str(report[key])) for key in ("ghostclas", "python", "platform", "cores", "cache")],
-        )
-    )
-    say(f"\nengines: {', '.join(report['engines']) or 'none'}")
-    missing = [extra for extra, packages in report["extras"].items() if None in packages.values()]
-    for extra, packages in report["extras"].items():
-        say(f"\n{extra or 'base'}{': incomplete' if extra in missing else ''}")
-        say(table(("", "", ""), [("", name, found or "not installed") for name, found in packages.items()]))
+    packages = report.pop("packages")
+    engines = ", ".join(report.pop("engines")) or "none"
+    say(table(("here", ""), [*((key, str(value)) for key, value in report.items()), ("engines", engines)]))
+    for extra, versions in packages.items():
+        rows = [(name, version or "not installed") for name, version in versions.items()]
+        say("\n" + table((extra, ""), rows))
+    missing = [extra for extra, versions in packages.items() if None in versions.values()]
     for extra in missing:
         print_next("pip", "install", f"ghostclas[{extra}]", why=f"to complete {extra}")
     if not missing:
@@ -54,21 +50,19 @@ def _report() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cache": str(cache_directory()),
         "engines": installed_engines(),
-        "extras": {
-            extra: {name: _version(name) for name in names} for extra, names in _requirements().items()
-        },
+        "packages": {group: {name: _version(name) for name in names} for group, names in _groups().items()},
     }
 
 
-def _requirements() -> dict[str, list[str]]:
-    """Return the packages of the base install (key ``""``) and of each extra, as the package itself says."""
-    groups: dict[str, list[str]] = {"": []}
+def _groups() -> dict[str, list[str]]:
+    """Return the packages of the base install and of each extra, as the project's own metadata lists them."""
+    groups: dict[str, list[str]] = {"base": []}
     for requirement in distribution("ghostclas").requires or []:
         extra = _EXTRA.search(requirement)
         name = _NAME.match(requirement)
         if name and name[0] != "ghostclas":
-            groups.setdefault(extra[1] if extra else "", []).append(name[0])
-    return {extra: sorted(names) for extra, names in groups.items() if extra != "dev"}
+            groups.setdefault(extra[1] if extra else "base", []).append(name[0])
+    return {group: sorted(names) for group, names in groups.items() if group != "dev"}
 
 
 def _version(package: str) -> str | None:

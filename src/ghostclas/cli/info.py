@@ -21,6 +21,7 @@ def info_command(
     from ghostclas.zoo import resolve_model
 
     bundle = Bundle.open(resolve_model(model))
+    bundle.check()
     manifest = bundle.manifest
     if as_json:
         say(manifest.model_dump_json())

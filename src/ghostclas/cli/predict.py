@@ -78,9 +78,8 @@ def predict_command(
     if demo:
         print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
     elif output is None:
-        print_next(
-            "ghostclas", "predict", *(paths or []), "--output", "predictions", why="to keep the answers"
-        )
+        again = [*_few(paths or []), *(["--model", model] if model != "default" else [])]
+        print_next("ghostclas", "predict", *again, "--output", "predictions", why="to keep the answers")
     else:
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
 
@@ -104,6 +103,11 @@ def _demo_photos() -> list[str]:
         raise MissingExtraError("--demo needs the photographs of scikit-image: pip install 'ghostclas[demo]'")
     folder = Path(spec.submodule_search_locations[0]) / "data"
     return [str(folder / name) for name in DEMO_PHOTOS]
+
+
+def _few(paths: list[str]) -> list[str]:
+    # A pattern that the shell has expanded would fill the screen.
+    return paths if len(paths) < 4 else ["PATH..."]
 
 
 def _text(prediction: Prediction) -> str:

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
-from ghostclas.bundle import WEIGHTS, Bundle
+from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, DataError, UsageError
+from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
 from ghostclas.models.weights import COUNTER, load_state, load_weights
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
@@ -108,7 +108,7 @@ def _from_bundle(bundle: Bundle, classes: str | Path | None) -> Trained:
         raise UsageError(f"{bundle.path} names its own classes; a list of classes is for files of weights")
     manifest = bundle.manifest
     network = create_model(bundle.spec)
-    _load(network, bundle)
+    network.load_state_dict(bundle_state(bundle))
     return Trained(
         network.eval(),
         bundle.spec,
@@ -118,18 +118,6 @@ def _from_bundle(bundle: Bundle, classes: str | Path | None) -> Trained:
         manifest.metrics,
         manifest.provenance,
     )
-
-
-def _load(network: nn.Module, bundle: Bundle) -> None:
-    state = safetensors.torch.load(bundle.read(WEIGHTS))
-    try:
-        different = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:
-        raise BundleError(f"{bundle.path}: its weights are of another network: {error}") from None
-    missing = [name for name in different.missing_keys if not name.endswith(COUNTER)]
-    if missing or different.unexpected_keys:
-        odd = ", ".join([*missing, *different.unexpected_keys][:3])
-        raise BundleError(f"{bundle.path}: its weights are of another network: {odd}")
 
 
 def _from_weights(

@@ -1,0 +1,7 @@
+"""``python -m ghostclas``: the command line."""
+
+import sys
+
+from ghostclas.cli import main
+
+sys.exit(main())

@@ -1,0 +1,56 @@
+"""``ghostclas verify``: whether a bundle still gives the answers it was made with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ghostclas.cli.console import note, print_next, say, table
+
+if TYPE_CHECKING:
+    from ghostclas.bundle import FileParity
+
+HEADER = ("file", "engine", "images", "max difference", "allowed", "best class equal", "")
+
+
+def verify_command(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle, a run, or default.")],
+    data: Annotated[
+        str | None, typer.Option(help="Photos on which to compare the engines with each other, too.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
+) -> None:
+    """Check every file of a bundle, in every engine here, against the answers that it carries.
+
+    Needs neither the training framework nor data. Differences are between logits.
+    """
+    from ghostclas.bundle import Bundle
+    from ghostclas.data import open_source
+    from ghostclas.verify import verify
+    from ghostclas.zoo import resolve_model
+
+    bundle = Bundle.open(resolve_model(model))
+    report = verify(bundle, data=open_source(data) if data else None, strict=False)
+    if as_json:
+        say(report.model_dump_json())
+    else:
+        pixels = f"{report.max_pixel_difference} of 256 levels ({report.pixel_tolerance} allowed)"
+        say(f"{bundle.path}: every file has its size and checksum; pixels differ by at most {pixels}")
+        say(table(HEADER, [_row(result) for result in (*report.files, *report.photos)], right=range(2, 6)))
+        for line in report.skipped:
+            note(f"not run here: {line}")
+    report.require_ok()
+    print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", model)
+
+
+def _row(result: FileParity) -> tuple[str, ...]:
+    return (
+        result.file,
+        result.engine,
+        str(result.images),
+        f"{result.max_abs:.2g}",
+        f"{result.tolerance:g}",
+        f"{result.top1_agreement:.1%}",
+        "ok" if result.ok else "WRONG",
+    )

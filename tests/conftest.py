@@ -1,0 +1,44 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostclas.bundle import Bundle
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A complete bundle of a narrow network with seven classes at 64 x 64, whose answers differ by photo."""
+    import torch
+
+    from ghostclas.export.onnx import export_bundle
+    from ghostclas.models.registry import create_model
+    from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
+
+    classes = ("tabby, tabby cat", "coffee mug", "rocket", "beagle", "小狗", "acorn", "sports car")
+    spec = ModelSpec(name="ghostnet_x0_5", width=0.5, num_classes=len(classes))
+    preprocess = PreprocessSpec(resize=ResizeSpec(short_side=72), crop=64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create_model(spec)
+        # As initialised, the last layer makes every photo look alike, and norms do nothing.
+        torch.nn.init.normal_(model.classifier.weight)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, std=0.1)
+                torch.nn.init.normal_(module.running_mean, std=0.1)
+                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    target: Path = tmp_path_factory.mktemp("bundles") / "small"
+    return export_bundle(model.eval(), spec, classes, preprocess, target)
+
+
+@pytest.fixture
+def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """A copy of ``small_bundle`` that a test may change."""
+    shutil.copytree(small_bundle.path, tmp_path / "tiny")
+    return Bundle.open(tmp_path / "tiny")
