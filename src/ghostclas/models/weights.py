@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ghostclas.bundle import WEIGHTS, Bundle
+from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError
+from ghostclas.models.folded import bundle_state
 from ghostclas.models.pdparams import read_pdparams
 
 State = dict[str, Tensor]
@@ -172,11 +173,7 @@ def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool =
 
 def _read_bundle(path: Path) -> State:
     bundle = path / "bundle"
-    content = Bundle.open(bundle if bundle.is_dir() else path).read(WEIGHTS)
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise BundleError(f"{path}: its {WEIGHTS} is not a complete safetensors file ({error})") from None
+    return bundle_state(Bundle.open(bundle if bundle.is_dir() else path))
 
 
 def _read_paddle(file: Path) -> State:
