@@ -216,7 +216,7 @@ def _matrix(e: Evaluation) -> list[dict[str, Any]]:
             # The root lets a handful of mistakes show beside hundreds that are right.
             alpha = round(0.12 + 0.88 * share**0.5, 3)
             cells.append(
-                {"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha, "light": alpha > 0.6}
+                {"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha, "light": alpha > 0.72}
             )
         rows.append({"name": figures.name, "support": figures.support, "cells": cells})
     return rows
