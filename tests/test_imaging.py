@@ -606,6 +606,17 @@ def test_a_damaged_exif_block_does_not_stop_a_photo(length: int) -> None:
         assert not caught
 
 
+def test_a_damaged_exif_block_in_an_avif_is_not_even_read() -> None:
+    block = exif(1).tobytes().removeprefix(b"Exif\0\0")
+    data = encode(PIXELS, "AVIF", exif=exif(1))
+    at = data.index(block[:8])
+    damaged = data[: at + 8] + b"\xff" * 8 + data[at + 16 :]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        np.testing.assert_array_equal(pixels_of(damaged), pixels_of(data))
+    assert [str(warning.message) for warning in caught] == []
+
+
 def corruptible() -> list[bytes]:
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"exif": exif(6)},
