@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ghostclas.cli import main
 from ghostclas.data import open_splits
 from ghostclas.data.extract import extract, open_tar, regular_members
 from ghostclas.data.prepare import Expected, Layout, prepare_imagenet
@@ -263,3 +265,26 @@ def test_an_archive_is_read_to_its_end_mark_or_refused(tmp_path: Path) -> None:
     good.write_bytes(damaged)
     with pytest.raises(DataError, match="damaged at byte 1,536"):
         members()
+
+
+# ------------------------------------------------------------------ command line
+
+
+def test_the_command_prepares_and_says_what_is_next(
+    archives: Archives, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["data", "prepare", "imagenet", "--train-tar", str(archives.train), "--val-tar"]
+    arguments += [str(archives.val), "--devkit", str(archives.devkit), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--expect", "train=12,val=6,classes=3"]) == 0
+    out, err = capfd.readouterr()
+    assert "12 training and 6 validation images of 3 classes" in out
+    assert f"next: ghostclas train --data {tmp_path / 'out'}" in err
+    assert main([*arguments, "--expect", "train=12,val=6,classes=3", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["train"] == 12
+    assert main(arguments) == 3
+    assert "3 classes in the devkit, but 1,000 are expected" in capfd.readouterr().err
+    assert main([*arguments, "--format", "shard"]) == 2
+    assert "did you mean 'shards'" in capfd.readouterr().err
+    arguments[2] = "cifar"
+    assert main(arguments) == 2
+    assert "there is 'imagenet'" in capfd.readouterr().err
