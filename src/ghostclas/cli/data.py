@@ -12,9 +12,10 @@ from ghostclas.cli.console import console_progress, print_next, say, say_json, t
 from ghostclas.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from ghostclas.data.audit import Audit
+    from ghostclas.data.audit import Audit, Group
 
 SHOWN = 10
+SHOWN_FILES = 4
 DIRTY = 3
 
 app = typer.Typer(
@@ -128,23 +129,15 @@ def _findings(found: Audit) -> str:
             lines += _list(f"classes without an image in {split.name or 'it'}", map(repr, split.missing))
     lines += _list(
         "leaks: the same picture in several parts",
-        (" = ".join(f"{file.name} ({file.label})" for file in group.files) for group in found.leaks),
+        map(_equal, found.leaks),
     )
     lines += _list(
         "conflicts: the same picture in several classes",
-        (
-            " = ".join(f"{file.name} ({file.label})" for file in group.files)
-            for group in found.conflicts
-            if not group.leak
-        ),
+        (_equal(group) for group in found.conflicts if not group.leak),
     )
     lines += _list(
         "duplicates within a part",
-        (
-            " = ".join(file.name for file in group.files)
-            for group in found.groups
-            if not group.leak and not group.conflict
-        ),
+        (_equal(group) for group in found.groups if not group.leak and not group.conflict),
     )
     lines += _list(
         "unreadable", (f"{item.file.name}: {item.code}: {item.message}" for item in found.unreadable)
@@ -156,6 +149,12 @@ def _findings(found: Audit) -> str:
             f"{found.leaked:,} images leak between parts, {len(found.unreadable):,} files cannot be read"
         )
     return "\n".join([*lines, verdict])
+
+
+def _equal(group: Group) -> str:
+    names = [f"{file.name} ({file.label})" for file in group.files[:SHOWN_FILES]]
+    more = len(group.files) - len(names)
+    return " = ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def _list(title: str, items: Iterable[str]) -> list[str]:
