@@ -21,8 +21,8 @@ LABELS = np.array([0] * 30 + [1] * 10 + [2] * 3, dtype=np.int64)
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own() -> None:
     first, second = (epoch_tickets(LABELS, seed=0, epoch=epoch) for epoch in (0, 1))
-    assert sorted(ticket.index for ticket in first) == list(range(len(LABELS)))
-    assert [t.index for t in first] != [t.index for t in second]
+    assert sorted(ticket.image for ticket in first) == list(range(len(LABELS)))
+    assert [t.image for t in first] != [t.image for t in second]
     assert first == epoch_tickets(LABELS, seed=0, epoch=0)
     assert first != epoch_tickets(LABELS, seed=1, epoch=0)
 
@@ -33,7 +33,7 @@ def test_processes_share_every_global_batch_and_nothing_is_lost_or_doubled(world
     shares = [list(RankBatches(tickets, 12 // world, rank=rank, world=world)) for rank in range(world)]
     steps = list(zip(*shares, strict=True))
     assert all(len(share) == 12 // world for step in steps for share in step)
-    flat = [t for step in steps for share in step for t in share if t.index != PADDING]
+    flat = [t for step in steps for share in step for t in share if t.image != PADDING]
     assert flat == tickets
 
 
@@ -45,14 +45,14 @@ def test_a_resumed_epoch_goes_on_with_the_same_batches() -> None:
 
 def test_balanced_sampling_draws_the_classes_equally() -> None:
     tickets = [t for e in range(200) for t in epoch_tickets(LABELS, seed=0, epoch=e, balanced=True)]
-    counts = Counter(int(LABELS[ticket.index]) for ticket in tickets)
+    counts = Counter(int(LABELS[ticket.image]) for ticket in tickets)
     assert max(counts.values()) / min(counts.values()) < 1.1
 
 
 def test_repeated_augmentation_shows_fewer_images_in_several_views() -> None:
     tickets = epoch_tickets(LABELS, seed=0, epoch=0, repeats=3)
     assert len(tickets) == len(LABELS)
-    assert set(Counter(ticket.index for ticket in tickets).values()) <= {1, 3}
+    assert set(Counter(ticket.image for ticket in tickets).values()) <= {1, 3}
     assert len({ticket.seed for ticket in tickets}) == len(tickets)
 
 

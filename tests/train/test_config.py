@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 
 from ghostclas.errors import UsageError
-from ghostclas.recipes import recipe_names
 from ghostclas.train.config import (
     DataConfig,
     TrainConfig,
@@ -12,6 +11,7 @@ from ghostclas.train.config import (
     minutes,
     resolve_config,
 )
+from ghostclas.train.recipes import recipe_names
 
 DATA = {"data": {"path": "photos"}}
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +31,7 @@ Balance = Literal["none", "sampler", "loss"]
 class Ticket(NamedTuple):
     """Which image (``PADDING`` for none), and the seed of its view."""
 
-    index: int
+    image: int
     seed: int
 
 
@@ -54,7 +53,7 @@ class Slot(NamedTuple):
 
 @dataclass
 class Batch:
-    """``images`` uint8 ``[N, 3, H, W]``, ``labels`` int64 ``[N]``, ``weights`` float32 ``[N]``; 0 is a blank."""
+    """``images`` uint8 ``[N, 3, H, W]``, ``labels`` int64 and ``weights`` float32 ``[N]``, 0 for a blank."""
 
     images: Tensor
     labels: Tensor
@@ -63,9 +62,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Move to page-locked memory; the loader calls it when a GPU waits."""
-        return Batch(
-            self.images.pin_memory(), self.labels.pin_memory(), self.weights.pin_memory(), self.bad
-        )
+        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.weights.pin_memory(), self.bad)
 
 
 def class_weights(samples: Sequence[tuple[str, int]], num_classes: int) -> npt.NDArray[np.float64]:
@@ -119,18 +116,20 @@ class TrainingImages(Dataset[Slot]):
     """Random views ``uint8 [3, resolution, resolution]`` of a source's images."""
 
     def __init__(self, source: Source, augment: AugmentConfig, resolution: int) -> None:
-        self.source, self.augment, self.resolution = source, augment, resolution
+        self.source, self.resolution = source, resolution
+        self.view = training_view(augment, resolution)
 
     def __getitem__(self, ticket: Ticket) -> Slot:
-        if ticket.index == PADDING:
+        if ticket.image == PADDING:
             return _blank(self.resolution, None)
-        sample = self.source.samples[ticket.index]
+        sample = self.source.samples[ticket.image]
         try:
-            photo = imaging.decode(self.source.read(ticket.index), short_side=self.resolution)
+            photo = imaging.decode(self.source.read(ticket.image), short_side=self.resolution)
         except ImageError as error:
             return _blank(self.resolution, BadImage(sample.key, str(error)))
-        torch.manual_seed(ticket.seed)
-        return Slot(_view(self.augment, self.resolution)(photo), sample.label, 1.0, None)
+        # torch.manual_seed would also format a stack trace for CUDA, at twice the cost of the view.
+        torch.default_generator.manual_seed(ticket.seed)
+        return Slot(self.view(photo), sample.label, 1.0, None)
 
 
 class EvaluationImages(Dataset[Slot]):
@@ -175,11 +174,6 @@ def evaluation_loader(
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-@cache
-def _view(augment: AugmentConfig, resolution: int):  # type: ignore[no-untyped-def]
-    return training_view(augment, resolution)
 
 
 def _blank(resolution: int, bad: BadImage | None) -> Slot:

@@ -18,7 +18,7 @@ Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
 
 
 class AugmentConfig(Frozen):
-    """How a training image is varied. ``crop_scale`` is a range of area, ``crop_ratio`` one of width / height.
+    """How a training image is varied. ``crop_scale`` is a range of area, ``crop_ratio`` of width / height.
 
     ``erasing`` is a probability; ``mixup`` and ``cutmix`` are the alphas of their Beta distributions (0 is
     off; with both on, each batch takes one of them); ``repeats`` shows that many views of an image in one

@@ -56,9 +56,10 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """
     candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
     for candidate in candidates:
+        # A damaged file fails in as many ways as it has bytes.
         try:
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 - a damaged file fails in as many ways as it has bytes
+        except Exception as error:
             warnings.warn(
                 f"the checkpoint {candidate} cannot be read ({_first_line(error)}); trying the one before it",
                 stacklevel=2,
@@ -68,9 +69,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
             return state
         raise TrainingError(f"{candidate} has checkpoint schema {state.get('schema')}, not {SCHEMA}")
     if candidates:
-        raise TrainingError(
-            f"no checkpoint in {path.parent} can be read; start again with another --output"
-        )
+        raise TrainingError(f"no checkpoint in {path.parent} can be read; start again with another --output")
     return None
 
 

@@ -1,4 +1,4 @@
-"""What a training run is: a frozen tree of settings, read from a recipe and changed by ``--set key=value``."""
+"""What a training run is: a frozen tree of settings, from a recipe and ``--set key=value``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ghostclas.data.loader import Balance
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
-from ghostclas.recipes import recipe_names, recipe_text
 from ghostclas.spec import FlavourName, Fraction, Frozen, Interpolation, PreprocessSpec, ResizeSpec
+from ghostclas.train.recipes import recipe_names, recipe_text
 
 Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
 Positive = Annotated[float, Field(gt=0)]
@@ -99,7 +99,8 @@ class ScheduleConfig(Frozen):
 
 class LoopConfig(Frozen):
     """How the loop runs. ``batch_size`` counts over all processes; ``accumulate`` splits it into that many
-    micro-batches. ``save_minutes`` is the time between checkpoints within an epoch.
+    micro-batches. ``save_minutes`` is the time between checkpoints within an epoch. Every
+    ``validate_every``-th epoch is validated, and always the last.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -113,6 +114,7 @@ class LoopConfig(Frozen):
     sync_bn: bool = False
     seed: int = 0
     save_minutes: NonNegative = 5
+    validate_every: Annotated[int, Field(ge=1)] = 1
     time: Annotated[float, Field(gt=0, description="minutes")] | None = None
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
@@ -234,7 +236,11 @@ def _explain(problem: Mapping[str, Any]) -> str:
         return f"unknown setting {key!r}{did_you_mean(key, valid)}; see ghostclas train --help"
     if problem["type"] == "missing":
         return f"the setting {key!r} is needed and has no value"
-    return f"{key or 'configuration'}: {problem['msg']}, got {problem['input']!r}" if key else str(problem["msg"])
+    return (
+        f"{key or 'configuration'}: {problem['msg']}, got {problem['input']!r}"
+        if key
+        else str(problem["msg"])
+    )
 
 
 def _valid_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:

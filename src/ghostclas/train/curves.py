@@ -27,10 +27,13 @@ def draw_curves(entries: Sequence[dict[str, Any]], path: Path) -> None:
     rate.plot(epochs, [entry["lr"] for entry in entries], color=RATE, lw=1, ls="--")
     rate.set_ylabel("learning rate (dashed)", color=RATE)
     left.set_ylabel("training loss", color=TRAIN)
-    right.plot(epochs, [entry["top1"] for entry in entries], color=VAL, marker=".", label="top-1")
-    if "top5" in entries[0]:
-        right.plot(epochs, [entry["top5"] for entry in entries], color=VAL, alpha=0.5, marker=".", label="top-5")
-    best = max(entries, key=lambda entry: entry["top1"])
+    validated = [entry for entry in entries if "top1" in entry]
+    at = [entry["epoch"] for entry in validated]
+    right.plot(at, [entry["top1"] for entry in validated], color=VAL, marker=".", label="top-1")
+    if "top5" in validated[-1]:
+        top5 = [entry["top5"] for entry in validated]
+        right.plot(at, top5, color=VAL, alpha=0.5, marker=".", label="top-5")
+    best = max(validated, key=lambda entry: entry["top1"])
     right.annotate(
         f"{best['top1']:.2f}",
         (best["epoch"], best["top1"]),

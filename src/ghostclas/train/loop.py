@@ -97,9 +97,9 @@ class Trainer:
         self.position.micro_batches = loop.accumulate
 
         if loop.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)
         if loop.sync_bn and world > 1:
-            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=loop.batch_size)
         self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.forward = torch.compile(self.network, dynamic=False) if loop.compile else self.network
@@ -124,10 +124,12 @@ class Trainer:
         """
         self._clock = time.monotonic() - self.position.seconds
         self._saved = time.monotonic()
-        while not self._finished():
+        self._measure_progress()
+        while self._done < 1:
             if self.position.step_in_epoch == 0:
                 self.position.start_epoch(
-                    self.position.step // self.steps_per_epoch, self._resolution()
+                    self.position.step // self.steps_per_epoch,
+                    self.config.data.resolution_at(self._done),
                 )
             self._train_epoch()
             self._end_epoch()
@@ -172,7 +174,9 @@ class Trainer:
             self.model.train()
         images, top1, top5 = self.accelerator.reduce(counts, "sum").tolist()
         if images == 0:
-            raise DataError(f"no image of {self.val_source.location} can be read, so nothing can be validated")
+            raise DataError(
+                f"no image of {self.val_source.location} can be read, so nothing can be validated"
+            )
         result = {"top1": 100 * top1 / images}
         if len(self.train_source.classes) > 5:
             result["top5"] = 100 * top5 / images
@@ -207,7 +211,7 @@ class Trainer:
             for batch in loader:
                 waited = time.monotonic() - began
                 self._note_bad(batch.bad)
-                position.lr = set_rates(self.optimizer, config.schedule, self._progress())
+                position.lr = set_rates(self.optimizer, config.schedule, self._done)
                 torch.manual_seed(
                     hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
                 )
@@ -216,9 +220,10 @@ class Trainer:
                 position.step_in_epoch += 1
                 position.images += config.loop.batch_size
                 self.ema.update(self.model, position.step)
+                self._measure_progress()
                 due = time.monotonic() - self._saved >= 60 * config.loop.save_minutes
-                last_step = position.step_in_epoch == self.steps_per_epoch
-                if position.step % every == 0 or due or last_step or self._finished():
+                last_step = self._done >= 1 or position.step_in_epoch == self.steps_per_epoch
+                if position.step % every == 0 or due or last_step:
                     position.loss_sum += loss_sum.item()
                     position.loss_steps = position.step_in_epoch
                     loss_sum.zero_()
@@ -228,9 +233,9 @@ class Trainer:
                 position.wait_seconds += waited
                 began = now
                 self._show_step()
-                if self._finished():
+                if last_step:
                     break
-                if due and not last_step:
+                if due:
                     self.save()
                     began = time.monotonic()
 
@@ -273,9 +278,7 @@ class Trainer:
             images = images.contiguous(memory_format=torch.channels_last)
         parts = self.position.micro_batches
         total = torch.zeros((), device=device)
-        chunks = list(
-            zip(images.chunk(parts), targets.chunk(parts), weights.chunk(parts), strict=True)
-        )
+        chunks = list(zip(images.chunk(parts), targets.chunk(parts), weights.chunk(parts), strict=True))
         for number, (x, target, weight) in enumerate(chunks, start=1):
             last = number == len(chunks)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
@@ -294,11 +297,12 @@ class Trainer:
         position = self.position
         self._check_finite()
         self._share_bad()
+        due = self._done >= 1 or (position.epoch + 1) % self.config.loop.validate_every == 0
         entry: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "step": position.step,
             "loss": position.loss_sum / max(position.loss_steps, 1),
-            **self.validate(),
+            **(self.validate() if due else {}),
             "lr": position.lr,
             "resolution": position.resolution,
             "images_per_second": position.images / max(position.epoch_seconds, 1e-9),
@@ -306,7 +310,7 @@ class Trainer:
             "seconds": position.epoch_seconds,
             "bad_images": len(self.bad),
         }
-        entry["best"] = entry["top1"] > position.best_top1
+        entry["best"] = entry.get("top1", -1.0) > position.best_top1
         position.step_in_epoch = 0
         if self.accelerator.is_main_process:
             if entry["best"]:
@@ -342,9 +346,7 @@ class Trainer:
                 logits = self.model((images.float() - self.mean) / self.std)
                 labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
                 best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-                counts += torch.stack(
-                    [seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()]
-                )
+                counts += torch.stack([seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()])
         return counts
 
     def _state(self) -> dict[str, Any]:
@@ -358,26 +360,23 @@ class Trainer:
             "bad": self.bad,
         }
 
-    def _progress(self) -> float:
-        """Return the fraction of the run that is over: of its steps or of its time, whichever is more."""
+    def _measure_progress(self) -> None:
+        """Set the fraction of the run that is over: of its steps or of its time, whichever is more.
+
+        All processes must call this together: the main one's clock decides for them.
+        """
         done = self.position.step / self.total_steps
         if self.config.loop.time:
             budget = 60 * self.config.loop.time * (1 - TIME_RESERVE)
-            spent = torch.tensor((time.monotonic() - self._clock) / budget)
+            spent = torch.tensor((time.monotonic() - self._clock) / budget, device=self.accelerator.device)
             if self.accelerator.num_processes > 1:
-                spent = broadcast(spent.to(self.accelerator.device))
+                spent = broadcast(spent)
             done = max(done, spent.item())
-        return min(done, 1.0)
-
-    def _finished(self) -> bool:
-        return self._progress() >= 1.0
-
-    def _resolution(self) -> int:
-        return self.config.data.resolution_at(self._progress())
+        self._done = min(done, 1.0)
 
     def _time_left(self) -> float:
-        spent, done = time.monotonic() - self._clock, self._progress()
-        return spent * (1 - done) / max(done, 1e-9)
+        spent = time.monotonic() - self._clock
+        return spent * (1 - self._done) / max(self._done, 1e-9)
 
     def _show_step(self) -> None:
         position = self.position

@@ -41,7 +41,9 @@ class Progress:
             self._width = 0
 
 
-def step_line(epoch: int, epochs: float, done: float, *, loss: float, rate: float, waiting: float, left: float) -> str:
+def step_line(
+    epoch: int, epochs: float, done: float, *, loss: float, rate: float, waiting: float, left: float
+) -> str:
     """Return the live line: ``done`` is a fraction of the epoch, ``rate`` in img/s, ``left`` in seconds."""
     filled = round(done * 20)
     bar = "━" * filled + "╌" * (20 - filled)
@@ -53,7 +55,7 @@ def step_line(epoch: int, epochs: float, done: float, *, loss: float, rate: floa
 
 def epoch_line(entry: dict[str, Any], epochs: float, *, left: float) -> str:
     """Return the line that stays of a finished epoch."""
-    accuracy = f"top-1 {entry['top1']:.2f}" if entry.get("top1") is not None else "no validation"
+    accuracy = f"top-1 {entry['top1']:.2f}" if entry.get("top1") is not None else "not validated"
     best = " *" if entry.get("best") else ""
     return (
         f"epoch {entry['epoch']}/{epochs:g}  loss {entry['loss']:.3f}  {accuracy}{best}  "

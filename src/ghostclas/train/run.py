@@ -17,7 +17,7 @@ from ghostclas import zoo
 from ghostclas.data import open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
-from ghostclas.evaluate import evaluate
+from ghostclas.evaluate import dataset_name, evaluate
 from ghostclas.export.onnx import export_bundle
 from ghostclas.models import create_model
 from ghostclas.models.weights import load_weights
@@ -72,7 +72,7 @@ def train(
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``.
         model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
-        recipe: one of ``ghostclas.recipes.recipe_names()`` or a YAML file.
+        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file.
         settings: ``"key=value"`` strings that win over the recipe.
         output: the run directory; ``runs/<data>-<model>`` when absent.
         resume: continue the run in ``output``, or the newest of that name.
@@ -133,8 +133,7 @@ def _train(
         f"{len(val_source.samples)} to validate; {accelerator.device}, {config.loop.precision}; {run.path}"
     )
     if trainer.restore():
-        position = trainer.position
-        progress.say(f"resuming at epoch {position.epoch + 1}, step {position.step}")
+        progress.say(f"resuming at step {trainer.position.step} of {trainer.total_steps}")
     accelerator.init_trackers("ghostclas")
     trainer.fit()
     accelerator.wait_for_everyone()
@@ -167,8 +166,7 @@ def _finish(
     )
     draw_curves(run.entries(), run.curves)
     with Classifier.load(bundle.path) as classifier:
-        result = evaluate(classifier, val_source)
-        metric = result.metric(Path(config.data.path).name)
+        metric = evaluate(classifier, val_source).metric(dataset_name(config.data.path, val_source))
     bundle.record_metric(metric)
     return metric
 
@@ -196,7 +194,8 @@ def _workers(config: TrainConfig, accelerator: Accelerator) -> int:
     if config.data.workers is not None:
         return config.data.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, cores // accelerator.num_processes))
+    processes: int = accelerator.num_processes
+    return max(1, min(16, cores // processes))
 
 
 def _run_path(config: TrainConfig, output: str | Path | None, *, resume: bool) -> Path:

@@ -1,11 +1,11 @@
 """A training run on disk: its configuration, log, curves, checkpoints, and the lock that guards them.
 
-    runs/<name>/
-      config.yaml     the resolved configuration: running it again is this run again
-      log.jsonl       one object per epoch; curves.png drawn from it
-      bad_images.txt  images that could not be used, where there are any
-      checkpoints/    last, best
-      bundle/         the finished artifact
+runs/<name>/
+  config.yaml     the resolved configuration: running it again is this run again
+  log.jsonl       one object per epoch; curves.png drawn from it
+  bad_images.txt  images that could not be used, where there are any
+  checkpoints/    last, best
+  bundle/         the finished artifact
 """
 
 from __future__ import annotations
