@@ -76,6 +76,8 @@ def test_the_same_images_are_the_same_samples_in_every_storage(
     assert list(source.classes) == CLASSES
 
 
+# Python 3.12 and later warn of forks in a process that has threads; workers of a loader are forked just so.
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize("store", STORAGE)
 def test_a_source_can_be_pickled_and_read_by_threads_and_forks(
     store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path
