@@ -26,7 +26,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         torch.manual_seed(0)
         model = create_model(spec)
         # As initialised, the last layer makes every photo look alike, and norms do nothing.
-        torch.nn.init.normal_(model.classifier.weight)
+        torch.nn.init.normal_(model.classifier.weight, std=0.05)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -1,0 +1,57 @@
+"""``ghostclas export`` from the outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+from ghostclas.models.registry import create_model
+from ghostclas.zoo import resolve_spec
+
+
+def test_weights_become_a_bundle_that_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, classes, photo = tmp_path / "weights.pth", tmp_path / "classes.txt", tmp_path / "photo.png"
+    torch.save(create_model(resolve_spec("ghostnet_x0_5", num_classes=3)).state_dict(), weights)
+    classes.write_text("cat\ndog\nhorse\n", encoding="utf-8")
+    from PIL import Image
+
+    Image.new("RGB", (50, 40), (200, 30, 90)).save(photo)
+    target = tmp_path / "bundle"
+    arguments = ["--model", str(weights), "--classes", str(classes), "--output", str(target)]
+    assert main(["export", *arguments, "--precision", "fp16"]) == 0
+    shown = capsys.readouterr()
+    assert "model.onnx" in shown.out
+    assert f"--model {target}" in shown.err
+    assert Bundle.open(target).classes == ("cat", "dog", "horse")
+    assert main(["predict", str(photo), "--model", str(target), "--top", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-1] in ("cat", "dog", "horse")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "onx"], "did you mean 'onnx'?"),
+        (["--precision", "fp8"], "there are: fp32, fp16"),
+        (["--model", "nonsense"], "nonsense"),
+    ],
+)
+def test_what_does_not_exist_is_refused_and_nothing_is_written(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "bundle"
+    assert main(["export", "--model", "default", "--output", str(target), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_export_does_not_replace_what_is_no_bundle(
+    small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "precious.txt").write_text("mine", encoding="utf-8")
+    assert main(["export", "--model", str(small_bundle.path), "--output", str(tmp_path)]) == 4
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}")
+    assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
