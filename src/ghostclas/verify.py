@@ -30,6 +30,10 @@ PIXEL_TOLERANCE = 2
 
 BATCH_SIZE = 8
 
+LARGE_LOGIT = 16.0
+"""Beyond this, differences count in proportion: a barely trained network can give logits of a million, where
+neighbouring float32 numbers are further apart than any absolute tolerance."""
+
 
 class Tolerance(NamedTuple):
     """How far logits may be off, and the fraction of images whose best class must be the same."""
@@ -159,6 +163,17 @@ def _opened(name: str, file: BundleFile) -> Iterator[Engine]:
         engine.close()
 
 
+def logit_differences(logits: Float32, wanted: Float32) -> Float32:
+    """Return the absolute differences ``[N, C]``, scaled down where the wanted logits are larger than
+    ``LARGE_LOGIT``. What is not a number is infinitely far away.
+    """
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)) / LARGE_LOGIT)
+    differences: Float32 = np.nan_to_num(np.abs(logits - wanted), nan=np.inf, posinf=np.inf) / np.float32(
+        scale
+    )
+    return differences
+
+
 @dataclass
 class _Tally:
     """Differences between two sets of logits, added up batch by batch."""
@@ -170,8 +185,7 @@ class _Tally:
     max_abs: float = 0.0
 
     def add(self, logits: Float32, wanted: Float32) -> None:
-        # What is not a number is infinitely far away.
-        differences = np.nan_to_num(np.abs(logits - wanted), nan=np.inf, posinf=np.inf)
+        differences = logit_differences(logits, wanted)
         self.images += len(logits)
         self.values += differences.size
         self.equal += int((logits.argmax(axis=1) == wanted.argmax(axis=1)).sum())

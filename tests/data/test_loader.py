@@ -70,7 +70,7 @@ def test_views_do_not_depend_on_the_number_of_workers() -> None:
     images = TrainingImages(source, AugmentConfig(policy="trivialaugment", erasing=0.5), 32)
     batches = [
         torch.cat([b.images for b in training_loader(images, RankBatches(tickets, 4), workers=workers)])
-        for workers in (0, 2)
+        for workers in (0, 1)
     ]
     assert torch.equal(*batches)
     assert batches[0].dtype == torch.uint8

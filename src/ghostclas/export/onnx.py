@@ -43,7 +43,7 @@ from ghostclas.export.reference import make_reference
 from ghostclas.extras import require
 from ghostclas.models.folded import flush_subnormals, fold_batch_norms, save_state
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
-from ghostclas.verify import TOLERANCE, verify
+from ghostclas.verify import TOLERANCE, logit_differences, verify
 
 Float32: TypeAlias = NDArray[np.float32]
 
@@ -279,7 +279,7 @@ def _compare(wanted: Float32, found: Float32, tolerance: float, what: str) -> No
 
 def _difference(a: Float32, b: Float32) -> tuple[float, float]:
     """Return the largest difference and the fraction of images with the same best class."""
-    return float(np.abs(a - b).max()), float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
+    return float(logit_differences(b, a).max()), float((a.argmax(axis=1) == b.argmax(axis=1)).mean())
 
 
 def _logits(network: nn.Module, pixels: Tensor) -> Float32:

@@ -29,6 +29,7 @@ from ghostclas.train.loop import Trainer
 from ghostclas.train.progress import Progress
 from ghostclas.train.rundir import RunDirectory, latest_run_path, new_run_path
 
+DEFAULT_RECIPE = "scratch"
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -72,7 +73,7 @@ def train(
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``.
         model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
-        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file.
+        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file; ``scratch`` when absent.
         settings: ``"key=value"`` strings that win over the recipe.
         output: the run directory; ``runs/<data>-<model>`` when absent.
         resume: continue the run in ``output``, or the newest of that name.
@@ -90,16 +91,16 @@ def train(
             given["data"] = {"path": str(data)}
         if model is not None:
             given["model"] = {"name": model}
-        config = resolve_config(recipe, settings, given)
+        config = resolve_config(recipe or DEFAULT_RECIPE, settings, given)
     spec = zoo.resolve_spec(config.model.name)
     splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
     accelerator = _accelerator(config)
     run = RunDirectory(_run_path(config, output, resume=resume))
     progress = Progress(enabled=accelerator.is_main_process and not quiet)
-    if accelerator.is_main_process:
-        run.open(config, resume=resume)
-    accelerator.wait_for_everyone()
     try:
+        if accelerator.is_main_process:
+            run.open(config, resume=resume)
+        accelerator.wait_for_everyone()
         return _train(config, spec, splits.train, splits.val, accelerator, run, progress)
     finally:
         accelerator.end_training()
