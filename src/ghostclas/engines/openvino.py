@@ -25,8 +25,10 @@ from ghostclas.extras import require
 class OpenVINOEngine:
     """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.base.Engine``.
 
-    Arithmetic is pinned to float32: left alone, OpenVINO computes in bfloat16 on processors that have it,
-    and the same bundle would answer differently from machine to machine.
+    Arithmetic is float32: left alone, OpenVINO computes in bfloat16 on processors that have it, and the same
+    bundle would answer differently from machine to machine. Threads are not pinned to cores: beside another
+    busy process, a pinned thread waits for its core while others idle, for seconds a batch when measured.
+    Denormals are left alone, since flushing them would change the caller's arithmetic, too.
     """
 
     name = "openvino"
@@ -38,7 +40,7 @@ class OpenVINOEngine:
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
-            "CPU_DENORMALS_OPTIMIZATION": True,
+            "ENABLE_CPU_PINNING": False,
         }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads

@@ -1,0 +1,338 @@
+"""The contract of ``ghostclas.engines.base.Engine``: one suite, and every installed runtime passes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
+from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
+from ghostclas.errors import BundleError, MissingExtraError, UsageError
+from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module", params=installed_engines())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def engine(name: str, small_bundle: Bundle) -> Iterator[Engine]:
+    opened = open_engine(name, small_bundle, threads=1)
+    yield opened
+    opened.close()
+
+
+def photos(bundle: Bundle, count: int, seed: int = 0) -> np.ndarray:
+    side = bundle.preprocess.crop
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+# ------------------------------------------------------------------ answers
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_logits_equal_the_reference(name: str, small_bundle: Bundle, threads: int | None) -> None:
+    reference = small_bundle.reference()
+    engine = open_engine(name, small_bundle, threads=threads)
+    logits = engine.run(reference.pixels)
+    engine.close()
+    np.testing.assert_allclose(logits, reference.logits, rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(logits.argmax(axis=1), reference.logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 64])
+def test_a_batch_of_any_size_gives_one_row_each(engine: Engine, small_bundle: Bundle, count: int) -> None:
+    images = photos(small_bundle, count)
+    logits = engine.run(images)
+    assert logits.dtype == np.float32
+    assert logits.shape == (count, len(small_bundle.classes))
+    for index in {0, count // 2, count - 1} if count else ():
+        np.testing.assert_allclose(logits[index], engine.run(images[index : index + 1])[0], rtol=0, atol=1e-4)
+
+
+def test_the_same_images_give_the_same_logits(engine: Engine, small_bundle: Bundle) -> None:
+    images = photos(small_bundle, 3)
+    first = engine.run(images)
+    engine.run(photos(small_bundle, 5, seed=1))
+    np.testing.assert_array_equal(engine.run(images), first)
+
+
+def test_logits_are_the_callers_to_keep(engine: Engine, small_bundle: Bundle) -> None:
+    images = photos(small_bundle, 2)
+    kept = engine.run(images)
+    copy = kept.copy()
+    engine.run(photos(small_bundle, 2, seed=1))
+    np.testing.assert_array_equal(kept, copy)
+    kept[:] = 0
+    np.testing.assert_array_equal(engine.run(images), copy)
+
+
+@pytest.mark.parametrize(
+    "strided",
+    [
+        lambda images: np.repeat(images, 2, axis=0)[::2],
+        lambda images: images[:, :, ::-1].copy()[:, :, ::-1],
+        lambda images: np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1),
+        np.asfortranarray,
+    ],
+    ids=["every second", "mirrored", "from NCHW", "Fortran"],
+)
+def test_images_need_not_be_contiguous(
+    engine: Engine, small_bundle: Bundle, strided: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    images = photos(small_bundle, 3)
+    view = strided(images)
+    assert not view.flags.c_contiguous
+    np.testing.assert_array_equal(engine.run(view), engine.run(images))
+
+
+def test_images_are_not_changed_and_may_be_read_only(engine: Engine, small_bundle: Bundle) -> None:
+    images = photos(small_bundle, 2)
+    images.flags.writeable = False
+    before = images.copy()
+    engine.run(images)
+    np.testing.assert_array_equal(images, before)
+
+
+# ------------------------------------------------------------------ misuse
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (np.zeros((1, 64, 64, 3), np.float32), r"float32 \[1, 64, 64, 3\]"),
+        (np.zeros((64, 64, 3), np.uint8), r"uint8 \[64, 64, 3\]"),
+        (np.zeros((1, 3, 64, 64), np.uint8), r"uint8 \[1, 3, 64, 64\]"),
+        (np.zeros((1, 65, 64, 3), np.uint8), r"uint8 \[1, 65, 64, 3\]"),
+        (np.zeros((1, 64, 64, 4), np.uint8), r"uint8 \[1, 64, 64, 4\]"),
+        (np.zeros((0, 32, 32, 3), np.uint8), r"uint8 \[0, 32, 32, 3\]"),
+        ([[1, 2], [3, 4]], "list"),
+    ],
+)
+def test_images_of_another_shape_or_type_are_refused(engine: Engine, images: Any, found: str) -> None:
+    with pytest.raises(UsageError, match=rf"takes uint8 \[N, 64, 64, 3\], got {found}"):
+        engine.run(images)
+
+
+def test_closing_twice_does_nothing_and_running_after_it_is_told(name: str, small_bundle: Bundle) -> None:
+    engine = open_engine(name, small_bundle)
+    engine.run(photos(small_bundle, 1))
+    engine.close()
+    engine.close()
+    for count in (0, 1):
+        with pytest.raises(UsageError, match=f"this {name} engine is closed"):
+            engine.run(photos(small_bundle, count))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_number_of_threads_that_is_none_is_refused(name: str, small_bundle: Bundle, threads: int) -> None:
+    with pytest.raises(UsageError, match="threads must be at least 1"):
+        open_engine(name, small_bundle, threads=threads)
+
+
+# ------------------------------------------------------------------ company
+
+
+def test_two_engines_in_one_process_do_not_disturb_each_other(
+    name: str, engine: Engine, small_bundle: Bundle
+) -> None:
+    images = photos(small_bundle, 2)
+    alone = engine.run(images)
+    for other in installed_engines():
+        second = open_engine(other, small_bundle, threads=2)
+        np.testing.assert_allclose(second.run(images), alone, rtol=0, atol=1e-3)
+        np.testing.assert_array_equal(engine.run(images), alone)
+        second.close()
+    np.testing.assert_array_equal(engine.run(images), alone)
+
+
+def test_several_threads_may_run_one_engine(engine: Engine, small_bundle: Bundle) -> None:
+    batches = [photos(small_bundle, 1 + seed % 3, seed=seed) for seed in range(6)]
+    wanted = [engine.run(batch) for batch in batches]
+    start = threading.Barrier(len(batches))
+    wrong: list[int] = []
+
+    def work(index: int) -> None:
+        start.wait()
+        for _ in range(10):
+            if not np.array_equal(engine.run(batches[index]), wanted[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_loading_does_not_change_the_callers_arithmetic(name: str, small_bundle: Bundle) -> None:
+    # In a process of its own: the first session in a process is the one that would.
+    code = f"""
+import numpy as np
+from ghostclas.bundle import Bundle
+from ghostclas.engines import open_engine
+engine = open_engine({name!r}, Bundle.open({str(small_bundle.path)!r}), threads=1)
+engine.run(np.zeros((1, 64, 64, 3), np.uint8))
+print((np.array([5e-324]) * np.array([1.0]))[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5e-324"]
+
+
+def test_an_archive_runs_like_its_folder(name: str, small_bundle: Bundle, tmp_path: Path) -> None:
+    images = photos(small_bundle, 2)
+    packed = Bundle.open(pack(small_bundle, tmp_path / "small.zip"))
+    answers = []
+    for bundle in (small_bundle, packed):
+        engine = open_engine(name, bundle, threads=1)
+        answers.append(engine.run(images))
+        engine.close()
+    np.testing.assert_array_equal(*answers)
+
+
+# ------------------------------------------------------------------ files that are refused
+
+
+def linear_model(*, size: int = SIDE, dtype: int = TensorProto.UINT8, outputs: int = 2) -> onnx.ModelProto:
+    """A model whose logits are weighted means of the photo."""
+    weights = np.ones((3, outputs), np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
+        ],
+        "linear",
+        [helper.make_tensor_value_info("images", dtype, ["N", size, size, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", outputs])],
+        [numpy_helper.from_array(np.array([1, 2]), "axes"), numpy_helper.from_array(weights, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def bundle_of(content: bytes, target: Path) -> Bundle:
+    file = FileContent(
+        content,
+        "onnx",
+        input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, SIDE, SIDE, 3)),
+        output=TensorSpec(name="logits", dtype="float32", layout="NC", shape=(None, 2)),
+    )
+    return write_bundle(
+        target,
+        name="linear",
+        spec=ModelSpec(name="linear", num_classes=2),
+        classes=("a", "b"),
+        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=SIDE), crop=SIDE),
+        files={"model.onnx": file},
+    )
+
+
+def test_the_model_of_these_tests_is_accepted(name: str, tmp_path: Path) -> None:
+    engine = open_engine(name, bundle_of(linear_model().SerializeToString(), tmp_path / "b"))
+    np.testing.assert_allclose(engine.run(np.full((1, SIDE, SIDE, 3), 7, np.uint8)), [[21, 21]], atol=1e-4)
+    engine.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"no ONNX at all", linear_model().SerializeToString()[:-40]])
+def test_a_file_that_is_no_model_is_refused(name: str, tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(BundleError, match=r"model\.onnx") as caught:
+        open_engine(name, bundle_of(content, tmp_path / "b"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"size": 48}, {"outputs": 3}, {"dtype": TensorProto.INT32}])
+def test_a_model_that_is_not_what_the_manifest_says_is_refused(
+    name: str, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(BundleError, match=r"where the manifest says (images|logits)"):
+        open_engine(name, bundle_of(linear_model(**change).SerializeToString(), tmp_path / "b"))
+
+
+def test_data_outside_the_bundle_is_never_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = linear_model()
+    weights = next(tensor for tensor in model.graph.initializer if tensor.name == "weights")
+    (tmp_path / "outside.bin").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="outside.bin")
+    # Runtimes look for it there when a model is given as bytes.
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="refers to data outside the file, which is refused"):
+        open_engine(name, bundle_of(model.SerializeToString(), tmp_path / "b"))
+
+
+def test_a_changed_byte_in_the_model_is_refused_when_it_is_loaded(name: str, tiny_bundle: Bundle) -> None:
+    path = tiny_bundle.path / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"model\.onnx is not the file that was exported"):
+        open_engine(name, Bundle.open(tiny_bundle.path))
+
+
+# ------------------------------------------------------------------ choosing
+
+
+def test_auto_is_onnx_runtime_where_there_is_an_onnx_file(small_bundle: Bundle) -> None:
+    engine = open_engine("auto", small_bundle)
+    assert engine.name == "onnxruntime"
+    engine.close()
+
+
+def test_auto_takes_an_engine_of_an_extra_only_for_a_file_that_no_other_reads(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = tiny_bundle.file().entry
+    graph = FileContent(b"<net/>", "openvino", input=entry.input, output=entry.output)
+    both = add_files(tiny_bundle, {"openvino/model.xml": graph})
+    engine = open_engine("auto", both)
+    assert engine.name == "onnxruntime"
+    engine.close()
+    only = both.manifest.model_copy(update={"files": both.manifest.files[-1:]})
+    bundle = Bundle(both.path, both._store, only)
+    if "openvino" in installed_engines():
+        with pytest.raises(BundleError, match=r"OpenVINO cannot load openvino/model\.xml"):
+            open_engine("auto", bundle)
+    monkeypatch.setattr("ghostclas.engines.base.installed_engines", lambda: ["onnxruntime"])
+    with pytest.raises(BundleError, match=r"no installed engine reads a file .*openvino.*onnxruntime"):
+        open_engine("auto", bundle)
+
+
+def test_an_unknown_engine_is_told_with_the_nearest_name(small_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="no engine 'onnxruntim'; did you mean 'onnxruntime'"):
+        open_engine("onnxruntim", small_bundle)
+    with pytest.raises(UsageError, match="no engine 'xyz'; there are: auto, onnxruntime"):
+        open_engine("xyz", small_bundle)
+
+
+@pytest.mark.parametrize("name", [name for name, runtime in ENGINES.items() if runtime.extra])
+def test_a_missing_package_is_told_with_the_command_that_installs_it(
+    name: str, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, ENGINES[name].package, None)
+    with pytest.raises(MissingExtraError, match=rf"pip install 'ghostclas\[{ENGINES[name].extra}\]'"):
+        open_engine(name, small_bundle)
+
+
+def test_asking_which_are_installed_imports_none() -> None:
+    code = (
+        "import sys; from ghostclas.engines import installed_engines; names = installed_engines(); "
+        "print([n for n in (*names, 'torch', 'onnx') if n in sys.modules], 'onnxruntime' in names)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] True"
