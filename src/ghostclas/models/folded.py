@@ -77,7 +77,7 @@ def save_state(model: nn.Module, elsewhere: Collection[str] = ()) -> bytes:
     norms = {f"{conv}.weight": norm for conv, norm in _pairs(model).items()}
     origins = {
         name: (norms[name], model.get_submodule(norms[name]).eps) if name in norms else None
-        for name in elsewhere
+        for name in sorted(elsewhere)
     }
     rest = {name: tensor for name, tensor in state.items() if name not in origins}
     return safetensors.torch.save(rest, {ELSEWHERE: json.dumps(origins)})
