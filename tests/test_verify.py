@@ -20,7 +20,7 @@ from ghostclas.bundle import REFERENCE, Bundle, FileContent, Reference, add_file
 from ghostclas.data.source import Sample
 from ghostclas.engines import installed_engines
 from ghostclas.errors import BundleError, ExportError
-from ghostclas.verify import PIXEL_TOLERANCE, TOLERANCE, verify
+from ghostclas.verify import LARGE_LOGIT, PIXEL_TOLERANCE, TOLERANCE, logit_differences, verify
 
 ORT = ("onnxruntime",)
 
@@ -105,6 +105,25 @@ def test_logits_out_of_tolerance_are_an_error_that_names_file_and_engine(
         assert report.files[0].max_abs == pytest.approx(by, rel=0.1)
     else:
         assert report.files[0].max_abs == float("inf")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reference_that_is_no_number_is_met_by_nothing(tiny_bundle: Bundle, value: float) -> None:
+    reference = tiny_bundle.reference()
+    logits = reference.logits.copy()
+    logits[0, 0] = value
+    broken = with_reference(tiny_bundle, Reference(reference.jpegs, reference.pixels, logits))
+    report = verify(broken, engines=ORT, strict=False)
+    assert report.files[0].max_abs == float("inf")
+    assert not report.ok
+
+
+def test_large_logits_are_judged_in_proportion() -> None:
+    wanted = np.array([[1600.0, 0.0], [-800.0, 1.0]], np.float32)
+    differences = logit_differences(wanted + np.float32(0.5), wanted)
+    np.testing.assert_allclose(differences, 0.5 / (1600 / LARGE_LOGIT))
+    small = np.array([[LARGE_LOGIT, 0.0]], np.float32)
+    np.testing.assert_allclose(logit_differences(small + np.float32(0.5), small), 0.5)
 
 
 def test_a_difference_within_tolerance_passes(tiny_bundle: Bundle) -> None:

@@ -167,11 +167,10 @@ def logit_differences(logits: Float32, wanted: Float32) -> Float32:
     """Return the absolute differences ``[N, C]``, scaled down where the wanted logits are larger than
     ``LARGE_LOGIT``. What is not a number is infinitely far away.
     """
-    scale = max(1.0, float(np.abs(wanted).max(initial=0)) / LARGE_LOGIT)
-    differences: Float32 = np.nan_to_num(np.abs(logits - wanted), nan=np.inf, posinf=np.inf) / np.float32(
-        scale
-    )
-    return differences
+    scale = np.float32(max(1.0, float(np.abs(wanted).max(initial=0)) / LARGE_LOGIT))
+    with np.errstate(invalid="ignore"):
+        differences: Float32 = np.abs(logits - wanted) / scale
+    return np.nan_to_num(differences, nan=np.inf, posinf=np.inf)
 
 
 @dataclass

@@ -72,7 +72,8 @@ class FileParity(Frozen):
     """How close one file, run by one engine, came to the logits it should give.
 
     ``max_abs`` and ``mean_abs`` are over all images and classes, on stored pixels; ``decoded_max_abs`` is the
-    same starting from the encoded images. ``top1_agreement`` is a fraction. ``tolerance`` bounds ``max_abs``.
+    same starting from the encoded images; all three are scaled down where logits are large (see
+    ``verify.logit_differences``). ``top1_agreement`` is a fraction. ``tolerance`` bounds ``max_abs``.
     """
 
     file: str
