@@ -65,7 +65,7 @@ class PreprocessSpec(Frozen):
 
 
 class PostprocessSpec(Frozen):
-    """From logits to scores: ``softmax(logits / temperature)``; a lower best than ``unknown_below`` is unknown."""
+    """From logits to scores: ``softmax(logits / temperature)``; under ``unknown_below`` it is unknown."""
 
     softmax: Literal[True] = True
     temperature: Annotated[float, Field(gt=0)] = 1.0
