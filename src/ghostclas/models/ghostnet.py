@@ -5,12 +5,14 @@ Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 19
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
-from ghostclas.models.layers import ConvNorm, Gate, GhostBottleneck, round_channels
+from ghostclas.models.layers import ConvNorm, Gate, GhostBottleneck, SqueezeExcite, round_channels
 from ghostclas.spec import FlavourName, ModelSpec
 
 HEAD_CHANNELS = 1280
@@ -111,14 +113,22 @@ class GhostNet(nn.Module):
         return logits
 
     def _initialise(self) -> None:
-        """Kaiming normal over the fan-out for convolutions, small normal for the classifier, no bias."""
+        """Kaiming normal over each group's fan-out for convolutions, small normal for the classifier.
+
+        Biases start at zero, but gates at about one half in both flavours, where their gradient is.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                fan_out = module.weight[:, 0].numel() / module.groups
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
             if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, SqueezeExcite):
+                nn.init.normal_(module.expand.weight, std=0.01)
+                nn.init.constant_(cast(Tensor, module.expand.bias), 0.5 if module.gate == "clip" else 0.0)
 
 
 def build_ghostnet(spec: ModelSpec) -> GhostNet:
