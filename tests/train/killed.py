@@ -1,10 +1,10 @@
 """Trains in a process of its own that kills itself with SIGKILL at a chosen instant.
 
-    python killed.py CONFIG OUTPUT POINT COUNT
+    python killed.py CONFIG OUTPUT POINT COUNT [RANK]
 
 ``POINT`` is ``step`` (after the weights were updated), ``write`` (a checkpoint is half on disk), ``rename``
 (the previous checkpoint was put aside, the new one is not in place) or ``never``; ``COUNT`` says at which
-occurrence.
+occurrence. Under torchrun only process ``RANK`` kills itself.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def half_written(state: Any, file: Any) -> None:
     file.flush()
 
 
-def main(config: str, output: str, point: str, count: int) -> None:
+def main(config: str, output: str, point: str, count: int, rank: str = "0") -> None:
     torch.set_num_threads(1)
+    if os.environ.get("RANK", "0") != rank:
+        point = "never"
     if point == "step":
         kill_on(ema.EMA, "update", count)
     elif point == "write":
@@ -58,4 +60,4 @@ def main(config: str, output: str, point: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:])

@@ -10,8 +10,11 @@ import torch
 
 import ghostclas
 from ghostclas.errors import DataError, TrainingError, UsageError
+from ghostclas.models.weights import load_state
 from ghostclas.train import TrainConfig, resolve_config, train
 from ghostclas.train.config import dump_config
+from ghostclas.train.ema import EMA
+from ghostclas.zoo import resolve_weights
 from tests.train.photos import photo_folder
 
 KILLED = Path(__file__).with_name("killed.py")
@@ -152,6 +155,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_checkpoint_intact
     assert not (tmp_path / "run" / "bundle").exists()
 
 
+def test_weights_that_are_not_finite_are_never_saved(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = EMA.update
+
+    def break_a_weight(self: EMA, model: torch.nn.Module, step: int) -> None:
+        update(self, model, step)
+        if step == 3:
+            next(model.parameters()).data[0] = float("inf")
+
+    monkeypatch.setattr(EMA, "update", break_a_weight)
+    with pytest.raises(TrainingError, match="the weights are not finite after step 3"):
+        train(config=settings(folder, "loop.save_minutes=0"), output=tmp_path / "run")
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+
+
 def test_unreadable_images_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
     root = photo_folder(tmp_path / "photos")
     (root / "train" / "0" / "3.png").write_bytes(b"")
@@ -179,7 +198,9 @@ def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
         return whole(self, x)
 
     monkeypatch.setattr(GhostNet, "forward", small_memory)
-    train(config=settings(folder, "schedule.epochs=1"), output=tmp_path / "run", quiet=False)
+    # Batch norms over two pictures of one pixel have steep gradients.
+    config = settings(folder, "schedule.epochs=1", "optimizer.lr=1e-4")
+    train(config=config, output=tmp_path / "run", quiet=False)
     assert (
         "out of memory: going on with 4 micro-batches of 2 images; the batch stays 8"
         in capsys.readouterr().err
@@ -214,3 +235,27 @@ def test_a_model_name_that_does_not_exist_is_refused_before_anything_is_written(
     with pytest.raises(UsageError, match="ghostnet_x1_0"):
         train(config=settings(folder, "model.name=ghostnet_x1_O"), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def started_from(folder: Path, output: Path, *more: str, model: str | None = None) -> TrainConfig:
+    """Return the configuration of a run of one step or so, started without a recipe."""
+    changes = ["data.resolution=32", "data.workers=0", "loop.device=cpu", "loop.batch_size=32", *more]
+    changes += ["data.progressive=[]", "schedule.epochs=0.5", "schedule.warmup_epochs=0"]
+    run = train(folder, model=model, settings=changes, output=output)
+    return resolve_config(str(run.path / "config.yaml"), [])
+
+
+@pytest.mark.slow
+def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherwise(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = started_from(folder, tmp_path / "fine")
+    assert config.model.weights == "default"
+    assert config.schedule.head_epochs == 1
+    assert config.optimizer.body_lr < 1
+    body = torch.load(tmp_path / "fine" / "checkpoints" / "last.pt", weights_only=True)["model"]
+    built_in = load_state(resolve_weights("default"))
+    assert torch.equal(body["stem.conv.weight"], built_in["stem.conv.weight"]), "the head learns first, alone"
+    assert not torch.equal(body["classifier.weight"][0], built_in["classifier.weight"][0])
+    assert started_from(folder, tmp_path / "other", model="ghostnet_x0_2").model.weights is None
+    assert started_from(folder, tmp_path / "mine", "model.flavour=original").model.weights is None

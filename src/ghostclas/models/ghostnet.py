@@ -5,7 +5,6 @@ Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 19
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -113,22 +112,16 @@ class GhostNet(nn.Module):
         return logits
 
     def _initialise(self) -> None:
-        """Kaiming normal over each group's fan-out for convolutions, small normal for the classifier.
+        """Make what PyTorch's own initialisation does not suit: the gates and the classifier.
 
-        Biases start at zero, but gates at about one half in both flavours, where their gradient is.
+        Gates start at one half in both flavours, where their gradient is.
         """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                fan_out = module.weight[:, 0].numel() / module.groups
-                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.01)
-            if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, SqueezeExcite):
                 nn.init.normal_(module.expand.weight, std=0.01)
                 nn.init.constant_(cast(Tensor, module.expand.bias), 0.5 if module.gate == "clip" else 0.0)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
 
 
 def build_ghostnet(spec: ModelSpec) -> GhostNet:

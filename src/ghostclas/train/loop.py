@@ -44,6 +44,7 @@ FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
 # Of a time budget, the share kept for the last validation and the export.
 TIME_RESERVE = 0.1
+_CALMER = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
 
 
 @dataclass
@@ -98,6 +99,8 @@ class Trainer:
 
         if loop.channels_last:
             self.model.to(memory_format=torch.channels_last)
+        if loop.sync_bn and self.accelerator.device.type == "cpu":
+            raise UsageError("loop.sync_bn needs GPUs: PyTorch has no synchronized batch norm on the CPU")
         if loop.sync_bn and world > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=loop.batch_size)
@@ -155,6 +158,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint ``last``; only the main process does."""
         self._check_finite()
+        self._check_weights()
         if self.accelerator.is_main_process:
             self.position.seconds = time.monotonic() - self._clock
             save_checkpoint(self._state(), self.run.last)
@@ -296,6 +300,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         position = self.position
         self._check_finite()
+        self._check_weights()
         self._share_bad()
         due = self._done >= 1 or (position.epoch + 1) % self.config.loop.validate_every == 0
         entry: dict[str, Any] = {
@@ -397,7 +402,16 @@ class Trainer:
             raise TrainingError(
                 f"the loss is not finite at step {self.position.step} (epoch {self.position.epoch + 1}); "
                 f"the last checkpoint is intact\n"
-                "       lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
+                f"       {_CALMER}"
+            )
+
+    def _check_weights(self) -> None:
+        """A step can break the weights although its own loss was finite: such weights are not saved."""
+        position = self.position
+        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
+            raise TrainingError(
+                f"the weights are not finite after step {position.step} (epoch {position.epoch + 1}); "
+                f"the last checkpoint is intact\n       {_CALMER}"
             )
 
     def _note_bad(self, images: list[BadImage]) -> None:

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import nn
 
 from ghostclas import zoo
+from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.data import open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
 from ghostclas.evaluate import dataset_name, evaluate
 from ghostclas.export.onnx import export_bundle
+from ghostclas.extras import require
 from ghostclas.models import create_model
 from ghostclas.models.weights import load_weights
 from ghostclas.predict import Classifier
@@ -29,7 +32,9 @@ from ghostclas.train.loop import Trainer
 from ghostclas.train.progress import Progress
 from ghostclas.train.rundir import RunDirectory, latest_run_path, new_run_path
 
-DEFAULT_RECIPE = "scratch"
+DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
+# Up to so many images, weights that have seen other photos are worth more than a longer run.
+SMALL_DATA = 20_000
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -73,7 +78,8 @@ def train(
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``.
         model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
-        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file; ``scratch`` when absent.
+        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
+            for up to 20,000 images and the network of the built-in model, else ``scratch``.
         settings: ``"key=value"`` strings that win over the recipe.
         output: the run directory; ``runs/<data>-<model>`` when absent.
         resume: continue the run in ``output``, or the newest of that name.
@@ -85,22 +91,28 @@ def train(
         DataError: images that cannot be used.
         TrainingError: the run cannot go on.
     """
-    if config is None:
-        given: dict[str, Any] = {}
-        if data is not None:
-            given["data"] = {"path": str(data)}
-        if model is not None:
-            given["model"] = {"name": model}
-        config = resolve_config(recipe or DEFAULT_RECIPE, settings, given)
+    chosen = config is not None or recipe is not None
+    given: dict[str, Any] = {}
+    if data is not None:
+        given["data"] = {"path": str(data)}
+    if model is not None:
+        given["model"] = {"name": model}
+    settings = tuple(settings)
+    config = config or resolve_config(recipe or DEFAULT_RECIPE, settings, given)
     spec = zoo.resolve_spec(config.model.name)
     splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
-    accelerator = _accelerator(config)
-    run = RunDirectory(_run_path(config, output, resume=resume))
+    if not chosen and len(splits.train.samples) <= SMALL_DATA and _fits_built_in(config.model, spec):
+        config = resolve_config(SMALL_RECIPE, settings, given)
+    path = _run_path(config, output, resume=resume)
+    accelerator = _accelerator(config, path)
+    run = RunDirectory(path)
     progress = Progress(enabled=accelerator.is_main_process and not quiet)
     try:
         if accelerator.is_main_process:
             run.open(config, resume=resume)
         accelerator.wait_for_everyone()
+        for note in splits.notes:
+            progress.say(note)
         return _train(config, spec, splits.train, splits.val, accelerator, run, progress)
     finally:
         accelerator.end_training()
@@ -130,7 +142,8 @@ def _train(
         config, network, train_source, val_source, accelerator, run, progress, _workers(config, accelerator)
     )
     progress.say(
-        f"{spec.name}, {len(train_source.classes)} classes, {len(train_source.samples)} images to train on, "
+        f"{spec.name} from {config.model.weights or 'random'} weights, {len(train_source.classes)} classes, "
+        f"{len(train_source.samples)} images to train on, "
         f"{len(val_source.samples)} to validate; {accelerator.device}, {config.loop.precision}; {run.path}"
     )
     if trainer.restore():
@@ -172,12 +185,24 @@ def _finish(
     return metric
 
 
-def _accelerator(config: TrainConfig) -> Accelerator:
+def _fits_built_in(config: ModelConfig, spec: ModelSpec) -> bool:
+    """Whether a new network of ``spec`` could start from the weights of the built-in model."""
+    built_in = Bundle.open(default_bundle_path()).manifest.spec
+    flavour = config.flavour or spec.flavour
+    return config.weights is None and (spec.width, flavour) == (built_in.width, built_in.flavour)
+
+
+def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
+    for tracker in config.loop.trackers:
+        require(tracker, extra="train" if tracker == "tensorboard" else tracker)
+    # A process' second run may be of another precision; accelerate keeps the first one's.
+    AcceleratorState._reset_state()
     try:
         return Accelerator(
             mixed_precision=PRECISION[config.loop.precision],
             cpu=config.loop.device == "cpu",
             log_with=list(config.loop.trackers) or None,
+            project_dir=path,
         )
     except ValueError as error:
         raise TrainingError(
@@ -200,10 +225,15 @@ def _workers(config: TrainConfig, accelerator: Accelerator) -> int:
 
 
 def _run_path(config: TrainConfig, output: str | Path | None, *, resume: bool) -> Path:
+    """Return the run directory, the same in every process: the main one chooses."""
     if output:
         path = Path(output)
         if resume and not (path / "config.yaml").exists():
             raise UsageError(f"{path} holds no run to resume; leave --resume out to start one")
         return path
     name = f"{Path(config.data.path).resolve().stem}-{config.model.name}"
-    return latest_run_path(name) if resume else new_run_path(name)
+    chosen: list[Path | None] = [None]
+    if PartialState(cpu=config.loop.device == "cpu").is_main_process:
+        chosen = [latest_run_path(name) if resume else new_run_path(name)]
+    path_of_all: Path = broadcast_object_list(chosen)[0]
+    return path_of_all

@@ -95,13 +95,23 @@ class RunDirectory:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace ``path`` in one step."""
+    """Replace ``path`` in one step.
+
+    Raises:
+        TrainingError: it cannot be written; what was there is intact.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(
+            f"cannot write {path}: {error.strerror}\n       make room, then continue with --resume"
+        ) from error
 
 
 def new_run_path(name: str, root: Path = Path("runs")) -> Path:
