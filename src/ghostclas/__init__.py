@@ -3,9 +3,9 @@
     from ghostclas import Classifier
     print(Classifier.load().predict("photo.jpg")[0].top[0].label)
 
-The names in ``__all__`` and the rooms (``ghostclas.train``, ``ghostclas.evaluate``, ...) are imported when
+The names in ``__all__`` and the rooms (``ghostclas.training``, ``ghostclas.evaluate``, ...) are imported when
 they are first used, so that ``import ghostclas`` costs nothing and brings in no numpy, torch or runtime.
-A function lives in the room of its name: ``from ghostclas.evaluate import evaluate``.
+Other functions live in their room: ``from ghostclas.evaluate import evaluate``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from ghostclas.predict import Classifier
     from ghostclas.spec import Prediction
+    from ghostclas.training import Run, train
 
 __version__ = "0.1.0"
 
@@ -40,13 +41,32 @@ __all__ = [
     "ImageError",
     "MissingExtraError",
     "Prediction",
+    "Run",
     "TrainingError",
     "UsageError",
     "__version__",
+    "train",
 ]
 
-_HOMES = {"Bundle": "bundle", "Classifier": "predict", "Prediction": "spec"}
-_ROOMS = {"data", "engines", "evaluate", "export", "imaging", "models", "predict", "train", "verify", "zoo"}
+_HOMES = {
+    "Bundle": "bundle",
+    "Classifier": "predict",
+    "Prediction": "spec",
+    "Run": "training",
+    "train": "training",
+}
+_ROOMS = {
+    "data",
+    "engines",
+    "evaluate",
+    "export",
+    "imaging",
+    "models",
+    "predict",
+    "training",
+    "verify",
+    "zoo",
+}
 
 
 def __getattr__(name: str) -> Any:

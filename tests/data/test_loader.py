@@ -14,7 +14,7 @@ from ghostclas.data.loader import (
 )
 from ghostclas.data.source import Sample
 from ghostclas.data.transforms import AugmentConfig
-from tests.train.photos import MemorySource, photos
+from tests.training.photos import MemorySource, photos
 
 LABELS = np.array([0] * 30 + [1] * 10 + [2] * 3, dtype=np.int64)
 

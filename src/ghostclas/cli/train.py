@@ -35,8 +35,8 @@ def train_command(
     from ghostclas.extras import require
 
     require("torch", extra="train")
-    from ghostclas.train import train
-    from ghostclas.train.config import minutes
+    from ghostclas.training import train
+    from ghostclas.training.config import minutes
 
     run = train(
         data,

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from ghostclas.errors import MissingExtraError, TrainingError, UsageError
-from ghostclas.train import train
-from ghostclas.train.checkpoint import load_checkpoint
-from ghostclas.train.ema import EMA
-from ghostclas.train.rundir import write_text
-from tests.train.photos import photo_folder
-from tests.train.test_run import settings
+from ghostclas.training import train
+from ghostclas.training.checkpoint import load_checkpoint
+from ghostclas.training.ema import EMA
+from ghostclas.training.rundir import write_text
+from tests.training.photos import photo_folder
+from tests.training.test_run import settings
 
 
 @pytest.fixture(scope="module")

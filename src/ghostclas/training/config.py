@@ -14,7 +14,7 @@ from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
 from ghostclas.spec import FlavourName, Fraction, Frozen, Interpolation, PreprocessSpec, ResizeSpec
-from ghostclas.train.recipes import recipe_names, recipe_text
+from ghostclas.training.recipes import recipe_names, recipe_text
 
 Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
 Positive = Annotated[float, Field(gt=0)]

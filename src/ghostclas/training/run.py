@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from ghostclas.models import create_model
 from ghostclas.models.weights import load_weights
 from ghostclas.predict import Classifier
 from ghostclas.spec import Metric, ModelSpec
-from ghostclas.train.config import ModelConfig, TrainConfig, resolve_config
-from ghostclas.train.curves import draw_curves
-from ghostclas.train.loop import Trainer
-from ghostclas.train.progress import Progress
-from ghostclas.train.rundir import RunDirectory, latest_run_path, new_run_path
+from ghostclas.training.config import ModelConfig, TrainConfig, resolve_config
+from ghostclas.training.curves import draw_curves
+from ghostclas.training.loop import Trainer
+from ghostclas.training.progress import Progress
+from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
 
 DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
 # Up to so many images, weights that have seen other photos are worth more than a longer run.
@@ -72,19 +72,21 @@ def train(
     resume: bool = False,
     config: TrainConfig | None = None,
     quiet: bool = True,
+    **overrides: Mapping[str, Any],
 ) -> Run:
     """Train a classifier on labelled images and return its run.
 
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``.
         model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
-        recipe: one of ``ghostclas.train.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
+        recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
             for up to 20,000 images and the network of the built-in model, else ``scratch``.
         settings: ``"key=value"`` strings that win over the recipe.
         output: the run directory; ``runs/<data>-<model>`` when absent.
         resume: continue the run in ``output``, or the newest of that name.
-        config: a complete configuration, instead of all of the above but ``output`` and ``resume``.
+        config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         quiet: no progress on stderr.
+        overrides: groups of settings that win over the recipe: ``optimizer={"lr": 0.1}``.
 
     Raises:
         UsageError: a setting, name or directory that does not fit.
@@ -92,7 +94,7 @@ def train(
         TrainingError: the run cannot go on.
     """
     chosen = config is not None or recipe is not None
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = dict(overrides)
     if data is not None:
         given["data"] = {"path": str(data)}
     if model is not None:

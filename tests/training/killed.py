@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from ghostclas.train import checkpoint, ema
-from ghostclas.train.config import resolve_config
-from ghostclas.train.run import train
+from ghostclas.training import checkpoint, ema
+from ghostclas.training.config import resolve_config
+from ghostclas.training.run import train
 
 
 def kill_on(owner: Any, name: str, count: int, *, before: Callable[..., None] | None = None) -> None:

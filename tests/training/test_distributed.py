@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostclas.train import TrainConfig
-from ghostclas.train.config import dump_config
-from tests.train.photos import photo_folder
-from tests.train.test_run import KILLED, settings, weights
+from ghostclas.training import TrainConfig
+from ghostclas.training.config import dump_config
+from tests.training.photos import photo_folder
+from tests.training.test_run import KILLED, settings, weights
 
 pytestmark = pytest.mark.slow
 

@@ -2,8 +2,8 @@ import pytest
 
 from ghostclas.models import create_model
 from ghostclas.spec import ModelSpec
-from ghostclas.train.config import OptimizerConfig, ScheduleConfig
-from ghostclas.train.optim import build_optimizer, rate_at, set_rates
+from ghostclas.training.config import OptimizerConfig, ScheduleConfig
+from ghostclas.training.optim import build_optimizer, rate_at, set_rates
 
 SPEC = ModelSpec(name="tiny", width=0.1, num_classes=3)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ghostclas.errors import TrainingError, UsageError
-from ghostclas.train.config import TrainConfig, differences, dump_config, resolve_config
+from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
 
 
 class RunDirectory:

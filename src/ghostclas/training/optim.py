@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from ghostclas.train.config import OptimizerConfig, ScheduleConfig
+from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
 HEAD = "classifier."
 

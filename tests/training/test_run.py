@@ -11,11 +11,11 @@ import torch
 import ghostclas
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.weights import load_state
-from ghostclas.train import TrainConfig, resolve_config, train
-from ghostclas.train.config import dump_config
-from ghostclas.train.ema import EMA
+from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training.config import dump_config
+from ghostclas.training.ema import EMA
 from ghostclas.zoo import resolve_weights
-from tests.train.photos import photo_folder
+from tests.training.photos import photo_folder
 
 KILLED = Path(__file__).with_name("killed.py")
 SETTINGS = [

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.errors import UsageError
-from ghostclas.train.config import (
+import ghostclas
+from ghostclas.errors import DataError, UsageError
+from ghostclas.training.config import (
     DataConfig,
     TrainConfig,
     differences,
@@ -11,7 +12,7 @@ from ghostclas.train.config import (
     minutes,
     resolve_config,
 )
-from ghostclas.train.recipes import recipe_names
+from ghostclas.training.recipes import recipe_names
 
 DATA = {"data": {"path": "photos"}}
 
@@ -97,3 +98,12 @@ def test_durations(text: str, expected: float) -> None:
 def test_a_duration_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="a time is written like"):
         minutes(text)
+
+
+def test_the_public_function_takes_groups_of_settings_and_refuses_unknown_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown setting 'schedule.epoch'; did you mean 'schedule.epochs'"):
+        ghostclas.train("photos/", schedule={"epoch": 3}, output=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"unknown setting 'optimiser'"):
+        ghostclas.train("photos/", optimiser={"lr": 3}, output=tmp_path / "run")
+    with pytest.raises(DataError, match="photos"):
+        ghostclas.train("photos/", schedule={"epochs": 3}, output=tmp_path / "run")

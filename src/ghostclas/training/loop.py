@@ -32,13 +32,13 @@ from ghostclas.data.loader import (
 from ghostclas.data.mixing import build_mixing
 from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
-from ghostclas.train.checkpoint import load_checkpoint, save_checkpoint
-from ghostclas.train.config import TrainConfig
-from ghostclas.train.ema import EMA
-from ghostclas.train.losses import cross_entropy
-from ghostclas.train.optim import build_optimizer, set_rates
-from ghostclas.train.progress import Progress, epoch_line, step_line
-from ghostclas.train.rundir import RunDirectory, write_text
+from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
+from ghostclas.training.config import TrainConfig
+from ghostclas.training.ema import EMA
+from ghostclas.training.losses import cross_entropy
+from ghostclas.training.optim import build_optimizer, set_rates
+from ghostclas.training.progress import Progress, epoch_line, step_line
+from ghostclas.training.rundir import RunDirectory, write_text
 
 FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
