@@ -44,17 +44,21 @@ _SIGNIFICANT = 0.05
 _RIGHT, _WRONG, _EMPTY = np.array([15, 138, 126]), np.array([217, 84, 43]), np.array([255, 255, 255])
 
 
-def write_report(evaluation: Evaluation, directory: str | os.PathLike[str]) -> Path:
+def write_report(
+    evaluation: Evaluation, directory: str | os.PathLike[str], *, curves: bytes | None = None
+) -> Path:
     """Write the report of ``evaluation`` and return the path of its ``index.html``.
 
-    The directory appears whole or not at all; an earlier report in it is replaced.
+    The directory appears whole or not at all; an earlier report in it is replaced. ``curves`` is a PNG of the
+    training that led to the model.
 
     Raises:
         UsageError: the directory holds something else, or cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
     check_report(directory)
-    page = _render("evaluation.html.jinja", _evaluation_page(evaluation))
+    shown = {**_evaluation_page(evaluation), "curves": _uri("image/png", curves) if curves else ""}
+    page = _render("evaluation.html.jinja", shown)
     return _write(Path(directory), page, evaluation.as_dict())
 
 

@@ -19,7 +19,7 @@ from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.data import open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
-from ghostclas.evaluate import dataset_name, evaluate
+from ghostclas.evaluate import dataset_name, evaluate, write_report
 from ghostclas.export.onnx import export_bundle
 from ghostclas.extras import require
 from ghostclas.models import create_model
@@ -56,7 +56,11 @@ class Run:
     def summary(self) -> str:
         """Return what a person wants to know, in a few lines."""
         top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
-        lines = [f"top-1 {self.top1:.2f} %{top5} on val after {self.epochs} epochs", f"bundle: {self.bundle}"]
+        lines = [
+            f"top-1 {self.top1:.2f} %{top5} on val after {self.epochs} epochs",
+            f"bundle: {self.bundle}",
+            f"report: {self.path / 'report' / 'index.html'}",
+        ]
         if self.bad_images:
             lines.append(f"{self.bad_images} unreadable images skipped: {self.path / 'bad_images.txt'}")
         return "\n".join(lines)
@@ -182,8 +186,10 @@ def _finish(
     )
     draw_curves(run.entries(), run.curves)
     with Classifier.load(bundle.path) as classifier:
-        metric = evaluate(classifier, val_source).metric(dataset_name(config.data.path, val_source))
+        evaluation = evaluate(classifier, val_source)
+    metric = evaluation.metric(dataset_name(config.data.path, val_source))
     bundle.record_metric(metric)
+    write_report(evaluation, run.report, curves=run.curves.read_bytes())
     return metric
 
 

@@ -6,6 +6,7 @@ runs/<name>/
   bad_images.txt  images that could not be used, where there are any
   checkpoints/    last, best
   bundle/         the finished artifact
+  report/         index.html: confusion matrix, per-class table, worst mistakes, calibration, curves
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class RunDirectory:
         self.last = path / "checkpoints" / "last.pt"
         self.best = path / "checkpoints" / "best.pt"
         self.bundle = path / "bundle"
+        self.report = path / "report"
         self._lock: TextIO | None = None
 
     def open(self, config: TrainConfig, *, resume: bool) -> None:
