@@ -54,8 +54,8 @@ def main() -> None:
     lines = [
         "# Fine-tuning on clothing photos",
         "",
-        "GhostNet x1.0, recipe `finetune`, clothing-dataset-small: 3,068 photos to train on, 341 to validate, "
-        "10 classes. Top-1 on `val` of the finished bundle.",
+        "GhostNet x1.0, recipe `finetune`, clothing-dataset-small: 3,068 photos to train on, 341 to "
+        "validate, 10 classes. Top-1 on `val` of the finished bundle.",
         "",
         "| starts from | "
         + " | ".join(f"seed {seed}" for seed in range(arguments.seeds))
