@@ -42,3 +42,18 @@ def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
     """A copy of ``small_bundle`` that a test may change."""
     shutil.copytree(small_bundle.path, tmp_path / "tiny")
     return Bundle.open(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same bundle with a file in every format whose toolchain is here."""
+    from ghostclas.errors import MissingExtraError
+    from ghostclas.export.formats import FORMATS, add_formats
+
+    target = tmp_path_factory.mktemp("bundles") / "full"
+    bundle = Bundle.open(shutil.copytree(small_bundle.path, target))
+    for added in add_formats(bundle, [name for name in FORMATS if name != "onnx"]):
+        if added.error is not None and not isinstance(added.error, MissingExtraError):
+            raise added.error
+        bundle = added.bundle
+    return bundle

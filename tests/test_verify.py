@@ -18,9 +18,18 @@ from PIL import Image
 from ghostclas import imaging
 from ghostclas.bundle import REFERENCE, Bundle, FileContent, Reference, add_files, pack
 from ghostclas.data.source import Sample
-from ghostclas.engines import installed_engines
+from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.errors import BundleError, ExportError
-from ghostclas.verify import LARGE_LOGIT, PIXEL_TOLERANCE, TOLERANCE, logit_differences, verify
+from ghostclas.verify import (
+    LARGE_LOGIT,
+    PARITY,
+    PIXEL_TOLERANCE,
+    TOLERANCE,
+    VerifyReport,
+    logit_differences,
+    record,
+    verify,
+)
 
 ORT = ("onnxruntime",)
 
@@ -72,7 +81,8 @@ def test_a_good_bundle_passes_in_every_installed_engine(small_bundle: Bundle) ->
     report = verify(small_bundle)
     assert report.ok
     assert report.max_pixel_difference == 0
-    assert [result.engine for result in report.files] == installed_engines()
+    readers = [name for name in installed_engines() if "onnx" in ENGINES[name].formats]
+    assert [result.engine for result in report.files] == readers
     for result in report.files:
         assert result.file == "model.onnx"
         assert result.images == len(small_bundle.reference().jpegs)
@@ -253,3 +263,19 @@ def test_the_reference_covers_every_path_through_preprocessing(small_bundle: Bun
     assert min(shorts) < spec.crop < max(shorts)
     turned = imaging.decode(small_bundle.reference().jpegs[1])
     assert turned.size == images[1].size[::-1]
+
+
+def test_what_was_found_is_recorded_beside_what_was_known(tiny_bundle: Bundle) -> None:
+    good = record(tiny_bundle, verify(tiny_bundle))
+    assert {(r.file, r.engine) for r in good.manifest.parity} >= {
+        ("model.onnx", "onnxruntime"),
+        ("model.onnx", "openvino"),
+    }
+    bad = with_model(good, shifted(good, 0.5))
+    record(bad, verify(bad, engines=ORT, strict=False))
+    recorded = Bundle.open(bad.path)
+    assert {r.engine: r.ok for r in recorded.manifest.parity if r.file == "model.onnx"}[
+        "onnxruntime"
+    ] is False
+    report = VerifyReport.model_validate_json((bad.path / PARITY).read_bytes())
+    assert [(r.file, r.ok) for r in report.files] == [("model.onnx", False)]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision
+from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest, write_atomically
 from ghostclas.data.source import Source
 from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file
 from ghostclas.errors import ExportError, ImageError
@@ -29,6 +29,8 @@ PIXEL_TOLERANCE = 2
 """By how many of 256 levels two correct JPEG decoders may differ, after scaling."""
 
 BATCH_SIZE = 8
+
+PARITY = "parity.json"
 
 LARGE_LOGIT = 16.0
 """Beyond this, differences count in proportion: a barely trained network can give logits of a million, where
@@ -44,8 +46,8 @@ class Tolerance(NamedTuple):
 
 TOLERANCE: Mapping[Precision, Tolerance] = {
     "fp32": Tolerance(1e-3, 1.0),
-    "fp16": Tolerance(5e-2, 0.98),
-    "bf16": Tolerance(5e-1, 0.75),
+    "fp16": Tolerance(5e-2, 0.995),
+    "bf16": Tolerance(5e-1, 0.995),
     "int8": Tolerance(2.0, 0.75),
 }
 """By the precision of the file. Low ones are judged by accuracy on data; this finds faults."""
@@ -98,6 +100,7 @@ def verify(
     *,
     data: Source | None = None,
     engines: Collection[str] | None = None,
+    files: Collection[str] | None = None,
     strict: bool = True,
 ) -> VerifyReport:
     """Check the content of every file, and the answers of every file that an installed engine reads.
@@ -106,6 +109,7 @@ def verify(
         bundle: an open bundle.
         data: images of the caller on which to compare the engines with each other.
         engines: which of the installed engines to ask; all of them when absent.
+        files: which files to ask them about, by path; all of them when absent.
         strict: raise where something is out of tolerance, instead of only reporting it.
 
     Raises:
@@ -117,20 +121,22 @@ def verify(
     decoded = np.stack([preprocess(jpeg, bundle.preprocess) for jpeg in reference.jpegs])
     levels = np.abs(decoded.astype(int) - reference.pixels).max()
     chosen = [name for name in installed_engines() if engines is None or name in engines]
-    pairs = list(_pairs(bundle, chosen))
-    files = []
+    pairs = [
+        (name, file) for name, file in _pairs(bundle, chosen) if files is None or file.entry.path in files
+    ]
+    results = []
     for name, file in pairs:
         with _opened(name, file) as engine:
             on_stored, on_decoded = _Tally(), _Tally()
             on_stored.add(engine.run(reference.pixels), reference.logits)
             on_decoded.add(engine.run(decoded), reference.logits)
         tolerance = TOLERANCE[file.entry.precision]
-        files.append(on_stored.parity(name, file, tolerance, decoded_max_abs=on_decoded.max_abs))
+        results.append(on_stored.parity(name, file, tolerance, decoded_max_abs=on_decoded.max_abs))
     photos, bad = _on_photos(bundle, pairs, data) if data is not None else ((), 0)
     report = VerifyReport(
         bundle=str(bundle.path),
         max_pixel_difference=int(levels),
-        files=tuple(files),
+        files=tuple(results),
         photos=photos,
         bad_photos=bad,
         skipped=tuple(_skipped(bundle, {file.entry.path for _, file in pairs})),
@@ -138,6 +144,22 @@ def verify(
     if strict:
         report.require_ok()
     return report
+
+
+def record(bundle: Bundle, report: VerifyReport) -> Bundle:
+    """Write what was found into the manifest, under ``parity``, and into ``parity.json`` beside it.
+
+    In the manifest it takes the place of what was known of the same file in the same engine; from then on
+    ``auto`` may choose an engine that passed and does not choose one that failed.
+
+    Raises:
+        BundleError: the bundle is an archive, or was changed by hand.
+    """
+    asked = {(result.file, result.engine) for result in report.files}
+    kept = [result for result in bundle.manifest.parity if (result.file, result.engine) not in asked]
+    recorded = update_manifest(bundle, parity=(*kept, *report.files))
+    write_atomically(bundle.path / PARITY, report.model_dump_json(indent=1).encode() + b"\n")
+    return recorded
 
 
 def _pairs(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[str, BundleFile]]:

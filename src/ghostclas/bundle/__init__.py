@@ -19,6 +19,7 @@ its place. The version before it is set aside under a fixed name for the moment 
 process is killed exactly there, ``Bundle.open`` finds it, and the next writer puts it back.
 """
 
+from ghostclas.bundle.atomic import write_atomically
 from ghostclas.bundle.manifest import (
     MANIFEST,
     REFERENCE,
@@ -31,7 +32,14 @@ from ghostclas.bundle.manifest import (
 )
 from ghostclas.bundle.reader import Bundle, BundleFile, default_bundle_path
 from ghostclas.bundle.reference import Reference
-from ghostclas.bundle.writer import FileContent, add_files, pack, update_manifest, write_bundle
+from ghostclas.bundle.writer import (
+    FileContent,
+    add_files,
+    copy_bundle,
+    pack,
+    update_manifest,
+    write_bundle,
+)
 
 __all__ = [
     "MANIFEST",
@@ -47,8 +55,10 @@ __all__ = [
     "Reference",
     "TensorSpec",
     "add_files",
+    "copy_bundle",
     "default_bundle_path",
     "pack",
     "update_manifest",
+    "write_atomically",
     "write_bundle",
 ]

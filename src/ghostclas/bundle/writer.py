@@ -124,6 +124,25 @@ def add_files(
     return _replace(bundle.path, fill)
 
 
+def copy_bundle(bundle: Bundle, target: str | os.PathLike[str]) -> Bundle:
+    """Write the bundle, verified, into the folder ``target``, in place of one that is there; atomic.
+
+    Raises:
+        BundleError: a file of the bundle does not verify, or there is something else at ``target``.
+        OSError: the disk refuses.
+    """
+
+    def fill(folder: Path) -> Manifest:
+        for entry in bundle.manifest.files:
+            file = folder / entry.path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(bundle.read(entry.path))
+            flush(file)
+        return bundle.manifest
+
+    return _replace(Path(target), fill)
+
+
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Replace fields of the manifest by keyword (``metrics=``, ``postprocess=``, ...); atomic.
 

@@ -1,17 +1,17 @@
-"""``ghostclas export``: a bundle from weights, another file for a bundle."""
+"""``ghostclas export``: a bundle from weights, other files for a bundle."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import print_next, say
-from ghostclas.errors import UsageError, did_you_mean
+from ghostclas.cli.console import note, print_next, say
+from ghostclas.errors import ExportError
 
-FORMATS = ("onnx",)
-PRECISIONS = ("fp32", "fp16")
+if TYPE_CHECKING:
+    from ghostclas.export.formats import Added
 
 
 def export_command(
@@ -19,12 +19,20 @@ def export_command(
         str, typer.Option(help="A bundle, a run, a file of weights, or the name of published ones.")
     ],
     output: Annotated[
-        Path, typer.Option(metavar="BUNDLE", help="The bundle to write; one there is replaced.")
-    ],
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="The bundle to write, in place of one there; else files are added to the model.",
+        ),
+    ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help=f"What to write, separated by commas: {', '.join(FORMATS)}.")
+        str,
+        typer.Option(
+            "--format",
+            help="Separated by commas, of: onnx, openvino, ncnn, mnn, litert, executorch, torch, coreml.",
+        ),
     ] = "onnx",
-    precision: Annotated[str, typer.Option(help=f"{' or '.join(PRECISIONS)}.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="How weights are stored: fp32 or fp16.")] = "fp32",
     network: Annotated[
         str | None, typer.Option(help="The network a file of weights is for; recognised when absent.")
     ] = None,
@@ -32,34 +40,41 @@ def export_command(
         Path | None, typer.Option(metavar="FILE", help="Class names for a file of weights, one a line.")
     ] = None,
 ) -> None:
-    """Write a model as a bundle, ready for predict, eval and serving.
+    """Write a model as a bundle, and add files for other runtimes to it.
 
-    The file is compared with the network it was made of before the bundle appears.
+    Every file is compared with the network it was made of before it appears; what fails leaves no trace.
     """
-    from ghostclas.extras import require
+    from ghostclas.export.model import export_model
 
-    for chosen in formats.split(","):
-        if chosen not in FORMATS:
-            near = did_you_mean(chosen, FORMATS)
-            raise UsageError(f"there is no format {chosen!r}{near or '; there is: ' + ', '.join(FORMATS)}")
-    if precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision!r}; there are: {', '.join(PRECISIONS)}")
-    require("torch", extra="export")
-    from ghostclas.export.onnx import export_bundle
-    from ghostclas.export.sources import open_trained
-
-    trained = open_trained(model, network=network, classes=classes)
-    bundle = export_bundle(
-        trained.model,
-        trained.spec,
-        trained.classes,
-        trained.preprocess,
-        output,
+    results = []
+    for added in export_model(
+        model,
+        formats=formats.split(","),
         precision=precision,
-        postprocess=trained.postprocess,
-        metrics=trained.metrics,
-        provenance=trained.provenance,
-    )
-    for entry in bundle.manifest.files:
-        say(f"{output / entry.path}  {entry.bytes / 1e6:.2f} MB")
-    print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", str(output))
+        output=output,
+        network=network,
+        classes=classes,
+    ):
+        results.append(added)
+        _show(added)
+    failed = [added for added in results if added.error is not None]
+    if len(results) == 1 and failed and failed[0].error:
+        raise failed[0].error
+    target = str(results[-1].bundle.path)
+    if failed:
+        raise ExportError(
+            f"{len(failed)} of {len(results)} formats were not added to {target}: "
+            f"{', '.join(added.format for added in failed)}"
+        )
+    print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", target)
+
+
+def _show(added: Added) -> None:
+    if added.error is not None:
+        note(f"{added.format}: not added: {added.error}")
+        return
+    sizes = {entry.path: entry.bytes for entry in added.bundle.manifest.files}
+    megabytes = sum(sizes[path] for path in added.files) / 1e6
+    answers = ", ".join(f"{result.max_abs:.1g} in {result.engine}" for result in added.compared)
+    apart = f"logits differ by at most {answers}" if answers else "no runtime here can run it"
+    say(f"{added.format}: {added.bundle.path / added.files[0]}  {megabytes:.2f} MB  {apart}")

@@ -19,6 +19,9 @@ def verify_command(
     data: Annotated[
         str | None, typer.Option(help="Photos on which to compare the engines with each other, too.")
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--record", help="Write the result into the bundle's manifest and parity.json.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
     """Check every file of a bundle, in every engine here, against the answers that it carries.
@@ -27,7 +30,7 @@ def verify_command(
     """
     from ghostclas.bundle import Bundle
     from ghostclas.data import open_source
-    from ghostclas.verify import verify
+    from ghostclas.verify import record, verify
     from ghostclas.zoo import resolve_model
 
     bundle = Bundle.open(resolve_model(model))
@@ -40,6 +43,8 @@ def verify_command(
         say(table(HEADER, [_row(result) for result in (*report.files, *report.photos)], right=range(2, 6)))
         for line in report.skipped:
             note(f"not run here: {line}")
+    if keep:
+        record(bundle, report)
     report.require_ok()
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", model)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast
@@ -57,12 +58,19 @@ class Runtime(NamedTuple):
 
 
 ENGINES: Mapping[str, Runtime] = {
-    "onnxruntime": Runtime("ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",)),
     "openvino": Runtime(
         "ghostclas.engines.openvino:OpenVINOEngine", "openvino", ("openvino", "onnx"), extra="openvino"
     ),
+    "onnxruntime": Runtime("ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",)),
+    "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn"),
+    "mnn": Runtime("ghostclas.engines.mnn:MnnEngine", "MNN", ("mnn",), extra="mnn"),
+    "litert": Runtime("ghostclas.engines.litert:LiteRTEngine", "ai_edge_litert", ("litert",), extra="litert"),
+    "executorch": Runtime(
+        "ghostclas.engines.executorch:ExecuTorchEngine", "executorch", ("executorch",), extra="executorch"
+    ),
+    "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
 }
-"""In the order in which ``auto`` looks."""
+"""Fastest first, as docs/export.md has them measured; ``auto`` looks in this order."""
 
 
 def installed_engines() -> list[str]:
@@ -74,9 +82,10 @@ def open_engine(name: str, bundle: Bundle, *, threads: int | None = None) -> Eng
     """Load the bundle into an engine.
 
     Args:
-        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed, comes with no
-            extra and finds a file that it reads, then the first with one. So it is ONNX Runtime wherever
-            there is an ONNX file, and an extra changes no answer until its engine is asked for by name.
+        name: a key of ``ENGINES``, or ``"auto"``: the first of the table, which is in the order of measured
+            speed, that is installed and whose answers on one of the bundle's fp32 or fp16 files were compared
+            with the reference, and were right, as the manifest's ``parity`` says. Where nothing was compared,
+            the engine of the default file.
         bundle: an open bundle.
         threads: how many threads compute one batch; ``None`` for what the runtime finds best on the cores
             that this process may use.
@@ -86,9 +95,8 @@ def open_engine(name: str, bundle: Bundle, *, threads: int | None = None) -> Eng
         BundleError: the bundle has no file that the engine reads, or it does not verify or load.
         MissingExtraError: the engine's package is not installed.
     """
-    if name == "auto":
-        name = _automatic(bundle)
-    return load_file(name, _readable(name, bundle), threads=threads)
+    name, file = _automatic(bundle) if name == "auto" else (name, _readable(name, bundle))
+    return load_file(name, file, threads=threads)
 
 
 def load_file(name: str, file: BundleFile, *, threads: int | None = None) -> Engine:
@@ -123,6 +131,38 @@ def no_logits(entry: FileEntry) -> Float32Logits:
     """Return the logits of no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
     assert entry.output is not None
     return np.empty((0, entry.output.size("C") or 0), np.float32)
+
+
+def check_logits(logits: Float32Logits, count: int, file: BundleFile, engine: str) -> Float32Logits:
+    """Return the logits of ``count`` photos.
+
+    Raises:
+        BundleError: they are not ``[count, C]`` as the manifest says; some formats do not name their shapes.
+    """
+    assert file.entry.output is not None
+    wanted = (count, file.entry.output.size("C"))
+    if logits.shape != wanted:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} in {engine} gives {list(logits.shape)} where the "
+            f"manifest says {list(wanted)}; export it again"
+        )
+    return logits
+
+
+def one_by_one(
+    logits: Callable[[UInt8NHWC], Float32Logits], batch: UInt8NHWC, file: BundleFile, engine: str
+) -> Float32Logits:
+    """Return the logits of a batch from a function that takes one photo, ``[1, H, W, 3]``."""
+    if len(batch) == 0:
+        return no_logits(file.entry)
+    rows = [check_logits(logits(batch[i : i + 1]), 1, file, engine) for i in range(len(batch))]
+    return np.concatenate(rows)
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return usable or 1
 
 
 def closed(name: str) -> UsageError:
@@ -190,15 +230,30 @@ def _row(name: str) -> Runtime:
     return ENGINES[name]
 
 
-def _automatic(bundle: Bundle) -> str:
-    formats = {entry.format for entry in bundle.manifest.files if entry.input is not None}
-    able = [name for name in installed_engines() if formats.intersection(ENGINES[name].formats)]
-    if not able:
-        raise BundleError(
-            f"{bundle.path}: no installed engine reads a file of this bundle "
-            f"(files: {', '.join(sorted(formats)) or 'none'}; engines: {', '.join(installed_engines())})"
-        )
-    return min(able, key=lambda name: ENGINES[name].extra is not None)
+def _automatic(bundle: Bundle) -> tuple[str, BundleFile]:
+    """Choose by the order of the table among what was compared, else what reads the default file."""
+    entries = {entry.path: entry for entry in bundle.manifest.files if entry.input is not None}
+    installed = installed_engines()
+    default = next(iter(entries.values()), None)
+    compared = {
+        (result.engine, result.file)
+        for result in bundle.manifest.parity
+        if result.ok and result.file in entries and entries[result.file].precision in ("fp32", "fp16")
+    }
+    for name in installed:
+        for known in ENGINES[name].formats:
+            for path, entry in entries.items():
+                if entry.format == known and (name, path) in compared:
+                    return name, BundleFile(bundle, entry)
+    plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
+    for name in plain:
+        if default is not None and default.format in ENGINES[name].formats:
+            return name, BundleFile(bundle, default)
+    formats = sorted({entry.format for entry in entries.values()})
+    raise BundleError(
+        f"{bundle.path}: no installed engine reads a file of this bundle "
+        f"(files: {', '.join(formats) or 'none'}; engines: {', '.join(installed)})"
+    )
 
 
 def _readable(name: str, bundle: Bundle) -> BundleFile:

@@ -37,8 +37,10 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from ghostclas import __version__
-from ghostclas.bundle import REFERENCE, WEIGHTS, Bundle, FileContent, FileParity, TensorSpec, write_bundle
+from ghostclas.bundle import REFERENCE, WEIGHTS, Bundle, FileContent, FileParity, write_bundle
 from ghostclas.errors import BundleError, ExportError, UsageError
+from ghostclas.export.conversion import Conversion, Written
+from ghostclas.export.network import INPUT, OUTPUT, Normalised, logits_port, photos_port
 from ghostclas.export.reference import make_reference
 from ghostclas.extras import require
 from ghostclas.models.folded import flush_subnormals, fold_batch_norms, save_state
@@ -49,7 +51,6 @@ Float32: TypeAlias = NDArray[np.float32]
 
 MODEL = "model.onnx"
 OPSET = 18
-INPUT, OUTPUT = "images", "logits"
 
 _PREFIX = "model."
 _IR_VERSION = 10
@@ -109,14 +110,13 @@ def export_bundle(
     proto = to_onnx(network, crop=preprocess.crop, name=spec.name)
     stored = store_as_fp16(proto, _matrices(folded)) if precision == "fp16" else frozenset()
     _check(onnx, proto)
-    shape = (None, preprocess.crop, preprocess.crop, 3)
     files = {
         MODEL: FileContent(
             proto.SerializeToString(deterministic=True),
             "onnx",
             "fp16" if precision == "fp16" else "fp32",
-            TensorSpec(name=INPUT, dtype="uint8", layout="NHWC", shape=shape),
-            TensorSpec(name=OUTPUT, dtype="float32", layout="NC", shape=(None, len(classes))),
+            photos_port(preprocess.crop),
+            logits_port(len(classes)),
         ),
         WEIGHTS: FileContent(save_state(trained, stored), "weights"),
         REFERENCE: FileContent(reference.to_bytes(), "reference"),
@@ -142,26 +142,6 @@ def export_bundle(
         except BundleError as error:
             raise ExportError(f"the exported file cannot be used: {error}") from None
     return write(target, report.files)
-
-
-class Normalised(nn.Module):
-    """A network behind its normalisation: uint8 ``[N, H, W, 3]`` to float32 logits ``[N, C]``."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, model: nn.Module, spec: PreprocessSpec) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("mean", 255 * torch.tensor(spec.mean).view(1, 3, 1, 1))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std).view(1, 3, 1, 1)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 photos to logits."""
-        # Contiguous, or every layer after it would be traced in the memory layout of the photos.
-        pixels = images.permute(0, 3, 1, 2).contiguous().float()
-        logits: Tensor = self.model((pixels - self.mean) * self.scale)
-        return logits
 
 
 def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
@@ -218,6 +198,50 @@ def store_as_fp16(proto: Any, matrices: Mapping[str, Tensor]) -> Collection[str]
     del proto.graph.node[:]
     proto.graph.node.extend([*casts, *nodes])
     return names
+
+
+def in_full(proto: Any) -> Any:
+    """Undo ``store_as_fp16``, in place, and return the graph: float32 tensors, and no casts of them."""
+    onnx = require("onnx", extra="export")
+    stored = {
+        tensor.name: tensor
+        for tensor in proto.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT16
+    }
+    casts = {
+        node.output[0]: node.input[0]
+        for node in proto.graph.node
+        if node.op_type == "Cast" and node.input[0] in stored
+    }
+    for name in casts.values():
+        values = onnx.numpy_helper.to_array(stored[name]).astype(np.float32)
+        stored[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
+    nodes = [node for node in proto.graph.node if node.output[0] not in casts]
+    for node in nodes:
+        node.input[:] = [casts.get(value, value) for value in node.input]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return proto
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the graph that the bundle has in another precision, for ``export.formats``."""
+    onnx = require("onnx", extra="export")
+    proto = onnx.load_model(job.onnx_file)
+    if job.precision == "fp16":
+        job.step("rounding the matrices")
+        network = copy.deepcopy(job.network.model)
+        for tensor in proto.graph.initializer:
+            if tensor.name in _matrices(network):
+                values = onnx.numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        _round_matrices(network)
+        store_as_fp16(proto, _matrices(network))
+    job.step("checking the graph")
+    _check(onnx, proto)
+    path = f"model.{job.precision}.onnx"
+    (job.folder / path).write_bytes(proto.SerializeToString(deterministic=True))
+    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]
 
 
 def _cleaned(proto: Any, name: str) -> Any:

@@ -1,0 +1,136 @@
+"""Every format of the built-in model, measured: size, parity, accuracy, latency; for docs/export.md.
+
+    python benchmarks/export_table.py ../shared/data/tiny-imagenet-200.zip [--rounds 30] [--formats onnx,...]
+
+Exports to a temporary bundle, checks every file in every engine on the reference and on all validation
+images, and times one photo with one and with two threads; a round times every file and engine once, so that
+what disturbs the machine disturbs all. About 10 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ghostclas import imaging
+from ghostclas.bundle import Bundle, BundleFile, copy_bundle, default_bundle_path
+from ghostclas.data import open_source
+from ghostclas.engines import ENGINES, Engine, installed_engines
+from ghostclas.engines.base import load_file
+from ghostclas.export.formats import FORMATS, add_format
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "export.md"
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert"}
+THREADS = (1, 2)
+BATCH = 8
+
+
+def exported(folder: Path, formats: list[str]) -> Bundle:
+    """Return a copy of the built-in model with the files that can be made here."""
+    bundle = copy_bundle(Bundle.open(default_bundle_path()), folder)
+    for name in formats:
+        for precision in FORMATS[name].precisions:
+            if (name, precision) != (bundle.file().entry.format, bundle.file().entry.precision):
+                print(f"exporting {name} {precision}", file=sys.stderr)
+                bundle = add_format(bundle, name, precision=precision)
+    return bundle
+
+
+def top1(engine: Engine, pixels: np.ndarray, labels: np.ndarray) -> float:
+    """Return the accuracy in percent."""
+    best = [engine.run(pixels[i : i + BATCH]).argmax(axis=1) for i in range(0, len(pixels), BATCH)]
+    return 100 * float((np.concatenate(best) == labels).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--formats", default=",".join(FORMATS))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = exported(Path(folder) / "bundle", arguments.formats.split(","))
+        val = open_source(arguments.data)
+        print(f"decoding {len(val.samples)} images", file=sys.stderr)
+        pixels = np.stack(
+            [imaging.preprocess(val.read(i), bundle.preprocess) for i in range(len(val.samples))]
+        )
+        labels = np.array([sample.label for sample in val.samples])
+        pairs = [
+            (name, BundleFile(bundle, entry))
+            for entry in bundle.manifest.files
+            for name in installed_engines()
+            if entry.input is not None and entry.format in ENGINES[name].formats
+        ]
+        parity = {(result.file, result.engine): result for result in bundle.manifest.parity}
+        accuracy, times = {}, {}
+        for name, file in pairs:
+            engine = load_file(name, file)
+            accuracy[name, file.entry.path] = top1(engine, pixels, labels)
+            engine.close()
+            print(f"{file.entry.path} in {name}: {accuracy[name, file.entry.path]:.2f} %", file=sys.stderr)
+        for threads in THREADS:
+            engines = [(name, file, load_file(name, file, threads=threads)) for name, file in pairs]
+            for round_number in range(arguments.rounds + 3):
+                for name, file, engine in engines:
+                    photo = pixels[round_number % len(pixels)][None]
+                    if name == "torch":
+                        import torch
+
+                        torch.set_num_threads(threads)
+                    engine.run(photo)
+                    began = time.perf_counter()
+                    engine.run(photo)
+                    if round_number >= 3:
+                        times.setdefault((name, file.entry.path, threads), []).append(
+                            1000 * (time.perf_counter() - began)
+                        )
+            for _, _, engine in engines:
+                engine.close()
+        sizes = {}
+        for entry in bundle.manifest.files:
+            sizes[entry.format, entry.precision] = sizes.get((entry.format, entry.precision), 0) + entry.bytes
+    header = "format|precision|MB|engine|max difference|same class|top-1 %|ms, 1 thread|ms, 2 threads"
+    rows = [header.split("|"), ["---"] * 9]
+    for name, file in pairs:
+        entry = file.entry
+        result = parity.get((entry.path, name))
+        compared = [f"{result.max_abs:.1e}", f"{result.top1_agreement:.0%}"] if result else ["", ""]
+        medians = [f"{statistics.median(times[name, entry.path, threads]):.2f}" for threads in THREADS]
+        size = f"{sizes[entry.format, entry.precision] / 1e6:.1f}"
+        best = f"{accuracy[name, entry.path]:.2f}"
+        rows.append([entry.format, entry.precision, size, name, *compared, best, *medians])
+    for entry in bundle.manifest.files:
+        if entry.format == "coreml" and entry.input is not None:
+            size = f"{sizes['coreml', entry.precision] / 1e6:.1f}"
+            rows.append(["coreml", entry.precision, size, "on a Mac only", *[""] * 5])
+    packages = [PACKAGES.get(name, name) for name in installed_engines()]
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    crop = bundle.preprocess.crop
+    lines = [
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        f"The built-in model at {crop} x {crop}. Differences from the training framework are on the "
+        f"reference images, top-1 is on the {len(labels):,} validation images of Tiny-ImageNet, latency that "
+        f"of one photo, the median of {arguments.rounds} interleaved rounds. {os.cpu_count()} CPU cores, "
+        f"{platform.system()} {platform.machine()}; {versions}.",
+    ]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN, 1)
+    _, tail = rest.split(END, 1)
+    DOCUMENT.write_text(head + "\n".join([BEGIN, "", *lines, "", END]) + tail, encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

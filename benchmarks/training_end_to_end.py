@@ -1,0 +1,133 @@
+"""What reading photos costs while training: GhostNet x1.0 on real JPEGs beside the same steps on one batch.
+
+    python benchmarks/training_end_to_end.py ../shared/data/clothing [--rounds 7]
+
+Each round trains on one synthetic batch again and again, then on photos from the training loader (decoded,
+cropped at random, flipped), then only empties the loader. What the loader had prepared in the meantime is
+used up before the clock starts. Writes results/training_end_to_end.md. About 10 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ghostclas.data import open_source
+from ghostclas.data.loader import Batch, RankBatches, TrainingImages, epoch_tickets, training_loader
+from ghostclas.data.transforms import AugmentConfig
+from ghostclas.models import create_model
+from ghostclas.zoo import resolve_spec
+
+RESULTS = Path(__file__).parent / "results" / "training_end_to_end.md"
+MEAN, STD = (255 * torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def photos(folder: str, batch: int, resolution: int, workers: int) -> Iterator[Batch]:
+    """Yield training batches for ever."""
+    source = open_source(folder, "train")
+    images = TrainingImages(source, AugmentConfig(crop_scale=(0.25, 1.0), flip=0.5), resolution)
+    labels = np.array([sample.label for sample in source.samples], dtype=np.int64)
+    epoch = 0
+    while True:
+        tickets = epoch_tickets(labels, seed=0, epoch=epoch)
+        whole = tickets[: len(tickets) // batch * batch]
+        yield from training_loader(images, RankBatches(whole, batch), workers=workers)
+        epoch += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--resolution", type=int, default=224)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    network = create_model(resolve_spec("ghostnet_x1_0")).to(memory_format=torch.channels_last).train()
+    forward = torch.compile(network, dynamic=False)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
+    real = photos(arguments.data, arguments.batch, arguments.resolution, arguments.workers)
+    side = arguments.resolution
+    fixed = torch.randint(0, 256, (arguments.batch, 3, side, side), dtype=torch.uint8).contiguous(
+        memory_format=torch.channels_last
+    )
+    labels = torch.randint(0, 1000, (arguments.batch,))
+
+    def step(images: torch.Tensor, targets: torch.Tensor) -> None:
+        pixels = ((images.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+        F.cross_entropy(forward(pixels), targets, label_smoothing=0.1).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step(fixed, labels)
+    found: dict[str, list[float]] = {"synthetic": [], "real": [], "loader": []}
+    prepared = 4 * arguments.workers + 1
+    for number in range(arguments.rounds):
+        for way, rates in found.items():
+            if way != "synthetic":
+                for _ in range(prepared):
+                    next(real)
+            began = time.perf_counter()
+            for _ in range(arguments.steps):
+                if way == "synthetic":
+                    step(fixed, labels)
+                else:
+                    batch = next(real)
+                    if way == "real":
+                        step(batch.images, batch.labels)
+            rates.append(arguments.steps * arguments.batch / (time.perf_counter() - began))
+        shown = ", ".join(f"{way} {rates[-1]:.1f}" for way, rates in found.items())
+        print(f"round {number + 1}: {shown} images a second", file=sys.stderr)
+    shares = [real / synthetic for real, synthetic in zip(found["real"], found["synthetic"], strict=True)]
+    text = "\n".join(
+        [
+            "# Training on real JPEGs",
+            "",
+            f"GhostNet x1.0, {side} x {side}, batch {arguments.batch}, fp32, compiled, channels_last, "
+            f"{arguments.threads} threads and {arguments.workers} loader process; clothing-dataset-small, "
+            f"photos with a short side of 256. Median of {arguments.rounds} interleaved rounds of "
+            f"{arguments.steps} steps (smallest to largest). torch {version('torch')}, {os.cpu_count()} CPU "
+            f"cores, {platform.system()} {platform.machine()}.",
+            "",
+            "| | images a second |",
+            "| --- | --- |",
+            *(
+                f"| {name} | {statistics.median(found[way]):.1f} "
+                f"({min(found[way]):.1f} to {max(found[way]):.1f}) |"
+                for way, name in (
+                    ("synthetic", "one synthetic batch again and again"),
+                    ("real", "photos through the loader"),
+                    ("loader", "the loader alone"),
+                )
+            ),
+            "",
+            f"On photos: {100 * (1 - statistics.median(shares)):.1f} % below the synthetic rate "
+            f"({100 * (1 - max(shares)):.1f} to {100 * (1 - min(shares)):.1f}).",
+            "",
+            "`python benchmarks/training_end_to_end.py clothing` repeats it.",
+            "",
+        ]
+    )
+    print(text)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""LiteRT (TensorFlow Lite): ``model.tflite``, made by litert-torch from the exported network.
+
+One photo at a time, uint8 in. ``fp16`` stores matrices in half precision; XNNPACK computes in float32.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ghostclas.export.conversion import Conversion, Written
+from ghostclas.export.network import logits_port, photos_port
+from ghostclas.extras import require
+
+MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network for LiteRT."""
+    litert_torch = require("litert_torch", extra="export-litert")
+    interpreter = require("ai_edge_litert.interpreter", extra="litert")
+    job.step("converting with litert-torch")
+    example = torch.zeros(1, job.crop, job.crop, 3, dtype=torch.uint8)
+    path = job.folder / job.name("model", ".tflite")
+    litert_torch.convert(job.network, (example,)).export(str(path))
+    if job.precision == "fp16":
+        job.step("casting the weights with ai-edge-quantizer")
+        _cast_to_fp16(path)
+    job.step("reading the file back")
+    opened = interpreter.Interpreter(model_path=str(path))
+    (photos,), (logits,) = opened.get_input_details(), opened.get_output_details()
+    return [
+        Written(
+            path=path.name,
+            input=photos_port(job.crop, batch=1, name=photos["name"]),
+            output=logits_port(job.num_classes, batch=1, name=logits["name"]),
+        )
+    ]
+
+
+def _cast_to_fp16(path: Path) -> None:
+    """Store the matrices of a ``.tflite`` in half precision, each with a cast back, in place."""
+    quantizer = require("ai_edge_quantizer.quantizer", extra="export-litert")
+    types = require("ai_edge_quantizer.qtyping", extra="export-litert")
+    algorithms = require("ai_edge_quantizer.algorithm_manager", extra="export-litert")
+    stored = types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT)
+    config = types.OpQuantizationConfig(
+        weight_tensor_config=stored, compute_precision=types.ComputePrecision.FLOAT, explicit_dequantize=True
+    )
+    casting = quantizer.Quantizer(str(path))
+    for operation in MATRICES:
+        casting.update_quantization_recipe(
+            ".*", types.TFLOperationName[operation], config, algorithms.AlgorithmName.FLOAT_CASTING
+        )
+    half = casting.quantize().quantized_model
+    path.write_bytes(half)
