@@ -64,6 +64,7 @@ class Classifier:
         model: str | os.PathLike[str] | Bundle = "default",
         *,
         engine: str = "auto",
+        precision: str | None = None,
         threads: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> Self:
@@ -74,6 +75,7 @@ class Classifier:
                 model, or a bundle that is already open.
             engine: one of ``ghostclas.engines.installed_engines()``, or ``"auto"`` for the fastest of them
                 that can run this bundle.
+            precision: ``fp32``, ``fp16`` or ``int8``, where the bundle has several; its first when absent.
             threads: how many cores to use, for decoding as for the network; ``None`` for all there are.
             batch_size: how many photos go through the network together in ``stream``.
 
@@ -90,7 +92,7 @@ class Classifier:
             model = Bundle.open(resolve_model(os.fspath(model)))
         return cls(
             model,
-            open_engine(engine, model, threads=threads),
+            open_engine(engine, model, threads=threads, precision=precision),
             batch_size=batch_size,
             workers=threads or _cores(),
         )

@@ -120,6 +120,7 @@ class Bundle:
         raise BundleError(
             f"{self.path}: there is no {wanted} file in this bundle (there is: {present}); "
             f"add it with: ghostclas export --model {self.path} --format {format or 'onnx'}"
+            + (f" --precision {precision}" if precision else "")
         )
 
     def read(self, name: str) -> bytes:

@@ -20,6 +20,9 @@ SplitOption = Annotated[
     str | None, typer.Option(help="train, val or test; where there are parts, val when absent.")
 ]
 EngineOption = Annotated[str, typer.Option(help="The runtime, or auto for the fastest that is installed.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="fp32, fp16 or int8, where the model has several files.")
+]
 BatchOption = Annotated[int, typer.Option(help="How many photos the network sees at once.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
@@ -36,6 +39,7 @@ def evaluate_command(
     split: SplitOption = None,
     model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
     engine: EngineOption = "auto",
+    precision: PrecisionOption = None,
     batch_size: BatchOption = 8,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -66,7 +70,9 @@ def evaluate_command(
     if report:
         check_report(report)
     source = open_source(data, split)
-    with Classifier.load(model, engine=engine, threads=threads, batch_size=batch_size) as classifier:
+    with Classifier.load(
+        model, engine=engine, precision=precision, threads=threads, batch_size=batch_size
+    ) as classifier:
         bundle = classifier.bundle
         if record or fit_temperature:
             check_writable(bundle)

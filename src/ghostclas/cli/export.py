@@ -32,13 +32,19 @@ def export_command(
             help="Separated by commas, of: onnx, openvino, ncnn, mnn, litert, executorch, torch, coreml.",
         ),
     ] = "onnx",
-    precision: Annotated[str, typer.Option(help="How weights are stored: fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")] = "fp32",
     network: Annotated[
         str | None, typer.Option(help="The network a file of weights is for; recognised when absent.")
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Class names for a file of weights, one a line.")
     ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Labelled photos to make int8 from and to judge it by.")
+    ] = None,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="Keep int8 that is accurate but not faster, too.")
+    ] = False,
 ) -> None:
     """Write a model as a bundle, and add files for other runtimes to it.
 
@@ -54,6 +60,9 @@ def export_command(
         output=output,
         network=network,
         classes=classes,
+        calibration=calibration,
+        smaller=smaller,
+        say=note,
     ):
         results.append(added)
         _show(added)

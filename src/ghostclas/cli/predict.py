@@ -33,6 +33,9 @@ def predict_command(
     engine: Annotated[
         str, typer.Option(help="The runtime, or auto for the fastest that is installed.")
     ] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or int8, where the model has several.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many labels a photo gets.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     output: Annotated[
@@ -53,7 +56,9 @@ def predict_command(
     done = failed = 0
     progress = None if sys.stdout.isatty() and not output else console_progress("photos")
     with (
-        Classifier.load(model, engine=engine, threads=threads, batch_size=batch_size) as classifier,
+        Classifier.load(
+            model, engine=engine, precision=precision, threads=threads, batch_size=batch_size
+        ) as classifier,
         PredictionFiles(output, top) if output else nullcontext() as files,
     ):
         for prediction in classifier.stream(find_images(given), top):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileEntry, TensorSpec
+from ghostclas.bundle import Bundle, BundleFile, FileEntry, Precision, TensorSpec
 from ghostclas.errors import BundleError, UsageError, did_you_mean
 
 UInt8NHWC: TypeAlias = NDArray[np.uint8]
@@ -78,7 +78,9 @@ def installed_engines() -> list[str]:
     return [name for name, runtime in ENGINES.items() if find_spec(runtime.package)]
 
 
-def open_engine(name: str, bundle: Bundle, *, threads: int | None = None) -> Engine:
+def open_engine(
+    name: str, bundle: Bundle, *, threads: int | None = None, precision: str | None = None
+) -> Engine:
     """Load the bundle into an engine.
 
     Args:
@@ -89,13 +91,22 @@ def open_engine(name: str, bundle: Bundle, *, threads: int | None = None) -> Eng
         bundle: an open bundle.
         threads: how many threads compute one batch; ``None`` for what the runtime finds best on the cores
             that this process may use.
+        precision: of the file; the bundle's first that fits when absent. ``auto`` takes int8 only when asked.
 
     Raises:
-        UsageError: there is no such engine, or ``threads`` is not positive.
+        UsageError: there is no such engine or precision, or ``threads`` is not positive.
         BundleError: the bundle has no file that the engine reads, or it does not verify or load.
         MissingExtraError: the engine's package is not installed.
     """
-    name, file = _automatic(bundle) if name == "auto" else (name, _readable(name, bundle))
+    if precision is not None and precision not in get_args(Precision):
+        near = (
+            did_you_mean(precision, get_args(Precision)) or f"; there are: {', '.join(get_args(Precision))}"
+        )
+        raise UsageError(f"there is no precision {precision!r}{near}")
+    if name == "auto":
+        name, file = _automatic(bundle, precision)
+    else:
+        file = _readable(name, bundle, precision)
     return load_file(name, file, threads=threads)
 
 
@@ -230,15 +241,20 @@ def _row(name: str) -> Runtime:
     return ENGINES[name]
 
 
-def _automatic(bundle: Bundle) -> tuple[str, BundleFile]:
+def _automatic(bundle: Bundle, precision: str | None) -> tuple[str, BundleFile]:
     """Choose by the order of the table among what was compared, else what reads the default file."""
-    entries = {entry.path: entry for entry in bundle.manifest.files if entry.input is not None}
+    wanted = ("fp32", "fp16") if precision is None else (precision,)
+    entries = {
+        entry.path: entry
+        for entry in bundle.manifest.files
+        if entry.input is not None and (entry.precision in wanted or precision is None)
+    }
     installed = installed_engines()
     default = next(iter(entries.values()), None)
     compared = {
         (result.engine, result.file)
         for result in bundle.manifest.parity
-        if result.ok and result.file in entries and entries[result.file].precision in ("fp32", "fp16")
+        if result.ok and result.file in entries and entries[result.file].precision in wanted
     }
     for name in installed:
         for known in ENGINES[name].formats:
@@ -256,7 +272,11 @@ def _automatic(bundle: Bundle) -> tuple[str, BundleFile]:
     )
 
 
-def _readable(name: str, bundle: Bundle) -> BundleFile:
+def _readable(name: str, bundle: Bundle, precision: str | None) -> BundleFile:
     formats = _row(name).formats
-    present = {entry.format for entry in bundle.manifest.files if entry.input is not None}
-    return bundle.file(next((known for known in formats if known in present), formats[-1]))
+    present = {
+        entry.format
+        for entry in bundle.manifest.files
+        if entry.input is not None and precision in (None, entry.precision)
+    }
+    return bundle.file(next((known for known in formats if known in present), formats[-1]), precision)

@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from ghostclas.export.network import Normalised
 
 
+class Quantization(Frozen):
+    """How a file becomes int8.
+
+    ``calibration`` is a ``.npy`` of photos as the network takes them, uint8 ``[N, H, W, 3]``. Weights have
+    one scale for each output channel, or one for each matrix. Layers whose names contain one of
+    ``keep_float`` stay as they are.
+    """
+
+    calibration: Path
+    per_channel: bool = True
+    keep_float: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Conversion:
     """One file to make.
@@ -31,6 +44,7 @@ class Conversion:
     crop: int
     num_classes: int
     step: Callable[[str], None]
+    quantization: Quantization | None = None
 
     def name(self, stem: str, suffix: str) -> str:
         """Return the file's name: ``model.xml`` in float32, ``model.fp16.xml`` in another precision."""

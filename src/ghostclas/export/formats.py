@@ -25,7 +25,7 @@ from ghostclas.errors import (
     UsageError,
     did_you_mean,
 )
-from ghostclas.export.conversion import Written
+from ghostclas.export.conversion import Quantization, Written
 from ghostclas.verify import verify
 
 
@@ -37,8 +37,8 @@ class Format(NamedTuple):
 
 
 FORMATS: Mapping[str, Format] = {
-    "onnx": Format("onnx"),
-    "openvino": Format("openvino"),
+    "onnx": Format("onnx", ("fp32", "fp16", "int8")),
+    "openvino": Format("openvino", ("fp32", "fp16", "int8")),
     "ncnn": Format("ncnn"),
     "litert": Format("litert"),
     "executorch": Format("executorch", ("fp32",)),
@@ -88,6 +88,13 @@ def add_formats(bundle: Bundle, formats: Sequence[str], *, precision: Precision 
     return _added(bundle, formats, precision)
 
 
+def added(name: str, bundle: Bundle, precision: Precision) -> Added:
+    """Describe a format that the bundle has."""
+    made = [f.path for f in bundle.manifest.files if (f.format, f.precision) == (name, precision)]
+    compared = [result for result in bundle.manifest.parity if result.file in made]
+    return Added(name, bundle, tuple(made), tuple(compared))
+
+
 def _added(bundle: Bundle, formats: Sequence[str], precision: Precision) -> Iterator[Added]:
     for name in formats:
         try:
@@ -96,14 +103,19 @@ def _added(bundle: Bundle, formats: Sequence[str], precision: Precision) -> Iter
             known = error if isinstance(error, GhostclasError) else ExportError(f"{name}: {error}")
             yield Added(name, bundle, error=known)
         else:
-            manifest = bundle.manifest
-            made = [f.path for f in manifest.files if (f.format, f.precision) == (name, precision)]
-            compared = [result for result in manifest.parity if result.file in made]
-            yield Added(name, bundle, tuple(made), tuple(compared))
+            yield added(name, bundle, precision)
 
 
-def add_format(bundle: Bundle, name: str, *, precision: Precision = "fp32") -> Bundle:
+def add_format(
+    bundle: Bundle,
+    name: str,
+    *,
+    precision: Precision = "fp32",
+    quantization: Quantization | None = None,
+) -> Bundle:
     """Convert the bundle's network, compare it with the reference, add it, and return the bundle opened anew.
+
+    ``quantization`` is for ``int8``, and needed there; ``export.quantize`` decides it by measurement.
 
     Raises:
         UsageError: there is no such format or precision, or the bundle has that file from its making.
@@ -112,6 +124,8 @@ def add_format(bundle: Bundle, name: str, *, precision: Precision = "fp32") -> B
         BundleError: the bundle is an archive or does not verify.
     """
     check_formats([name], precision)
+    if (quantization is not None) != (precision == "int8"):
+        raise UsageError("int8 files, and no others, are made with photos to calibrate on")
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
     default = bundle.file().entry
@@ -119,7 +133,7 @@ def add_format(bundle: Bundle, name: str, *, precision: Precision = "fp32") -> B
         raise UsageError(f"{bundle.path} is made of its {default.path}: that is there already")
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         folder = Path(scratch)
-        written = _convert(bundle, name, precision, folder)
+        written = _convert(bundle, name, precision, quantization, folder)
         files = {
             entry.path: FileContent(folder / "files" / entry.path, name, precision, entry.input, entry.output)
             for entry in written
@@ -139,12 +153,15 @@ def add_format(bundle: Bundle, name: str, *, precision: Precision = "fp32") -> B
         return add_files(bundle, files, parity=report.files)
 
 
-def _convert(bundle: Bundle, name: str, precision: Precision, folder: Path) -> list[Written]:
+def _convert(
+    bundle: Bundle, name: str, precision: Precision, quantization: Quantization | None, folder: Path
+) -> list[Written]:
     (folder / "files").mkdir()
     job = {
         "converter": FORMATS[name].converter,
         "bundle": str(bundle.path.resolve()),
         "precision": precision,
+        "quantization": quantization.model_dump(mode="json") if quantization else None,
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run(  # noqa: S603 - our own worker

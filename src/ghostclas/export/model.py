@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 from ghostclas.bundle import Bundle, Precision, copy_bundle, default_bundle_path
-from ghostclas.errors import BundleError, UsageError
-from ghostclas.export.formats import Added, add_formats, check_formats
+from ghostclas.data import open_splits
+from ghostclas.errors import BundleError, GhostclasError, UsageError
+from ghostclas.export.formats import Added, add_formats, added, check_formats
+from ghostclas.export.quantize import quantize
 from ghostclas.extras import require
 from ghostclas.zoo import DEFAULT_MODEL, resolve_model
 
@@ -21,6 +23,9 @@ def export_model(
     output: str | Path | None = None,
     network: str | None = None,
     classes: str | Path | None = None,
+    calibration: str | Path | None = None,
+    smaller: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Added]:
     """Write a model as a bundle with these files, and tell of each format what became of it.
 
@@ -28,11 +33,15 @@ def export_model(
         model: ``default``, a bundle, a run, a file of weights, or the name of published ones.
         formats: keys of ``export.formats.FORMATS``. With ``output``, ``onnx`` means the file that every
             bundle is made of, in ``precision``.
-        precision: of all of them, ``fp32`` or ``fp16``.
+        precision: of all of them, ``fp32``, ``fp16`` or ``int8``; see ``export.quantize``.
         output: the bundle to write; one there is replaced. When absent the files are added to the bundle, or
             to the bundle of the run, that ``model`` names.
         network: which network a file of weights is for; recognised when absent.
         classes: a text file of class names for a file of weights, one a line.
+        calibration: labelled photos, for int8: their training split to calibrate on, their validation split
+            to judge on.
+        smaller: keep an accurate int8 file that is not faster, too.
+        say: called with what was measured on the way to int8.
 
     Raises:
         UsageError: there is no such model, format or precision; nothing was written.
@@ -42,11 +51,45 @@ def export_model(
     """
     formats = list(dict.fromkeys(formats))
     check_formats(formats, precision)
+    if (precision == "int8") != (calibration is not None):
+        raise UsageError("int8, and nothing else, needs labelled photos to judge it by: --calibration DIR")
     require("torch", extra="export")
+    if calibration is not None:
+        target = _changeable(model, network, classes) if output is None else None
+        if target is None:
+            source = _bundle(model)
+            if source is None:
+                raise UsageError(f"{model} is no bundle: export it first, then add int8 files to that")
+            target = copy_bundle(source, Path(str(output)))
+        return _quantized(target, formats, calibration, smaller, say)
     width = cast(Precision, precision)
     if output is None:
         return add_formats(_changeable(model, network, classes), formats, precision=width)
     return _written(model, formats, width, Path(output), network, classes)
+
+
+def _quantized(
+    bundle: Bundle,
+    formats: Sequence[str],
+    calibration: str | Path,
+    smaller: bool,
+    say: Callable[[str], None],
+) -> Iterator[Added]:
+    splits = open_splits(calibration)
+    for name in formats:
+        try:
+            bundle, _ = quantize(
+                bundle,
+                name,
+                calibration=splits.train,
+                validation=splits.val,
+                smaller=smaller,
+                say=say,
+            )
+        except GhostclasError as error:
+            yield Added(name, bundle, error=error)
+        else:
+            yield added(name, bundle, "int8")
 
 
 def _written(

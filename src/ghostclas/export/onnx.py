@@ -227,6 +227,8 @@ def in_full(proto: Any) -> Any:
 def convert(job: Conversion) -> list[Written]:
     """Write the graph that the bundle has in another precision, for ``export.formats``."""
     onnx = require("onnx", extra="export")
+    if job.precision == "int8":
+        quantize_file(job)
     proto = onnx.load_model(job.onnx_file)
     if job.precision == "fp16":
         job.step("rounding the matrices")
@@ -242,6 +244,44 @@ def convert(job: Conversion) -> list[Written]:
     path = f"model.{job.precision}.onnx"
     (job.folder / path).write_bytes(proto.SerializeToString(deterministic=True))
     return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]
+
+
+def quantize_file(job: Conversion) -> None:
+    """Quantize the graph at ``job.onnx_file``, in place.
+
+    Static, with explicit nodes (QDQ): activations uint8, weights int8. Ranges are the extremes over the
+    calibration photos.
+    """
+    quantization = require("onnxruntime.quantization", extra="export")
+    onnx = require("onnx", extra="export")
+    assert job.quantization is not None
+    job.step("reading the photos to calibrate on")
+    photos = np.load(job.quantization.calibration)
+    batches = iter([{INPUT: photos[i : i + 8]} for i in range(0, len(photos), 8)])
+
+    class Photos(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]
+        def get_next(self) -> dict[str, Any] | None:
+            return next(batches, None)
+
+    kept = [
+        node.name
+        for node in onnx.load_model(job.onnx_file).graph.node
+        if any(part in f".{value}" for part in job.quantization.keep_float for value in node.input)
+    ]
+    job.step("quantizing with ONNX Runtime")
+    target = job.folder / "quantized.onnx"
+    with _quiet():
+        quantization.quantize_static(
+            str(job.onnx_file),
+            str(target),
+            Photos(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=job.quantization.per_channel,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=kept,
+        )
+    target.replace(job.onnx_file)
 
 
 def _cleaned(proto: Any, name: str) -> Any:

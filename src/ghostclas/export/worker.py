@@ -14,7 +14,7 @@ from typing import Any
 
 from ghostclas.bundle import Bundle
 from ghostclas.errors import MissingExtraError
-from ghostclas.export.conversion import Conversion
+from ghostclas.export.conversion import Conversion, Quantization
 from ghostclas.export.network import load_network
 from ghostclas.export.onnx import in_full
 from ghostclas.extras import require
@@ -42,6 +42,9 @@ def main(job_file: Path) -> None:
                 crop=bundle.preprocess.crop,
                 num_classes=len(bundle.classes),
                 step=step,
+                quantization=Quantization.model_validate(job["quantization"])
+                if job["quantization"]
+                else None,
             )
         )
         outcome: dict[str, Any] = {"written": [entry.model_dump() for entry in written]}

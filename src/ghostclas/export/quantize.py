@@ -1,0 +1,209 @@
+"""int8 by measurement: converted with calibration photos, and kept only if it is accurate enough and faster.
+
+Post-training quantization of GhostNet can cost nothing or everything, and can be slower than float32, since
+depthwise convolutions and every border between precisions cost time. So nothing is assumed: candidates are
+made with more and more of the sensitive layers left in float, the first that is accurate enough is timed
+against the float file in the same engine, turn by turn, and what is slower is not kept.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle
+from ghostclas.data import Source, align_source
+from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file
+from ghostclas.errors import DataError, ExportError, ImageError, UsageError
+from ghostclas.export.conversion import Quantization
+from ghostclas.export.formats import add_format, check_formats
+from ghostclas.imaging import preprocess
+
+UInt8 = NDArray[np.uint8]
+
+MAX_LOSS = 0.5
+"""By how many points of top-1 an int8 file may fall below the float file."""
+
+CALIBRATION_IMAGES = 256
+BATCH_SIZE = 8
+ROUNDS = 100
+
+SENSITIVE = (".se.", ".stem.", ".tail.", ".head.", ".classifier.")
+
+
+class Candidate(NamedTuple):
+    """One way to quantize: scales for each channel or each matrix, and the layers that stay in float."""
+
+    per_channel: bool
+    keep_float: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        scales = "a scale for each channel" if self.per_channel else "a scale for each matrix"
+        return f"{scales}, {', '.join(part.strip('.') for part in self.keep_float) or 'nothing'} in float"
+
+
+CANDIDATES: Sequence[Candidate] = (
+    Candidate(False),
+    Candidate(True),
+    Candidate(True, SENSITIVE[:1]),
+    Candidate(True, SENSITIVE[:2]),
+    Candidate(True, SENSITIVE),
+)
+"""From the fastest to the most careful; the first that is accurate enough is taken."""
+
+
+class Measured(NamedTuple):
+    """A float file and its int8 counterpart in one engine: top-1 in percent, milliseconds for one photo."""
+
+    engine: str
+    top1_float: float
+    top1_int8: float
+    ms_float: float
+    ms_int8: float
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return (
+            f"in {self.engine} top-1 {self.top1_int8:.2f} % against {self.top1_float:.2f} % in float, "
+            f"{self.ms_int8:.2f} ms a photo against {self.ms_float:.2f} ms "
+            f"({self.ms_float / self.ms_int8:.2f} times as fast)"
+        )
+
+
+def quantize(
+    bundle: Bundle,
+    name: str,
+    *,
+    calibration: Source,
+    validation: Source,
+    smaller: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Bundle, list[Measured]]:
+    """Add an int8 file to the bundle if measurement speaks for it; return the bundle and what was measured.
+
+    Args:
+        bundle: an open bundle in a folder.
+        name: ``onnx`` or ``openvino``.
+        calibration: photos of the kind that the model will see; up to 256 of them, evenly spread, are used.
+        validation: labelled photos, on which top-1 may fall by at most ``MAX_LOSS`` points.
+        smaller: keep an accurate file that is not faster, because it is smaller.
+        say: called with a line for every candidate.
+
+    Raises:
+        ExportError: no candidate is accurate enough, or the first that is is not faster; with the figures.
+            The bundle is as it was.
+        DataError: no photo could be read, or the validation classes are not the model's.
+        UsageError: there is no int8 for this format.
+    """
+    check_formats([name], "int8")
+    engines = [engine for engine in installed_engines() if name in ENGINES[engine].formats]
+    if not engines:
+        raise UsageError(f"no installed engine reads {name}, so int8 cannot be judged here")
+    labelled = align_source(validation, bundle.classes)
+    indices, photos = _read(bundle, labelled, range(len(labelled.samples)))
+    labels = np.array([labelled.samples[index].label for index in indices])
+    stride = max(1, len(calibration.samples) // CALIBRATION_IMAGES)
+    _, calibrating = _read(
+        bundle, calibration, range(0, len(calibration.samples), stride)[:CALIBRATION_IMAGES]
+    )
+    floats = {engine: _float_file(bundle, engine) for engine in engines}
+    top1_float = {engine: _top1(engine, file, photos, labels) for engine, file in floats.items()}
+    tried = []
+    with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
+        np.save(Path(folder) / "photos.npy", calibrating)
+        for candidate in CANDIDATES:
+            trial = copy_bundle(bundle, Path(folder) / "trial")
+            how = Quantization(calibration=Path(folder) / "photos.npy", **candidate._asdict())
+            try:
+                trial = add_format(trial, name, precision="int8", quantization=how)
+            except ExportError as error:
+                tried.append(f"{candidate}: {error}")
+                say(f"int8 {name} with {tried[-1]}")
+                continue
+            file = trial.file(name, "int8")
+            top1 = {engine: _top1(engine, file, photos, labels) for engine in engines}
+            engine = max(engines, key=lambda e: top1[e] - top1_float[e])
+            tried.append(
+                f"{candidate}: top-1 {top1[engine]:.2f} % against {top1_float[engine]:.2f} % in float"
+            )
+            say(f"int8 {name} with {tried[-1]}")
+            accurate = [e for e in engines if top1[e] >= top1_float[e] - MAX_LOSS]
+            if not accurate:
+                continue
+            found = [
+                Measured(e, top1_float[e], top1[e], *_milliseconds(e, floats[e], file, photos))
+                for e in accurate
+            ]
+            for measured in found:
+                say(f"int8 {name} {measured}")
+            if not smaller and all(measured.ms_int8 >= measured.ms_float for measured in found):
+                figures = "; ".join(map(str, found))
+                raise ExportError(f"int8 is slower here than float: nothing was added. {name} {figures}")
+            return _keep(bundle, trial, name), found
+    raise ExportError(
+        "\n       ".join(
+            [f"int8 costs more than {MAX_LOSS} points of top-1: nothing was added to {bundle.path}", *tried]
+        )
+    )
+
+
+def _keep(bundle: Bundle, trial: Bundle, name: str) -> Bundle:
+    made = [e for e in trial.manifest.files if (e.format, e.precision) == (name, "int8")]
+    files = {e.path: FileContent(trial.read(e.path), name, "int8", e.input, e.output) for e in made}
+    return add_files(bundle, files, parity=[r for r in trial.manifest.parity if r.file in files])
+
+
+def _read(bundle: Bundle, source: Source, indices: Sequence[int]) -> tuple[list[int], UInt8]:
+    """Return which photos could be read, and them as the network takes them."""
+    read, photos = [], []
+    for index in indices:
+        try:
+            photos.append(preprocess(source.read(index), bundle.preprocess))
+        except ImageError:
+            continue
+        read.append(index)
+    if not read:
+        raise DataError(f"{source.location}: none of its {len(indices)} photos can be read")
+    return read, np.stack(photos)
+
+
+def _float_file(bundle: Bundle, engine: str) -> BundleFile:
+    for known in ENGINES[engine].formats:
+        for entry in bundle.manifest.files:
+            if entry.input is not None and entry.format == known and entry.precision in ("fp32", "fp16"):
+                return BundleFile(bundle, entry)
+    raise UsageError(f"{bundle.path} has no float file that {engine} reads, to compare int8 with")
+
+
+def _top1(name: str, file: BundleFile, photos: UInt8, labels: NDArray[np.int64]) -> float:
+    engine = load_file(name, file)
+    best = [engine.run(photos[i : i + BATCH_SIZE]).argmax(axis=1) for i in range(0, len(photos), BATCH_SIZE)]
+    engine.close()
+    return 100 * float((np.concatenate(best) == labels).mean())
+
+
+def _milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt8) -> tuple[float, float]:
+    """Return the medians of one photo in one thread, timed in turn: what disturbs one disturbs both."""
+    engines = [load_file(name, file, threads=1) for file in (first, second)]
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(ROUNDS):
+        for engine, found in zip(engines, times, strict=True):
+            found.append(_seconds(engine, photos[number % len(photos)][None]))
+    for engine in engines:
+        engine.close()
+    slow, fast = (1000 * statistics.median(found[ROUNDS // 10 :]) for found in times)
+    return slow, fast
+
+
+def _seconds(engine: Engine, photo: UInt8) -> float:
+    began = time.perf_counter()
+    engine.run(photo)
+    return time.perf_counter() - began

@@ -1,0 +1,137 @@
+"""int8 by measurement: what is kept, what is not, and what it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+from ghostclas.data import Sample
+from ghostclas.engines import open_engine
+from ghostclas.errors import DataError, ExportError, UsageError
+from ghostclas.export import quantize as quantization
+from ghostclas.export.quantize import CANDIDATES, Candidate, Measured, quantize
+from tests.images import encode
+
+
+class Labelled:
+    """Random photos, labelled as the bundle answers, so that float is right on all of them."""
+
+    location = "memory"
+
+    def __init__(self, bundle: Bundle, count: int) -> None:
+        self.classes: Sequence[str] = bundle.classes
+        draw = np.random.default_rng(0)
+        colours = draw.integers(0, 256, (count, 2, 2, 3), dtype=np.uint8)
+        self.photos = [np.kron(c, np.ones((40, 40, 1), np.uint8)).astype(np.uint8) for c in colours]
+        from ghostclas.predict import Classifier
+
+        with Classifier.load(bundle, engine="onnxruntime") as classifier:
+            answers = classifier.predict([encode(photo) for photo in self.photos], top=1)
+        self.samples = [Sample(f"{i}.png", answer.top[0].index) for i, answer in enumerate(answers)]
+
+    def read(self, index: int) -> bytes:
+        return encode(self.photos[index])
+
+
+@pytest.fixture(scope="module")
+def labelled(small_bundle: Bundle) -> Labelled:
+    return Labelled(small_bundle, 40)
+
+
+def test_an_accurate_and_faster_file_is_kept_with_the_figures(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which one is faster depends on the machine; here it is given.
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (2.0, 1.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    said: list[str] = []
+    kept, measured = quantize(
+        tiny_bundle, "openvino", calibration=labelled, validation=labelled, say=said.append
+    )
+    assert [m.engine for m in measured] == ["openvino"]
+    assert measured[0].top1_float == 100
+    assert measured[0].top1_int8 >= 90
+    assert any("2.00 ms" in line for line in said)
+    file = kept.file("openvino", "int8")
+    assert file.entry.path == "openvino/model.int8.xml"
+    # Weights in a byte each: a quarter, and the scales.
+    assert kept.read("openvino/model.int8.bin").__len__() < 0.4 * len(kept.read("model.onnx"))
+    engine = open_engine("openvino", kept, precision="int8")
+    reference = kept.reference()
+    assert 0 < np.abs(engine.run(reference.pixels) - reference.logits).max() < 2
+    assert open_engine("auto", kept).name == "onnxruntime"
+
+
+def test_a_slower_file_is_not_kept_unless_it_shall_be_smaller(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (1.0, 2.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", [Candidate(True)])
+    before = tiny_bundle.manifest
+    with pytest.raises(ExportError, match=r"slower here than float: nothing was added.*2\.00 ms .*1\.00 ms"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled)
+    assert Bundle.open(tiny_bundle.path).manifest == before
+    kept, _ = quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled, smaller=True)
+    assert kept.file("onnx", "int8").entry.bytes < 0.5 * kept.file("onnx", "fp32").entry.bytes
+
+
+def test_what_costs_accuracy_is_told_candidate_by_candidate(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "MAX_LOSS", -1.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[1::3])
+    before = tiny_bundle.manifest
+    with pytest.raises(ExportError, match=r"costs more than -1\.0 points") as caught:
+        quantize(tiny_bundle, "openvino", calibration=labelled, validation=labelled)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 2
+    assert "se, stem, tail, head, classifier in float" in lines[1]
+    assert Bundle.open(tiny_bundle.path).manifest == before
+
+
+def test_layers_that_stay_in_float_do(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    monkeypatch.setattr(quantization, "MAX_LOSS", 100.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[-1:])
+    kept, _ = quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled, smaller=True)
+    graph = onnx.load_model_from_string(kept.read("model.int8.onnx")).graph
+    quantized = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+    assert any("blocks." in name for name in quantized)
+    assert not any(part in f".{name}" for name in quantized for part in CANDIDATES[-1].keep_float)
+
+
+def test_the_clock_is_a_real_one(small_bundle: Bundle, labelled: Labelled) -> None:
+    file = small_bundle.file()
+    photos = small_bundle.reference().pixels
+    times = quantization._milliseconds("onnxruntime", file, file, photos)
+    assert all(0 < time < 1000 for time in times)
+    assert "2.00 times as fast" in str(Measured("x", 50.0, 49.9, 2.0, 1.0))
+
+
+@pytest.mark.parametrize("arguments", [["--precision", "int8"], ["--calibration", "photos"]])
+def test_int8_and_photos_go_together(
+    arguments: list[str], tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--model", str(tiny_bundle.path), *arguments]) == 2
+    assert "needs labelled photos to judge it by: --calibration DIR" in capsys.readouterr().err
+
+
+def test_other_classes_and_unreadable_photos_are_refused(tiny_bundle: Bundle, labelled: Labelled) -> None:
+    other = Labelled(tiny_bundle, 1)
+    other.classes = ("a", "b", "c", "d", "e", "f", "g")
+    with pytest.raises(DataError, match="class names differ"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
+    other = Labelled(tiny_bundle, 1)
+    other.read = lambda index: b"no photo"  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="none of its 1 photos can be read"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
+    with pytest.raises(UsageError, match="ncnn cannot be written in 'int8'"):
+        quantize(tiny_bundle, "ncnn", calibration=labelled, validation=labelled)
