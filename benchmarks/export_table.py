@@ -27,6 +27,7 @@ from ghostclas.data import open_source
 from ghostclas.engines import ENGINES, Engine, installed_engines
 from ghostclas.engines.base import load_file
 from ghostclas.export.formats import FORMATS, add_format
+from ghostclas.export.quantize import quantize
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "export.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
@@ -35,12 +36,23 @@ THREADS = (1, 2)
 BATCH = 8
 
 
-def exported(folder: Path, formats: list[str]) -> Bundle:
+def exported(folder: Path, formats: list[str], data: str) -> Bundle:
     """Return a copy of the built-in model with the files that can be made here."""
     bundle = copy_bundle(Bundle.open(default_bundle_path()), folder)
     for name in formats:
         for precision in FORMATS[name].precisions:
-            if (name, precision) != (bundle.file().entry.format, bundle.file().entry.precision):
+            default = bundle.file().entry
+            if precision == "int8":
+                print(f"quantizing {name}", file=sys.stderr)
+                bundle, _ = quantize(
+                    bundle,
+                    name,
+                    calibration=open_source(data, "train"),
+                    validation=open_source(data, "val"),
+                    smaller=True,
+                    say=lambda line: print(f"  {line}", file=sys.stderr),
+                )
+            elif (name, precision) != (default.format, default.precision):
                 print(f"exporting {name} {precision}", file=sys.stderr)
                 bundle = add_format(bundle, name, precision=precision)
     return bundle
@@ -59,7 +71,7 @@ def main() -> None:
     parser.add_argument("--formats", default=",".join(FORMATS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = exported(Path(folder) / "bundle", arguments.formats.split(","))
+        bundle = exported(Path(folder) / "bundle", arguments.formats.split(","), arguments.data)
         val = open_source(arguments.data)
         print(f"decoding {len(val.samples)} images", file=sys.stderr)
         pixels = np.stack(

@@ -27,6 +27,7 @@ from ghostclas.data import open_source
 from ghostclas.data.loader import Batch, RankBatches, TrainingImages, epoch_tickets, training_loader
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.models import create_model
+from ghostclas.training.memory import keep_freed_memory
 from ghostclas.zoo import resolve_spec
 
 RESULTS = Path(__file__).parent / "results" / "training_end_to_end.md"
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
+    keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     network = create_model(resolve_spec("ghostnet_x1_0")).to(memory_format=torch.channels_last).train()

@@ -26,8 +26,10 @@ def torch_step(name: str, threads: int, batch: int, resolution: int) -> Callable
     torch.set_num_threads(threads)
     if name == "ghostclas":
         from ghostclas.models import create_model
+        from ghostclas.training.memory import keep_freed_memory
         from ghostclas.zoo import resolve_spec
 
+        keep_freed_memory()
         network: torch.nn.Module = create_model(resolve_spec("ghostnet_x1_0"))
     else:
         import timm

@@ -156,7 +156,8 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
         BundleError: the bundle is an archive, or was changed by hand.
     """
     asked = {(result.file, result.engine) for result in report.files}
-    kept = [result for result in bundle.manifest.parity if (result.file, result.engine) not in asked]
+    known = Bundle.open(bundle.path).manifest.parity
+    kept = [result for result in known if (result.file, result.engine) not in asked]
     recorded = update_manifest(bundle, parity=(*kept, *report.files))
     write_atomically(bundle.path / PARITY, report.model_dump_json(indent=1).encode() + b"\n")
     return recorded

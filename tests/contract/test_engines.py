@@ -190,6 +190,31 @@ def test_several_threads_may_run_one_engine(engine: Engine, full_bundle: Bundle)
     assert wrong == []
 
 
+def test_closing_an_engine_that_runs_ends_in_a_message_and_nothing_worse(
+    name: str, full_bundle: Bundle
+) -> None:
+    engine = open_engine(name, full_bundle, threads=1)
+    images = photos(full_bundle, 2)
+    wanted = engine.run(images)
+    started = threading.Event()
+    outcome: list[object] = []
+
+    def work() -> None:
+        try:
+            while True:
+                np.testing.assert_array_equal(engine.run(images), wanted)
+                started.set()
+        except UsageError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert started.wait(60)
+    engine.close()
+    thread.join(60)
+    assert outcome == [f"this {name} engine is closed; open another with ghostclas.engines.open_engine"]
+
+
 def test_loading_does_not_change_the_callers_arithmetic(name: str, full_bundle: Bundle) -> None:
     # In a process of its own: the first session in a process is the one that would.
     code = f"""

@@ -63,7 +63,12 @@ def test_an_accurate_and_faster_file_is_kept_with_the_figures(
     engine = open_engine("openvino", kept, precision="int8")
     reference = kept.reference()
     assert 0 < np.abs(engine.run(reference.pixels) - reference.logits).max() < 2
+    # Nobody gets int8 who did not ask for it.
     assert open_engine("auto", kept).name == "onnxruntime"
+    plain = open_engine("openvino", kept).run(reference.pixels)
+    np.testing.assert_allclose(plain, reference.logits, rtol=0, atol=1e-3)
+    (metric,) = [metric for metric in kept.manifest.metrics if metric.through == "openvino int8"]
+    assert metric.top1 == measured[0].top1_int8
 
 
 def test_a_slower_file_is_not_kept_unless_it_shall_be_smaller(
@@ -78,6 +83,23 @@ def test_a_slower_file_is_not_kept_unless_it_shall_be_smaller(
     assert Bundle.open(tiny_bundle.path).manifest == before
     kept, _ = quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled, smaller=True)
     assert kept.file("onnx", "int8").entry.bytes < 0.5 * kept.file("onnx", "fp32").entry.bytes
+
+
+def test_the_photos_to_calibrate_on_are_spread_over_all_of_them(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "CALIBRATION_IMAGES", 3)
+    monkeypatch.setattr(quantization, "CANDIDATES", [])
+    read: list[int] = []
+
+    class Watched(Labelled):
+        def read(self, index: int) -> bytes:
+            read.append(index)
+            return super().read(index)
+
+    with pytest.raises(ExportError, match="could not be made"):
+        quantize(tiny_bundle, "onnx", calibration=Watched(tiny_bundle, 40), validation=labelled)
+    assert read == [0, 19, 39]
 
 
 def test_what_costs_accuracy_is_told_candidate_by_candidate(

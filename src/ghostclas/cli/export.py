@@ -65,7 +65,10 @@ def export_command(
         say=note,
     ):
         results.append(added)
-        _show(added)
+        if added.error is None:
+            _show(added)
+        elif "," in formats:
+            note(f"{added.format}: not added: {added.error}")
     failed = [added for added in results if added.error is not None]
     if len(results) == 1 and failed and failed[0].error:
         raise failed[0].error
@@ -79,9 +82,6 @@ def export_command(
 
 
 def _show(added: Added) -> None:
-    if added.error is not None:
-        note(f"{added.format}: not added: {added.error}")
-        return
     sizes = {entry.path: entry.bytes for entry in added.bundle.manifest.files}
     megabytes = sum(sizes[path] for path in added.files) / 1e6
     answers = ", ".join(f"{result.max_abs:.1g} in {result.engine}" for result in added.compared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,9 @@ def train_command(
         resume=resume,
         quiet=False,
     )
+    if os.environ.get("RANK", "0") != "0":
+        # One of several processes; the first one tells.
+        return
     if as_json:
         console.say_json(run.as_dict())
     else:

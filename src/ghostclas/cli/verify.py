@@ -30,10 +30,13 @@ def verify_command(
     """
     from ghostclas.bundle import Bundle
     from ghostclas.data import open_source
+    from ghostclas.evaluate import check_writable
     from ghostclas.verify import record, verify
     from ghostclas.zoo import resolve_model
 
     bundle = Bundle.open(resolve_model(model))
+    if keep:
+        check_writable(bundle)
     report = verify(bundle, data=open_source(data) if data else None, strict=False)
     if as_json:
         say(report.model_dump_json())

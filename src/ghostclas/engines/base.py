@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module, metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileEntry, Precision, TensorSpec
-from ghostclas.errors import BundleError, UsageError, did_you_mean
+from ghostclas.errors import BundleError, GhostclasError, UsageError, did_you_mean
 
 UInt8NHWC: TypeAlias = NDArray[np.uint8]
 Float32Logits: TypeAlias = NDArray[np.float32]
@@ -66,7 +68,10 @@ ENGINES: Mapping[str, Runtime] = {
     "mnn": Runtime("ghostclas.engines.mnn:MnnEngine", "MNN", ("mnn",), extra="mnn"),
     "litert": Runtime("ghostclas.engines.litert:LiteRTEngine", "ai_edge_litert", ("litert",), extra="litert"),
     "executorch": Runtime(
-        "ghostclas.engines.executorch:ExecuTorchEngine", "executorch", ("executorch",), extra="executorch"
+        "ghostclas.engines.executorch:ExecuTorchEngine",
+        "executorch",
+        ("executorch",),
+        extra="executorch",
     ),
     "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
 }
@@ -75,7 +80,19 @@ ENGINES: Mapping[str, Runtime] = {
 
 def installed_engines() -> list[str]:
     """Return the engines whose package is installed, in the order of the table; imports none of them."""
-    return [name for name, runtime in ENGINES.items() if find_spec(runtime.package)]
+    return [name for name, runtime in ENGINES.items() if _is_installed(runtime.package)]
+
+
+def _is_installed(package: str) -> bool:
+    spec = find_spec(package)
+    if spec is None or spec.origin is not None:
+        return spec is not None
+    # A namespace: one that was installed, or a folder of that name that lies around, such as a bundle's own.
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def open_engine(
@@ -197,6 +214,22 @@ def read_onnx(file: BundleFile) -> bytes:
     return content
 
 
+def companion(file: BundleFile, suffix: str, other: str) -> Path:
+    """Return where the file beside a graph is, verified: the same path, ending in ``other``.
+
+    Raises:
+        BundleError: the graph does not end in ``suffix``, or the manifest does not list the other file.
+    """
+    name = file.entry.path.removesuffix(suffix) + other
+    listed = {entry.path for entry in file.bundle.manifest.files}
+    if not file.entry.path.endswith(suffix) or name not in listed:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} is no {suffix} with a {other} listed beside it; "
+            "export it again"
+        )
+    return file.path.with_suffix(other)
+
+
 class Port(NamedTuple):
     """An input or output as a runtime found it in a file; sizes that are not fixed are ``None``."""
 
@@ -234,6 +267,18 @@ def loading_failed(file: BundleFile, engine: str, error: Exception) -> BundleErr
     return BundleError(f"{file.bundle.path}: {engine} cannot load {file.entry.path}: {reason}")
 
 
+@contextmanager
+def running(file: BundleFile, engine: str) -> Iterator[None]:
+    """Turn what a runtime raises on photos into a BundleError; our own errors pass."""
+    try:
+        yield
+    except (GhostclasError, MemoryError):
+        raise
+    except Exception as error:  # the classes that runtimes raise are private and differ by version
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BundleError(f"{file.bundle.path}: {engine} cannot run {file.entry.path}: {reason}") from None
+
+
 def _row(name: str) -> Runtime:
     if name not in ENGINES:
         near = did_you_mean(name, ENGINES) or f"; there are: auto, {', '.join(ENGINES)}"
@@ -261,9 +306,12 @@ def _automatic(bundle: Bundle, precision: str | None) -> tuple[str, BundleFile]:
             for path, entry in entries.items():
                 if entry.format == known and (name, path) in compared:
                     return name, BundleFile(bundle, entry)
+    failed = {(result.engine, result.file) for result in bundle.manifest.parity if not result.ok}
     plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
     for name in plain:
-        if default is not None and default.format in ENGINES[name].formats:
+        if default is None or (name, default.path) in failed:
+            continue
+        if default.format in ENGINES[name].formats:
             return name, BundleFile(bundle, default)
     formats = sorted({entry.format for entry in entries.values()})
     raise BundleError(
@@ -274,9 +322,9 @@ def _automatic(bundle: Bundle, precision: str | None) -> tuple[str, BundleFile]:
 
 def _readable(name: str, bundle: Bundle, precision: str | None) -> BundleFile:
     formats = _row(name).formats
-    present = {
-        entry.format
-        for entry in bundle.manifest.files
-        if entry.input is not None and precision in (None, entry.precision)
-    }
-    return bundle.file(next((known for known in formats if known in present), formats[-1]), precision)
+    for wanted in ("fp32", "fp16", "bf16", "int8") if precision is None else (precision,):
+        for known in formats:
+            for entry in bundle.manifest.files:
+                if entry.input is not None and (entry.format, entry.precision) == (known, wanted):
+                    return BundleFile(bundle, entry)
+    return bundle.file(formats[-1], precision)

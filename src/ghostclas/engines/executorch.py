@@ -21,6 +21,7 @@ from ghostclas.engines.base import (
     closed,
     loading_failed,
     one_by_one,
+    running,
 )
 from ghostclas.extras import require
 
@@ -62,16 +63,16 @@ class ExecuTorchEngine:
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
-        method, torch = self._method, self._torch
-        if method is None:
-            raise closed(self.name)
+        torch = self._torch
 
         def logits(photo: UInt8NHWC) -> Float32Logits:
             # A copy on both sides: the caller's array may be read-only, and the answer lives in the method.
-            (answer,) = method.execute([torch.tensor(photo)])
+            (answer,) = self._method.execute([torch.tensor(photo)])
             return np.array(answer.numpy(), np.float32)
 
-        with self._turn:
+        with self._turn, running(self._file, "ExecuTorch"):
+            if self._method is None:
+                raise closed(self.name)
             return one_by_one(logits, check_images(images, self._file.entry), self._file, self.name)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from ghostclas.engines.base import (
     closed,
     loading_failed,
     one_by_one,
+    running,
     usable_cores,
 )
 from ghostclas.extras import require
@@ -48,16 +49,16 @@ class LiteRTEngine:
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
-        interpreter = self._interpreter
-        if interpreter is None:
-            raise closed(self.name)
 
         def logits(photo: UInt8NHWC) -> Float32Logits:
+            interpreter = self._interpreter
             interpreter.set_tensor(self._input, photo)
             interpreter.invoke()
             return np.array(interpreter.get_tensor(self._output), np.float32)
 
-        with self._turn:
+        with self._turn, running(self._file, "LiteRT"):
+            if self._interpreter is None:
+                raise closed(self.name)
             return one_by_one(logits, check_images(images, self._file.entry), self._file, self.name)
 
     def close(self) -> None:

@@ -23,9 +23,12 @@ from ghostclas.engines.base import (
     closed,
     loading_failed,
     no_logits,
+    running,
     usable_cores,
 )
 from ghostclas.extras import require
+
+_REDIRECTION = threading.Lock()
 
 
 class MnnEngine:
@@ -65,7 +68,7 @@ class MnnEngine:
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
         entry = self._file.entry
-        with self._turn:
+        with self._turn, running(self._file, "MNN"):
             if self._module is None:
                 raise closed(self.name)
             batch = check_images(images, entry)
@@ -88,13 +91,16 @@ class MnnEngine:
 @contextmanager
 def _chatter_to_stderr() -> Iterator[None]:
     """Send what MNN prints to stderr: stdout is the program's, which may be writing JSON there."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        # C's own buffer goes out only now, or at the exit.
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
+    with _REDIRECTION:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+        try:
+            yield
+        finally:
+            if os.name == "posix":
+                # C's own buffer goes out only now, or at the exit.
+                ctypes.CDLL(None).fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)

@@ -14,6 +14,7 @@ from ghostclas.engines.base import (
     check_images,
     check_signature,
     closed,
+    companion,
     loading_failed,
     one_by_one,
     usable_cores,
@@ -34,12 +35,13 @@ class NcnnEngine:
         self._ncnn = require("ncnn", extra="ncnn")
         self._file = file
         graph = file.path
+        weights = companion(file, ".param", ".bin")
         network = self._ncnn.Net()
         options = network.opt
         options.num_threads = threads or usable_cores()
         for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
             setattr(options, f"use_{option}", False)
-        if network.load_param(str(graph)) or network.load_model(str(graph.with_suffix(".bin"))):
+        if network.load_param(str(graph)) or network.load_model(str(weights)):
             raise loading_failed(file, "ncnn", ValueError("it is no complete ncnn network"))
         assert file.entry.input is not None
         assert file.entry.output is not None

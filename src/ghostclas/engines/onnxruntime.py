@@ -19,6 +19,7 @@ from ghostclas.engines.base import (
     loading_failed,
     no_logits,
     read_onnx,
+    running,
 )
 
 
@@ -42,7 +43,8 @@ class OnnxRuntimeEngine:
             return no_logits(entry)
         assert entry.input is not None
         assert entry.output is not None
-        (logits,) = session.run([entry.output.name], {entry.input.name: batch})
+        with running(self._file, "ONNX Runtime"):
+            (logits,) = session.run([entry.output.name], {entry.input.name: batch})
         return np.asarray(logits, np.float32)
 
     def close(self) -> None:

@@ -15,9 +15,11 @@ from ghostclas.engines.base import (
     check_images,
     check_signature,
     closed,
+    companion,
     loading_failed,
     no_logits,
     read_onnx,
+    running,
 )
 from ghostclas.extras import require
 
@@ -36,7 +38,11 @@ class OpenVINOEngine:
     def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
         ov = require("openvino", extra="openvino")
         self._file = file
-        source = read_onnx(file) if file.entry.format == "onnx" else file.path
+        if file.entry.format == "onnx":
+            source: Any = read_onnx(file)
+        else:
+            companion(file, ".xml", ".bin")
+            source = file.path
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
@@ -65,7 +71,8 @@ class OpenVINOEngine:
         own = self._own
         if not hasattr(own, "request"):
             own.request = model.create_infer_request()
-        results = own.request.infer([batch], share_inputs=True)
+        with running(self._file, "OpenVINO"):
+            results = own.request.infer([batch], share_inputs=True)
         return np.array(results[0], np.float32)
 
     def close(self) -> None:

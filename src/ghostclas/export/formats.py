@@ -8,7 +8,6 @@ leaves the bundle as it was.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ghostclas.bundle import Bundle, FileContent, FileParity, Precision, add_files
+from ghostclas.bundle import Bundle, FileContent, FileParity, Precision, add_files, copy_bundle
 from ghostclas.errors import (
     BundleError,
     ExportError,
@@ -138,18 +137,15 @@ def add_format(
             entry.path: FileContent(folder / "files" / entry.path, name, precision, entry.input, entry.output)
             for entry in written
         }
-        shutil.copytree(bundle.path, folder / "bundle")
         try:
-            trial = add_files(Bundle.open(folder / "bundle"), files)
+            trial = add_files(copy_bundle(bundle, folder / "bundle"), files)
             report = verify(trial, files=[entry.path for entry in written], strict=False)
         except BundleError as error:
             raise ExportError(f"{name}: the converted file cannot be used: {error}") from None
-        if not report.ok:
-            worst = max(report.files, key=lambda result: result.max_abs)
-            raise ExportError(
-                f"{name}: the converted file answers differently: logits differ by up to "
-                f"{worst.max_abs:.2g} in {worst.engine}, {worst.tolerance:g} is allowed; nothing was added"
-            )
+        try:
+            report.require_ok()
+        except ExportError as error:
+            raise ExportError(f"{name}: nothing was added: {error}") from None
         return add_files(bundle, files, parity=report.files)
 
 
@@ -165,7 +161,7 @@ def _convert(
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run(  # noqa: S603 - our own worker
-        [sys.executable, "-m", "ghostclas.export.worker", str(folder / "job.json")],
+        [sys.executable, "-P", "-m", "ghostclas.export.worker", str(folder / "job.json")],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

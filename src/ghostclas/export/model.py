@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
 from ghostclas.bundle import Bundle, Precision, copy_bundle, default_bundle_path
-from ghostclas.data import open_splits
-from ghostclas.errors import BundleError, GhostclasError, UsageError
+from ghostclas.data import Splits, open_splits
+from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.export.formats import Added, add_formats, added, check_formats
 from ghostclas.export.quantize import quantize
 from ghostclas.extras import require
@@ -55,13 +56,10 @@ def export_model(
         raise UsageError("int8, and nothing else, needs labelled photos to judge it by: --calibration DIR")
     require("torch", extra="export")
     if calibration is not None:
-        target = _changeable(model, network, classes) if output is None else None
-        if target is None:
-            source = _bundle(model)
-            if source is None:
-                raise UsageError(f"{model} is no bundle: export it first, then add int8 files to that")
-            target = copy_bundle(source, Path(str(output)))
-        return _quantized(target, formats, calibration, smaller, say)
+        source = _changeable(model, network, classes) if output is None else _bundle(model)
+        if source is None:
+            raise UsageError(f"{model} is no bundle: export it first, then add int8 files to that")
+        return _quantized(source, output, formats, open_splits(calibration), smaller, say)
     width = cast(Precision, precision)
     if output is None:
         return add_formats(_changeable(model, network, classes), formats, precision=width)
@@ -69,27 +67,32 @@ def export_model(
 
 
 def _quantized(
-    bundle: Bundle,
+    source: Bundle,
+    output: str | Path | None,
     formats: Sequence[str],
-    calibration: str | Path,
+    splits: Splits,
     smaller: bool,
     say: Callable[[str], None],
 ) -> Iterator[Added]:
-    splits = open_splits(calibration)
-    for name in formats:
-        try:
-            bundle, _ = quantize(
-                bundle,
-                name,
-                calibration=splits.train,
-                validation=splits.val,
-                smaller=smaller,
-                say=say,
-            )
-        except GhostclasError as error:
-            yield Added(name, bundle, error=error)
-        else:
-            yield added(name, bundle, "int8")
+    with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
+        # What is rejected leaves no trace at the output either.
+        bundle = source if output is None else copy_bundle(source, Path(scratch) / "bundle")
+        for name in formats:
+            try:
+                bundle, _ = quantize(
+                    bundle,
+                    name,
+                    calibration=splits.train,
+                    validation=splits.val,
+                    smaller=smaller,
+                    say=say,
+                )
+            except (GhostclasError, OSError) as error:
+                known = error if isinstance(error, GhostclasError) else ExportError(f"{name}: {error}")
+                yield Added(name, source, error=known)
+            else:
+                kept = bundle if output is None else copy_bundle(bundle, output)
+                yield added(name, kept, "int8")
 
 
 def _written(

@@ -29,6 +29,7 @@ from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.config import ModelConfig, TrainConfig, resolve_config
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.loop import Trainer
+from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.progress import Progress
 from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
 
@@ -110,6 +111,7 @@ def train(
     if not chosen and len(splits.train.samples) <= SMALL_DATA and _fits_built_in(config.model, spec):
         config = resolve_config(SMALL_RECIPE, settings, given)
     path = _run_path(config, output, resume=resume)
+    keep_freed_memory()
     accelerator = _accelerator(config, path)
     run = RunDirectory(path)
     progress = Progress(enabled=accelerator.is_main_process and not quiet)
