@@ -4,36 +4,31 @@
 
 Exports to a temporary bundle, checks every file in every engine on the reference and on all validation
 images, and times one photo with one and with two threads; a round times every file and engine once, so that
-what disturbs the machine disturbs all. About 10 minutes on 2 cores.
+what disturbs the machine disturbs all.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from documents import fill, machine, table
 
 from ghostclas import imaging
 from ghostclas.bundle import Bundle, BundleFile, copy_bundle, default_bundle_path
 from ghostclas.data import open_source
-from ghostclas.engines import ENGINES, Engine, installed_engines
+from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.engines.base import load_file
 from ghostclas.export.formats import FORMATS, add_format
-from ghostclas.export.quantize import quantize
+from ghostclas.export.quantize import measure_top1, quantize
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "export.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert"}
 THREADS = (1, 2)
-BATCH = 8
 
 
 def exported(folder: Path, formats: list[str], data: str) -> Bundle:
@@ -56,12 +51,6 @@ def exported(folder: Path, formats: list[str], data: str) -> Bundle:
                 print(f"exporting {name} {precision}", file=sys.stderr)
                 bundle = add_format(bundle, name, precision=precision)
     return bundle
-
-
-def top1(engine: Engine, pixels: np.ndarray, labels: np.ndarray) -> float:
-    """Return the accuracy in percent."""
-    best = [engine.run(pixels[i : i + BATCH]).argmax(axis=1) for i in range(0, len(pixels), BATCH)]
-    return 100 * float((np.concatenate(best) == labels).mean())
 
 
 def main() -> None:
@@ -87,9 +76,7 @@ def main() -> None:
         parity = {(result.file, result.engine): result for result in bundle.manifest.parity}
         accuracy, times = {}, {}
         for name, file in pairs:
-            engine = load_file(name, file)
-            accuracy[name, file.entry.path] = top1(engine, pixels, labels)
-            engine.close()
+            accuracy[name, file.entry.path] = measure_top1(name, file, pixels, labels)
             print(f"{file.entry.path} in {name}: {accuracy[name, file.entry.path]:.2f} %", file=sys.stderr)
         for threads in THREADS:
             engines = [(name, file, load_file(name, file, threads=threads)) for name, file in pairs]
@@ -112,8 +99,7 @@ def main() -> None:
         sizes = {}
         for entry in bundle.manifest.files:
             sizes[entry.format, entry.precision] = sizes.get((entry.format, entry.precision), 0) + entry.bytes
-    header = "format|precision|MB|engine|max difference|same class|top-1 %|ms, 1 thread|ms, 2 threads"
-    rows = [header.split("|"), ["---"] * 9]
+    rows = []
     for name, file in pairs:
         entry = file.entry
         result = parity.get((entry.path, name))
@@ -127,21 +113,14 @@ def main() -> None:
             size = f"{sizes['coreml', entry.precision] / 1e6:.1f}"
             rows.append(["coreml", entry.precision, size, "on a Mac only", *[""] * 5])
     packages = [PACKAGES.get(name, name) for name in installed_engines()]
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
     crop = bundle.preprocess.crop
-    lines = [
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
+    note = (
         f"The built-in model at {crop} x {crop}. Differences from the training framework are on the "
         f"reference images, top-1 is on the {len(labels):,} validation images of Tiny-ImageNet, latency that "
-        f"of one photo, the median of {arguments.rounds} interleaved rounds. {os.cpu_count()} CPU cores, "
-        f"{platform.system()} {platform.machine()}; {versions}.",
-    ]
-    text = DOCUMENT.read_text(encoding="utf-8")
-    head, rest = text.split(BEGIN, 1)
-    _, tail = rest.split(END, 1)
-    DOCUMENT.write_text(head + "\n".join([BEGIN, "", *lines, "", END]) + tail, encoding="utf-8")
-    print("\n".join(lines))
+        f"of one photo, the median of {arguments.rounds} interleaved rounds. {machine(packages)}"
+    )
+    header = "format|precision|MB|engine|max difference|same class|top-1 %|ms, 1 thread|ms, 2 threads"
+    fill("export.md", "table", [*table(header, rows), "", note])
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -33,6 +34,8 @@ def name(request: pytest.FixtureRequest, full_bundle: Bundle) -> str:
     present = {entry.format for entry in full_bundle.manifest.files}
     if not present.intersection(ENGINES[request.param].formats):
         pytest.skip(f"no toolchain here makes a file for {request.param}")
+    if request.param == "tensorrt" and "TensorrtExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("no GPU, or an ONNX Runtime without TensorRT")
     return str(request.param)
 
 

@@ -130,6 +130,35 @@ def test_layers_that_stay_in_float_do(
     assert not any(part in f".{name}" for name in quantized for part in CANDIDATES[-1].keep_float)
 
 
+@pytest.mark.parametrize(("name", "package"), [("ncnn", "pnnx"), ("litert", "litert_torch")])
+def test_other_runtimes_are_judged_against_a_float_file_of_their_own(
+    name: str, package: str, tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package, reason=f"the extra 'export-{name}' is not installed")
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (2.0, 1.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[3:4])
+    kept, (measured,) = quantize(tiny_bundle, name, calibration=labelled, validation=labelled)
+    assert (measured.engine, measured.top1_float) == (name, 100)
+    # The float file was for the comparison alone.
+    made = [entry for entry in kept.manifest.files if entry.format == name]
+    assert {entry.precision for entry in made} == {"int8"}
+    assert sum(entry.bytes for entry in made) < 0.5 * kept.file("onnx", "fp32").entry.bytes
+    reference = kept.reference()
+    answers = open_engine(name, kept, precision="int8").run(reference.pixels)
+    assert 0 < np.abs(answers - reference.logits).max() < 2
+
+
+def test_photos_that_the_network_answers_wildly_are_left_out(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "OUTLIERS", 0.25)
+    pixels = small_bundle.reference().pixels
+    largest = np.abs(small_bundle.reference().logits).max(axis=1)
+    kept = quantization._without_outliers(small_bundle, pixels)
+    np.testing.assert_array_equal(kept, np.delete(pixels, largest.argmax(), axis=0))
+
+
 def test_the_clock_is_a_real_one(small_bundle: Bundle, labelled: Labelled) -> None:
     file = small_bundle.file()
     photos = small_bundle.reference().pixels
@@ -155,5 +184,5 @@ def test_other_classes_and_unreadable_photos_are_refused(tiny_bundle: Bundle, la
     other.read = lambda index: b"no photo"  # type: ignore[method-assign]
     with pytest.raises(DataError, match="none of its 1 photos can be read"):
         quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
-    with pytest.raises(UsageError, match="ncnn cannot be written in 'int8'"):
-        quantize(tiny_bundle, "ncnn", calibration=labelled, validation=labelled)
+    with pytest.raises(UsageError, match="mnn cannot be written in 'int8'"):
+        quantize(tiny_bundle, "mnn", calibration=labelled, validation=labelled)

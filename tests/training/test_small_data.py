@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photo_folder(tmp_path_factory.mktemp("photos"))
 
 
-@pytest.mark.parametrize("recipe", ["quick", pytest.param("finetune", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recipe", ["quick", "int8", pytest.param("finetune", marks=pytest.mark.slow)])
 def test_a_recipe_for_small_folders_starts_from_the_built_in_weights_and_ends_with_a_bundle(
     recipe: str, folder: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ ENGINES: Mapping[str, Runtime] = {
         extra="executorch",
     ),
     "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
+    "tensorrt": Runtime("ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt"),
 }
 """Fastest first, as docs/export.md has them measured; ``auto`` looks in this order."""
 

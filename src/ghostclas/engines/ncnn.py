@@ -36,11 +36,7 @@ class NcnnEngine:
         self._file = file
         graph = file.path
         weights = companion(file, ".param", ".bin")
-        network = self._ncnn.Net()
-        options = network.opt
-        options.num_threads = threads or usable_cores()
-        for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
-            setattr(options, f"use_{option}", False)
+        network = float_network(self._ncnn, threads or usable_cores())
         if network.load_param(str(graph)) or network.load_model(str(weights)):
             raise loading_failed(file, "ncnn", ValueError("it is no complete ncnn network"))
         assert file.entry.input is not None
@@ -75,3 +71,12 @@ class NcnnEngine:
     def close(self) -> None:
         """Free the network; a photo that is running ends first."""
         self._network = None
+
+
+def float_network(ncnn: Any, threads: int) -> Any:
+    """Return an empty ``ncnn.Net`` that computes in float32 where it does not compute in int8."""
+    network = ncnn.Net()
+    network.opt.num_threads = threads
+    for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_packed", "bf16_storage"):
+        setattr(network.opt, f"use_{option}", False)
+    return network

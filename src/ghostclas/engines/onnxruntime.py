@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,12 @@ class OnnxRuntimeEngine:
 
     def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
         self._file = file
-        self._session: Any = _in_a_thread_of_its_own(_session, file, threads)
+        providers = self._providers(file)
+        self._session: Any = _in_a_thread_of_its_own(_session, file, threads, providers)
+
+    def _providers(self, file: BundleFile) -> Sequence[Any]:
+        """Return what computes the file, first choice first."""
+        return ["CPUExecutionProvider"]
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
@@ -52,7 +58,7 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _session(file: BundleFile, threads: int | None) -> Any:
+def _session(file: BundleFile, threads: int | None, providers: Sequence[Any]) -> Any:
     import onnxruntime as ort
 
     content = read_onnx(file)
@@ -63,7 +69,7 @@ def _session(file: BundleFile, threads: int | None) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # the classes it raises are private and differ by version
         raise loading_failed(file, "ONNX Runtime", error) from None
     inputs, outputs = session.get_inputs(), session.get_outputs()

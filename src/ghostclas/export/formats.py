@@ -38,8 +38,8 @@ class Format(NamedTuple):
 FORMATS: Mapping[str, Format] = {
     "onnx": Format("onnx", ("fp32", "fp16", "int8")),
     "openvino": Format("openvino", ("fp32", "fp16", "int8")),
-    "ncnn": Format("ncnn"),
-    "litert": Format("litert"),
+    "ncnn": Format("ncnn", ("fp32", "fp16", "int8")),
+    "litert": Format("litert", ("fp32", "fp16", "int8")),
     "executorch": Format("executorch", ("fp32",)),
     "mnn": Format("mnn"),
     "torch": Format("torch_export", ("fp32",)),

@@ -1,12 +1,14 @@
 """LiteRT (TensorFlow Lite): ``model.tflite``, made by litert-torch from the exported network.
 
 One photo at a time, uint8 in. ``fp16`` stores matrices in half precision; XNNPACK computes in float32.
+``int8`` is static: weights and activations between a photo's normalisation and the logits.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ghostclas.export.conversion import Conversion, Written
@@ -14,6 +16,15 @@ from ghostclas.export.network import logits_port, photos_port
 from ghostclas.extras import require
 
 MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+OPERATIONS = {
+    ".se.": "SqueezeExcite_se",
+    ".stem.": "ConvNorm_stem",
+    ".tail.": "ConvNorm_tail",
+    ".head.": "Sequential_head",
+    ".classifier.": "^serving_default_output",
+}
+"""Layers as state dicts name them, and what the outputs of their operations are called in a ``.tflite``."""
 
 
 def convert(job: Conversion) -> list[Written]:
@@ -27,8 +38,12 @@ def convert(job: Conversion) -> list[Written]:
     if job.precision == "fp16":
         job.step("casting the weights with ai-edge-quantizer")
         _cast_to_fp16(path)
+    if job.precision == "int8":
+        job.step("quantizing with ai-edge-quantizer")
+        _quantize(path, job)
     job.step("reading the file back")
     opened = interpreter.Interpreter(model_path=str(path))
+    opened.allocate_tensors()
     (photos,), (logits,) = opened.get_input_details(), opened.get_output_details()
     return [
         Written(
@@ -55,3 +70,25 @@ def _cast_to_fp16(path: Path) -> None:
         )
     half = casting.quantize().quantized_model
     path.write_bytes(half)
+
+
+def _quantize(path: Path, job: Conversion) -> None:
+    """Make a ``.tflite`` int8, in place: ranges are the extremes over the calibration photos."""
+    quantizer = require("ai_edge_quantizer.quantizer", extra="export-litert")
+    types = require("ai_edge_quantizer.qtyping", extra="export-litert")
+    algorithms = require("ai_edge_quantizer.algorithm_manager", extra="export-litert")
+    assert job.quantization is not None
+    operation, plain = types.TFLOperationName, algorithms.AlgorithmName.NO_QUANTIZE
+    granularity = types.QuantGranularity.CHANNELWISE
+    if not job.quantization.per_channel:
+        granularity = types.QuantGranularity.TENSORWISE
+    static = quantizer.Quantizer(str(path))
+    static.add_static_config(".*", operation.ALL_SUPPORTED, 8, 8, weight_granularity=granularity)
+    normalisation = f"{type(job.network).__name__};"
+    for kept in (normalisation, *(OPERATIONS[part] for part in job.quantization.keep_float)):
+        static.update_quantization_recipe(kept, operation.ALL_SUPPORTED, algorithm_key=plain)
+    for port in (operation.INPUT, operation.OUTPUT):
+        static.update_quantization_recipe(".*", port, algorithm_key=plain)
+    photos = np.load(job.quantization.calibration, mmap_mode="r")
+    ranges = static.calibrate({"serving_default": [{"args_0": np.array(photo[None])} for photo in photos]})
+    path.write_bytes(static.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -1,7 +1,7 @@
 """ncnn, for phones and boards: ``model.param`` and ``model.bin``, made by pnnx from a traced network.
 
 One photo at a time, as planes of floats from 0 to 255; normalisation is in the graph. ``fp16`` halves the
-weights on disk; the engine computes in float32 all the same.
+weights on disk; the engine computes in float32 all the same. ``int8`` quarters them, ``ncnn_int8`` says how.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ghostclas.export.conversion import Conversion, Written
+from ghostclas.export.ncnn_int8 import quantize_files
 from ghostclas.export.network import Planar, logits_port, planes_port
 from ghostclas.extras import require
 
@@ -47,6 +48,8 @@ def convert(job: Conversion) -> list[Written]:
     for path in (graph, weights):
         if not (job.folder / path).is_file():
             raise RuntimeError(f"pnnx ended without writing {path}")
+    if job.precision == "int8":
+        quantize_files(job.folder / graph, job.folder / weights, job)
     return [
         Written(
             path=graph,

@@ -22,12 +22,16 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 class ModelConfig(Frozen):
-    """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name."""
+    """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name.
+
+    ``int8`` trains and validates under the rounding of int8, see ``ghostclas.models.int8``.
+    """
 
     name: str = "ghostnet_x1_0"
     flavour: FlavourName | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     weights: str | None = None
+    int8: bool = False
 
 
 class DataConfig(Frozen):

@@ -23,6 +23,7 @@ from ghostclas.evaluate import dataset_name, evaluate, write_report
 from ghostclas.export.onnx import export_bundle
 from ghostclas.extras import require
 from ghostclas.models import create_model
+from ghostclas.models.int8 import simulate_int8
 from ghostclas.models.weights import load_weights
 from ghostclas.predict import Classifier
 from ghostclas.spec import Metric, ModelSpec
@@ -146,6 +147,8 @@ def _train(
     )
     network = create_model(spec)
     _load_initial(network, config.model)
+    if config.model.int8:
+        simulate_int8(network)
     trainer = Trainer(
         config, network, train_source, val_source, accelerator, run, progress, _workers(config, accelerator)
     )

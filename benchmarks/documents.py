@@ -1,0 +1,33 @@
+"""Tables in the documents: each stands between two comments that name it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def table(header: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table; columns of the header are separated by ``|``."""
+    columns = header.split("|")
+    return ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
+
+
+def machine(packages: Sequence[str]) -> str:
+    """Say on what a benchmark ran, with the versions of these packages."""
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    return f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}; {versions}."
+
+
+def fill(document: str, name: str, lines: Sequence[str]) -> None:
+    """Put the lines between the comments ``name: begin`` and ``name: end`` of a document, and print them."""
+    path = DOCS / document
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    head, rest = path.read_text(encoding="utf-8").split(begin, 1)
+    _, tail = rest.split(end, 1)
+    path.write_text(head + "\n".join([begin, "", *lines, "", end]) + tail, encoding="utf-8")
+    print("\n".join(lines))

@@ -1,0 +1,64 @@
+"""Training under the rounding of int8, so that a network learns weights that survive it.
+
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+CVPR 2018 (arXiv 1712.05877), section 3: the forward pass rounds, the backward pass takes the rounding for
+the identity. Ours are the ranges: those of the batch at hand instead of running averages, so that there is no
+state to keep, and resuming, averaging and exporting see the network that they know.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STEPS = 255
+LARGEST = 127
+
+
+class Int8Conv2d(nn.Conv2d):
+    """A convolution whose input and weights are rounded to 8 bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, H, W]`` as ``nn.Conv2d`` does."""
+        return self._conv_forward(round_activations(x), round_weights(self.weight), self.bias)
+
+
+class Int8Linear(nn.Linear):
+    """A fully connected layer whose input and weights are rounded to 8 bits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C]`` as ``nn.Linear`` does."""
+        return F.linear(round_activations(x), round_weights(self.weight), self.bias)
+
+
+ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Int8Conv2d, nn.Linear: Int8Linear}
+
+
+def simulate_int8(model: nn.Module) -> None:
+    """Let every convolution and fully connected layer of ``model`` round, in place.
+
+    Parameters and their names stay as they are.
+    """
+    for module in model.modules():
+        module.__class__ = ROUNDED.get(type(module), type(module))
+
+
+def round_activations(values: Tensor) -> Tensor:
+    """Round to 256 steps over the range of ``values``, one of them zero. Any float shape."""
+    known = values.detach().float()
+    low, high = known.amin().clamp(max=0), known.amax().clamp(min=0)
+    scale = ((high - low) / STEPS).clamp(min=torch.finfo(torch.float32).tiny)
+    zero = torch.round(-low / scale).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(values, scale, zero, 0, STEPS)
+
+
+def round_weights(weights: Tensor) -> Tensor:
+    """Round to 255 steps around zero for each output channel, the first axis.
+
+    A batch norm behind the layer scales whole channels, so folding it in later changes nothing.
+    """
+    peaks = weights.detach().float().abs().flatten(1).amax(dim=1)
+    scales = (peaks / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+    zeros = torch.zeros_like(scales, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weights, scales, zeros, 0, -LARGEST, LARGEST)
