@@ -124,7 +124,8 @@ def _listed(file: Path) -> Pool:
 
 def _holds_only(folder: Path, suffixes: set[str]) -> bool:
     files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    return bool(files) and all(file.suffix.lower() in suffixes | {".txt"} for file in files)
+    kinds = {file.suffix.lower() for file in files}
+    return bool(kinds & suffixes) and kinds <= suffixes | {".txt"}
 
 
 def _unlabelled(source: Source) -> Source:
