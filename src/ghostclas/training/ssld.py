@@ -210,7 +210,7 @@ def scored(
                 opened,
                 share=share,
                 max_bad=config.distil.mine.max_bad,
-                threads=worker_count(config, share[1]),
+                threads=max(1, worker_count(config, share[1])),
                 progress=count,
             )
             for source in sources
@@ -244,7 +244,7 @@ def mined_from(
             open_cache(known, cache),
             config.distil.mine,
             mapping=teacher.mapping,
-            threads=worker_count(config, 1),
+            threads=max(1, worker_count(config, 1)),
             progress=count,
         )
     finally:
