@@ -205,8 +205,9 @@ def test_the_whole_of_it_on_real_pictures_with_an_adapted_teacher(
         "loop.device=cpu",
         "distil.mine.neighbours=2",
         "distil.finetune.epochs=1",
+        "distil.adapt_epochs=2",
     ]
-    words = ["ssld", "--teacher", "efficientnet_lite0", "--labeled", str(tmp_path / "data")]
+    words = ["ssld", "--teacher", "efficientnet_lite0", "--adapt", "--labeled", str(tmp_path / "data")]
     words += ["--unlabeled", str(tmp_path / "pool"), "--recipe", "ssld_tiny_imagenet"]
     words += ["--cache", str(tmp_path / "cache"), "--output", str(tmp_path / "run"), "--json"]
     assert main([*words, *(word for setting in changes for word in ("--set", setting))]) == 0
@@ -216,4 +217,7 @@ def test_the_whole_of_it_on_real_pictures_with_an_adapted_teacher(
     assert not {one["file"].rpartition("/")[2] for one in mined["images"]} & {
         Path(name).name for name in tests
     }
+    assert mined["teacher"] == str(tmp_path / "run" / "teacher" / "bundle")
+    adapted = ghostclas.Bundle.open(mined["teacher"])
+    assert (adapted.spec.family, adapted.preprocess.crop) == ("efficientnet_lite", 64)
     assert mined["classes"] == list(ghostclas.Bundle.open(tmp_path / "run" / "bundle").classes)

@@ -9,6 +9,7 @@ by RANSAC) under which the pictures' grey values correlate.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -119,16 +120,16 @@ def alike_answers(one: Prints, other: Prints, neighbours: int) -> Iterator[tuple
 class Confirmer:
     """Looks at two pictures and says whether, and why, they are the same photograph.
 
-    Needs OpenCV, which the extra ``ssld`` installs.
+    Needs OpenCV, which the extra ``ssld`` installs. May be used from several threads. Looks at the second set
+    are kept: to compare in the order of the first is quickest.
     """
 
     def __init__(self, one: Prints, other: Prints) -> None:
         self._cv2: Any = require("cv2", extra="ssld")
-        self._sift = self._cv2.SIFT_create(nfeatures=MAX_FEATURES)
-        self._matcher = self._cv2.BFMatcher(self._cv2.NORM_L2)
+        self._tools = threading.local()
         self._one, self._other = one, other
-        self._of_one = lru_cache(maxsize=2048)(lambda index: self._look(one.read(index)))
-        self._of_other = lru_cache(maxsize=2048)(lambda index: self._look(other.read(index)))
+        self._of_one = lru_cache(maxsize=64)(lambda index: self._look(one.read(index)))
+        self._of_other = lru_cache(maxsize=8192)(lambda index: self._look(other.read(index)))
 
     def confirm(self, index: int, other: int, *, by_scene: bool = True) -> Why | None:
         """Return why picture ``index`` of the one set is picture ``other`` of the other, or ``None``.
@@ -147,15 +148,24 @@ class Confirmer:
         scale = SIFT_SIDE / max(image.size)
         size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
         grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC))
-        points, descriptors = self._sift.detectAndCompute(grey, None)
+        points, descriptors = self._own("sift").detectAndCompute(grey, None)
         places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
-        return _Looked(signature(image), grey, places, descriptors)
+        # Their values are whole numbers up to 255.
+        small = None if descriptors is None else descriptors.astype(np.uint8)
+        return _Looked(signature(image), grey, places, small)
+
+    def _own(self, tool: Literal["sift", "matcher"]) -> Any:
+        """Return this thread's tool: OpenCV's are not made to be shared."""
+        if not hasattr(self._tools, "sift"):
+            self._tools.sift = self._cv2.SIFT_create(nfeatures=MAX_FEATURES)
+            self._tools.matcher = self._cv2.BFMatcher(self._cv2.NORM_L2)
+        return getattr(self._tools, tool)
 
     def _same_scene(self, a: _Looked, b: _Looked) -> bool:
         cv2 = self._cv2
         if min(len(a.places), len(b.places)) < MIN_INLIERS:
             return False
-        pairs = self._matcher.knnMatch(a.descriptors, b.descriptors, k=2)
+        pairs = self._own("matcher").knnMatch(a.descriptors, b.descriptors, k=2)
         good = [m[0] for m in pairs if len(m) == 2 and m[0].distance < RATIO * m[1].distance]
         if len(good) < MIN_INLIERS:
             return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +206,7 @@ def mine(
         return score(teacher, source, cache, max_bad=config.max_bad, threads=threads, progress=progress)
 
     of_pool, of_val, of_train = scored(pool), scored(splits.val), scored(splits.train)
-    removed = _doubles(of_pool, of_val, of_train, config, progress)
+    removed = _doubles(of_pool, of_val, of_train, config, threads, progress)
     gone = {one.image for one in removed}
     left = np.array([index for index in of_pool.readable.tolist() if index not in gone], np.int64)
     taken = _take(of_pool, left, classes, config)
@@ -283,7 +284,12 @@ def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, confi
 
 
 def _doubles(
-    of_pool: Scores, of_val: Scores, of_train: Scores, config: MineConfig, progress: Progress | None
+    of_pool: Scores,
+    of_val: Scores,
+    of_train: Scores,
+    config: MineConfig,
+    threads: int,
+    progress: Progress | None,
 ) -> list[Removed]:
     pool, pool_index = _prints(of_pool)
     val, val_index = _prints(of_val)
@@ -294,13 +300,25 @@ def _doubles(
 
     for index, other in same_bytes(pool.keys, val.keys).tolist():
         remove(index, "val", int(val_index[other]), "same bytes")
-    candidates = dict.fromkeys([*close_hashes(pool, val), *alike_answers(pool, val, config.neighbours)])
+    candidates: dict[int, dict[int, None]] = {}
+    for index, other in (*close_hashes(pool, val), *alike_answers(pool, val, config.neighbours)):
+        if index not in found:
+            candidates.setdefault(index, {})[other] = None
     confirmer = Confirmer(pool, val)
-    for done, (index, other) in enumerate(sorted(candidates, key=lambda pair: pair[1]), start=1):
-        if index not in found and (why := _confirmed(confirmer, index, other)):
-            remove(index, "val", int(val_index[other]), why)
-        if progress is not None:
-            progress(done, len(candidates))
+
+    def double(index: int) -> tuple[int, Why] | None:
+        for other in candidates[index]:
+            if why := _confirmed(confirmer, index, other):
+                return other, why
+        return None
+
+    order = sorted(candidates)
+    with ThreadPoolExecutor(threads) as executor:
+        for done, (index, match) in enumerate(zip(order, executor.map(double, order), strict=True), start=1):
+            if match is not None:
+                remove(index, "val", int(val_index[match[0]]), match[1])
+            if progress is not None:
+                progress(done, len(order))
     readable = of_train.readable
     for index, other in same_bytes(pool.keys, of_train.keys[readable]).tolist():
         remove(index, "train", int(readable[other]), "same bytes")

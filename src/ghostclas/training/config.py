@@ -154,7 +154,8 @@ class DistilConfig(Frozen):
     normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
     every view as it comes; n stores n views of each image and the teacher's answers before training.
     ``resolution`` is what the teacher sees, by default what the student sees. ``mined`` is the list that
-    mining wrote, ``cache`` where stored answers are kept. ``mine`` and ``finetune`` are the steps before and
+    mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for a teacher that
+    learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps before and
     after.
     """
 
@@ -168,6 +169,7 @@ class DistilConfig(Frozen):
     resolution: Resolution | None = None
     mined: str | None = None
     cache: str | None = None
+    adapt_epochs: Positive | None = None
     mine: MineConfig = MineConfig()
     finetune: FinetuneConfig = FinetuneConfig()
 

@@ -384,7 +384,13 @@ def _stages(
     """Return the configurations of the two trainings; each knows nothing of the other's settings."""
     assert config.distil is not None
     plain = DistilConfig()
-    update = {"teacher": teacher, "mined": str(mined), "mine": plain.mine, "finetune": plain.finetune}
+    update = {
+        "teacher": teacher,
+        "mined": str(mined),
+        "adapt_epochs": None,
+        "mine": plain.mine,
+        "finetune": plain.finetune,
+    }
     first = config.model_copy(update={"distil": config.distil.model_copy(update=update)})
     second = finetune_config(config, student)
     if config.loop.time is not None:
@@ -406,7 +412,7 @@ def _stages(
 def _as_the_student_sees(config: TrainConfig) -> list[str]:
     """Return the settings that an adapted teacher shares with its student: it will see the same views."""
     data, loop = config.data, config.loop
-    shared = {
+    shared: dict[str, Any] = {
         "data.resolution": data.resolution,
         "data.eval_resolution": data.preprocess.crop,
         "data.eval_resize": data.preprocess.resize.short_side,
@@ -416,8 +422,10 @@ def _as_the_student_sees(config: TrainConfig) -> list[str]:
         "loop.device": loop.device,
         "loop.precision": loop.precision,
     }
-    workers = [] if data.workers is None else [f"data.workers={data.workers}"]
-    return [*(f"{key}={value}" for key, value in shared.items()), *workers]
+    epochs = config.distil.adapt_epochs if config.distil else None
+    chosen = {"data.workers": data.workers, "schedule.epochs": epochs}
+    shared |= {key: value for key, value in chosen.items() if value is not None}
+    return [f"{key}={value}" for key, value in shared.items()]
 
 
 def _device(config: TrainConfig) -> str:
