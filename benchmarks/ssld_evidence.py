@@ -110,9 +110,9 @@ def teacher(plan: Plan, percent: int) -> Path:
     labelled, _ = prepare(plan, percent)
     output = plan.work / f"teacher-{percent}"
     settings = [
+        *("data.resolution=128", "data.eval_resolution=128", "data.eval_resize=128"),
         *plan.common(),
         f"schedule.epochs={plan.teacher_epochs}",
-        *("data.resolution=128", "data.eval_resolution=128", "data.eval_resize=128"),
     ]
     ghostclas(
         ["ssld", "adapt", "--teacher", "efficientnet_lite0", "--labeled", str(labelled)], settings, output

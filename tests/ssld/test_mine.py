@@ -19,8 +19,9 @@ from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, o
 from ghostclas.ssld.mine import open_mined
 from ghostclas.ssld.mine_page import write_page
 from tests.colours import COLOURS, colour_bundle
-from tests.data.trees import picture
+from tests.data.trees import make_folder, parquet_folder, picture
 from tests.ssld.pictures import CHANGES, needs_tiny, tiny_members, unpack
+from tests.test_public import modules_after
 
 
 def tinted(path: Path, colour: str, strength: int, seed: int) -> Path:
@@ -30,6 +31,12 @@ def tinted(path: Path, colour: str, strength: int, seed: int) -> Path:
     pixels = np.kron(pattern, np.ones((8, 8, 1))) * np.array(COLOURS[colour]) * strength
     Image.fromarray(pixels.astype(np.uint8)).save(path, "PNG")
     return path
+
+
+def test_the_half_without_training_imports_no_torch() -> None:
+    assert (
+        modules_after("import ghostclas.ssld, ghostclas.ssld.mine_page") & {"torch", "timm", "cv2"} == set()
+    )
 
 
 @pytest.fixture
@@ -69,6 +76,7 @@ def test_each_class_takes_its_likeliest_pictures_down_to_the_floor(
     }
     assert dict(zip(found.classes, found.counts.tolist(), strict=True)) == {"blue": 1, "green": 2, "red": 2}
     assert found.passed_over == 4
+    assert found.teacher_top1 == 100
     surer = mined(colours, tmp_path / "cache", top_k=2, floor=0.9)
     assert 0 < len(surer.taken) < len(found.taken)
     assert min(one.probability for one in surer.taken) >= 0.9
@@ -206,6 +214,11 @@ def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> 
     assert [sample.key for sample in listed.samples] == ["a.jpg", "with blank.jpg", "deep/er/b.jpg"]
     assert {sample.label for sample in folder.samples} == {UNLABELLED}
     assert listed.read(2) == folder.read(1)
+    make_folder(tmp_path / "labelled", {"ant": 2, "bee": 1})
+    parquet_folder(tmp_path / "labelled", tmp_path / "rows" / "train-0.parquet", ["ant", "bee"])
+    rows = open_pool(tmp_path / "rows")
+    assert {sample.label for sample in rows.samples} == {UNLABELLED}
+    assert rows.read(2) == (tmp_path / "labelled" / "bee" / "000.jpg").read_bytes()
     with pytest.raises(DataError, match="no such folder or file"):
         open_pool(tmp_path / "nowhere")
 

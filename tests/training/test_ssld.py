@@ -84,6 +84,9 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     for name in ("distil", "finetune"):
         assert (run / name / "report" / "index.html").exists()
         assert (run / name / "curves.png").exists()
+    manifest = (run / "bundle" / "manifest.json").read_text()
+    assert json.loads(manifest)["provenance"]["started_from"] == "distil"
+    assert str(place) not in manifest
     with ghostclas.Classifier.load(str(run)) as classifier:
         hits = [
             classifier.predict([place / "photos" / "val" / label / "0.png"], top=1)[0].top[0].label == label

@@ -120,7 +120,7 @@ def ssld_command(
         output=output,
         resume=resume,
         quiet=False,
-        count=console.console_progress(),
+        count=console.console_progress() if _is_first() else None,
     )
     _tell(run, as_json)
 
@@ -366,9 +366,13 @@ def _teacher(
         ) from None
 
 
+def _is_first() -> bool:
+    """Whether this is the only process, or the first of several, which tells for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _tell(run: Run, as_json: bool, following: tuple[str, ...] = ()) -> None:
-    if os.environ.get("RANK", "0") != "0":
-        # One of several processes; the first one tells.
+    if not _is_first():
         return
     if as_json:
         console.say_json(run.as_dict())

@@ -28,6 +28,13 @@ Float32 = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
 Why = Literal["same bytes", "same picture", "same scene by SIFT"]
 
+ROUGH_GRADIENTS = 12
+ROUGH_LIKENESS = 0.93
+"""Where SIFT may look, too, a picture is the same if its gradients are about the same and its colours at 16 x 16
+correlate so. Of 500 changed copies of 100 pictures of Tiny-ImageNet, the 38 that miss the limits of
+``data.audit`` correlate by 0.9315 or more; of 100,000 pairs of different pictures none does by more than 0.8901.
+"""
+
 SIFT_SIDE = 192
 """Both pictures are brought to this long side: small ones have too few features at their own size."""
 MAX_FEATURES = 400
@@ -141,6 +148,9 @@ class Confirmer:
         by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
         if by_hash and likeness(a.signature, b.signature) >= NEAR_LIKENESS:
             return "same picture"
+        if by_scene and near[1] <= ROUGH_GRADIENTS:
+            if likeness(_coarse(a.signature), _coarse(b.signature)) >= ROUGH_LIKENESS:
+                return "same picture"
         return "same scene by SIFT" if by_scene and self._same_scene(a, b) else None
 
     def _look(self, data: bytes) -> _Looked:
@@ -193,6 +203,11 @@ class _Looked(NamedTuple):
     grey: npt.NDArray[np.uint8]
     places: Float32
     descriptors: Any
+
+
+def _coarse(signature_of: Float32) -> Float32:
+    """Return a signature ``[32, 32, 3]`` at half its size, in which how a copy was scaled no longer shows."""
+    return np.asarray(signature_of.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3)), np.float32)
 
 
 def _upright(transform: npt.NDArray[np.float64]) -> bool:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ghostclas.bundle import write_atomically
 from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
-from ghostclas.data.samples import Samples
+from ghostclas.data.samples import Samples, labels_of
 from ghostclas.data.source import Source
 from ghostclas.errors import DataError, ImageError
 from ghostclas.ssld.cache import LogitCache
@@ -71,6 +71,7 @@ class Mined:
         removed: duplicates, in the order of the pool.
         unread: pictures that cannot be read, and why, by key.
         passed_over: how many were readable and no double, but no class took them.
+        teacher_top1: the teacher's accuracy on the validation set, in percent.
         splits: where the doubles are, for the report.
     """
 
@@ -83,6 +84,7 @@ class Mined:
     removed: tuple[Removed, ...]
     unread: Mapping[str, str]
     passed_over: int
+    teacher_top1: float
     splits: Splits = field(repr=False)
 
     @cached_property
@@ -129,6 +131,7 @@ class Mined:
             ],
             "unread": dict(self.unread),
             "passed_over": self.passed_over,
+            "teacher_top1": round(self.teacher_top1, 2),
         }
 
     def write(self, folder: Path) -> Path:
@@ -227,6 +230,7 @@ def mine(
         tuple(sorted(removed)),
         of_pool.bad,
         len(left) - len(taken),
+        _top1(of_val, classes),
         splits,
     )
 
@@ -281,6 +285,13 @@ def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, confi
         if one.image not in chosen or one.probability > chosen[one.image].probability:
             chosen[one.image] = one
     return [chosen[index] for index in sorted(chosen)]
+
+
+def _top1(scores: Scores, classes: ClassMap) -> float:
+    readable = scores.readable
+    labels = labels_of(scores.source.samples)[readable]
+    best = classes.logits(scores.logits(readable)).argmax(axis=1)
+    return 100 * float((best == labels).mean())
 
 
 def _doubles(

@@ -36,8 +36,6 @@ from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_pat
 DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
 # Up to so many images, weights that have seen other photos are worth more than a longer run.
 SMALL_DATA = 20_000
-# Where things lie on this machine is nobody else's business.
-_PLACES: Mapping[str, Any] = {"data": {"path"}, "model": {"weights"}, "distil": {"teacher", "mined", "cache"}}
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -201,7 +199,6 @@ def _finish(
     best = torch.load(run.best, map_location="cpu", weights_only=True)
     network = create_model(spec)
     network.load_state_dict(best["ema"])
-    teacher = config.distil.teacher if config.distil else None
     bundle = export_bundle(
         network.eval(),
         spec,
@@ -212,8 +209,7 @@ def _finish(
             "trained_on": Path(config.data.path).name,
             "images": len(train_source.samples),
             "epoch": best["epoch"],
-            "config": config.model_dump(mode="json", exclude=_PLACES),
-            **({"taught_by": Path(teacher.model).name} if teacher else {}),
+            **_provenance(config),
         },
     )
     draw_curves(run.entries(), run.curves)
@@ -223,6 +219,24 @@ def _finish(
     bundle.record_metric(metric)
     write_report(evaluation, run.report, curves=run.curves.read_bytes())
     return metric
+
+
+def _provenance(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings and where they led from; where things lie on this machine is nobody's business."""
+    places: dict[str, Any] = {"data": {"path"}, "distil": {"teacher", "mined", "cache"}}
+    known: dict[str, Any] = {}
+    if config.model.weights and Path(config.model.weights).exists():
+        places["model"] = {"weights"}
+        known["started_from"] = _called(config.model.weights)
+    if config.distil and config.distil.teacher:
+        known["taught_by"] = _called(config.distil.teacher.model)
+    return {"config": config.model_dump(mode="json", exclude=places), **known}
+
+
+def _called(model: str) -> str:
+    """Return the last part of a path that says something."""
+    path = Path(model)
+    return path.parent.name if path.name == "bundle" else path.name
 
 
 def _fits_built_in(config: ModelConfig, spec: ModelSpec) -> bool:

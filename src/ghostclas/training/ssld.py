@@ -368,6 +368,7 @@ def summary(found: Mined) -> str:
     empty = len(found.empty_classes)
     return "\n".join(
         [
+            f"the teacher is right on {found.teacher_top1:.2f} % of the validation images",
             f"taken {len(found.taken):,} of {len(found.pool.samples):,} images of {found.location}: "
             f"{counts.min():,} to {counts.max():,} a class"
             + (f", {empty} classes without any" if empty else ""),
