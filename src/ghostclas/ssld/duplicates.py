@@ -28,6 +28,7 @@ Float32 = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
 Why = Literal["same bytes", "same picture", "same scene by SIFT"]
 
+ROUGH_FREQUENCIES = 20
 ROUGH_GRADIENTS = 12
 ROUGH_LIKENESS = 0.93
 """Where SIFT may look, too, a picture is the same if its gradients are about the same and its colours at
@@ -48,6 +49,7 @@ MIN_OVERLAP = 0.3
 MIN_CORRELATION = 0.9
 
 _BLOCK = 1024
+_PAIRS = 1 << 21
 
 
 class Found(NamedTuple):
@@ -99,6 +101,18 @@ def close_hashes(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
             yield from _across(groups[a], groups[b], len(one.keys), hashes)
             if a != b:
                 yield from _across(groups[b], groups[a], len(one.keys), hashes)
+
+
+def roughly_close(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
+    """Yield pairs whose perceptual hashes are not far apart; each picture is held against each."""
+    seen = one.detail >= BLANK_DETAIL
+    block = max(1, _PAIRS // max(1, len(one.keys)))
+    for start in range(0, len(other.keys), block):
+        theirs = other.hashes[start : start + block, None]
+        near = seen & (distance(one.hashes[None, :, 1], theirs[..., 1]) <= ROUGH_GRADIENTS)
+        for row, index in np.argwhere(near).tolist():
+            if distance(one.hashes[index, 0], other.hashes[start + row, 0]) <= ROUGH_FREQUENCIES:
+                yield index, start + row
 
 
 def alike_answers(one: Prints, other: Prints, neighbours: int) -> Iterator[tuple[int, int]]:

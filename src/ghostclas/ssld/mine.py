@@ -29,7 +29,15 @@ from ghostclas.errors import DataError, ImageError
 from ghostclas.ssld.cache import LogitCache
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import MineConfig
-from ghostclas.ssld.duplicates import Confirmer, Prints, Why, alike_answers, close_hashes, same_bytes
+from ghostclas.ssld.duplicates import (
+    Confirmer,
+    Prints,
+    Why,
+    alike_answers,
+    close_hashes,
+    roughly_close,
+    same_bytes,
+)
 from ghostclas.ssld.score import DETAIL, HASHES, Scores, score
 from ghostclas.ssld.teacher import Teacher
 
@@ -312,7 +320,7 @@ def _doubles(
     for index, other in same_bytes(pool.keys, val.keys).tolist():
         remove(index, "val", int(val_index[other]), "same bytes")
     candidates: dict[int, dict[int, None]] = {}
-    for index, other in (*close_hashes(pool, val), *alike_answers(pool, val, config.neighbours)):
+    for index, other in (*roughly_close(pool, val), *alike_answers(pool, val, config.neighbours)):
         if index not in found:
             candidates.setdefault(index, {})[other] = None
     confirmer = Confirmer(pool, val)
