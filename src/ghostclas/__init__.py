@@ -63,6 +63,7 @@ _ROOMS = {
     "imaging",
     "models",
     "predict",
+    "ssld",
     "training",
     "verify",
     "zoo",

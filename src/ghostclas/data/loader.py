@@ -8,7 +8,7 @@ counted twice, and none stands in for another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -49,20 +49,31 @@ class Slot(NamedTuple):
     label: int
     weight: float
     bad: BadImage | None
+    ticket: Ticket
 
 
 @dataclass
 class Batch:
-    """``images`` uint8 ``[N, 3, H, W]``, ``labels`` int64 and ``weights`` float32 ``[N]``, 0 for a blank."""
+    """``images`` uint8 ``[N, 3, H, W]``, ``labels`` int64 and ``weights`` float32 ``[N]``, 0 for a blank.
+
+    ``tickets``, int64 ``[N, 2]``, are image and seed of each view.
+    """
 
     images: Tensor
     labels: Tensor
     weights: Tensor
     bad: list[BadImage]
+    tickets: Tensor
 
     def pin_memory(self) -> Batch:
         """Move to page-locked memory; the loader calls it when a GPU waits."""
-        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.weights.pin_memory(), self.bad)
+        return Batch(
+            self.images.pin_memory(),
+            self.labels.pin_memory(),
+            self.weights.pin_memory(),
+            self.bad,
+            self.tickets,
+        )
 
 
 def class_weights(samples: Sequence[tuple[str, int]], num_classes: int) -> npt.NDArray[np.float64]:
@@ -72,12 +83,18 @@ def class_weights(samples: Sequence[tuple[str, int]], num_classes: int) -> npt.N
 
 
 def epoch_tickets(
-    labels: npt.NDArray[np.int64], *, seed: int, epoch: int, balanced: bool = False, repeats: int = 1
+    labels: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    balanced: bool = False,
+    repeats: int = 1,
+    view_seeds: Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64] | None] | None = None,
 ) -> list[Ticket]:
     """Return the order of one epoch: as many tickets as images.
 
     Each image comes once, unless ``balanced`` draws every class equally often, with replacement, or
-    ``repeats`` shows fewer images more often.
+    ``repeats`` shows fewer images more often. ``view_seeds(images, epoch)`` may prescribe the views.
     """
     draw = np.random.default_rng([seed, epoch])
     count = len(labels)
@@ -88,7 +105,8 @@ def epoch_tickets(
         order = draw.permutation(count)
     if repeats > 1:
         order = np.repeat(order[: -(-count // repeats)], repeats)[:count]
-    seeds = draw.integers(0, 2**62, size=count)
+    prescribed = view_seeds(order, epoch) if view_seeds else None
+    seeds = draw.integers(0, 2**62, size=count) if prescribed is None else prescribed
     return [Ticket(int(index), int(view)) for index, view in zip(order, seeds, strict=True)]
 
 
@@ -121,15 +139,15 @@ class TrainingImages(Dataset[Slot]):
 
     def __getitem__(self, ticket: Ticket) -> Slot:
         if ticket.image == PADDING:
-            return _blank(self.resolution, None)
+            return _blank(self.resolution, None, ticket)
         sample = self.source.samples[ticket.image]
         try:
             photo = imaging.decode(self.source.read(ticket.image), short_side=self.resolution)
         except ImageError as error:
-            return _blank(self.resolution, BadImage(sample.key, str(error)))
+            return _blank(self.resolution, BadImage(sample.key, str(error)), ticket)
         # torch.manual_seed would also format a stack trace for CUDA, at twice the cost of the view.
         torch.default_generator.manual_seed(ticket.seed)
-        return Slot(self.view(photo), sample.label, 1.0, None)
+        return Slot(self.view(photo), sample.label, 1.0, None, ticket)
 
 
 class EvaluationImages(Dataset[Slot]):
@@ -146,8 +164,8 @@ class EvaluationImages(Dataset[Slot]):
         try:
             pixels = imaging.preprocess(self.source.read(index), self.preprocess)
         except ImageError as error:
-            return _blank(self.preprocess.crop, BadImage(sample.key, str(error)))
-        return Slot(torch.from_numpy(pixels).permute(2, 0, 1), sample.label, 1.0, None)
+            return _blank(self.preprocess.crop, BadImage(sample.key, str(error)), Ticket(index, 0))
+        return Slot(torch.from_numpy(pixels).permute(2, 0, 1), sample.label, 1.0, None, Ticket(index, 0))
 
 
 def training_loader(images: TrainingImages, batches: RankBatches, *, workers: int) -> DataLoader[Slot]:
@@ -176,8 +194,8 @@ def evaluation_loader(
     )
 
 
-def _blank(resolution: int, bad: BadImage | None) -> Slot:
-    return Slot(torch.full((3, resolution, resolution), 128, dtype=torch.uint8), 0, 0.0, bad)
+def _blank(resolution: int, bad: BadImage | None, ticket: Ticket) -> Slot:
+    return Slot(torch.full((3, resolution, resolution), 128, dtype=torch.uint8), 0, 0.0, bad, ticket)
 
 
 def _collate(slots: list[Slot]) -> Batch:
@@ -186,4 +204,5 @@ def _collate(slots: list[Slot]) -> Batch:
         torch.tensor([slot.label for slot in slots]),
         torch.tensor([slot.weight for slot in slots]),
         [slot.bad for slot in slots if slot.bad],
+        torch.tensor([slot.ticket for slot in slots], dtype=torch.int64),
     )

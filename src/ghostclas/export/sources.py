@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from ghostclas.bundle import Bundle
+from ghostclas.data.synsets import imagenet_synsets
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
@@ -88,19 +88,12 @@ def imagenet_classes() -> tuple[str, ...] | None:
 
     They are WordNet's words for each synset, as ``"tabby, tabby cat"``. timm is not imported, only read.
     """
-    package = find_spec("timm")
-    if package is None or not package.submodule_search_locations:
+    synsets = imagenet_synsets()
+    if synsets is None:
         return None
-    folder = Path(package.submodule_search_locations[0]) / "data" / "_info"
-    try:
-        synsets = (folder / "imagenet_synsets.txt").read_text(encoding="utf-8").split()
-        lines = (folder / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    words = dict(line.split("\t", 1) for line in lines)
-    names = [words[synset] for synset in synsets]
+    names = [words for _, words in synsets]
     # Two birds and machines share the word crane.
-    return tuple(f"{n} ({s})" if names.count(n) > 1 else n for n, s in zip(names, synsets, strict=True))
+    return tuple(f"{n} ({s})" if names.count(n) > 1 else n for s, n in synsets)
 
 
 def _from_bundle(bundle: Bundle, classes: str | Path | None) -> Trained:

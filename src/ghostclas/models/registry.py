@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from ghostclas.models.efficientnet_lite import build_efficientnet_lite
 from ghostclas.models.ghostnet import build_ghostnet
 from ghostclas.spec import ModelSpec
 
-FAMILIES: Mapping[str, Callable[[ModelSpec], nn.Module]] = {"ghostnet": build_ghostnet}
+FAMILIES: Mapping[str, Callable[[ModelSpec], nn.Module]] = {
+    "ghostnet": build_ghostnet,
+    "efficientnet_lite": build_efficientnet_lite,
+}
 
 
 def create_model(spec: ModelSpec) -> nn.Module:

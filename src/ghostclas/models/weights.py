@@ -80,10 +80,31 @@ ORIGINAL_NAMES: Mapping[str, str] = {
     "shortcut.3": "shortcut.1.norm",
 }
 
+# efficientnet-lite-pytorch numbers norms, and its first block, which does not widen, as the others.
+EFFICIENTNET_LITE_NAMES: Mapping[str, str] = {
+    "_conv_stem": "stem.conv",
+    "_bn0": "stem.norm",
+    "_conv_head": "tail.conv",
+    "_bn1": "tail.norm",
+    "_fc": "classifier",
+    **{
+        f"_blocks.{index}.{theirs}": f"blocks.{index}.{ours}"
+        for index in range(24)
+        for theirs, ours in {
+            "_expand_conv": "expand.conv",
+            "_bn0": "expand.norm",
+            "_depthwise_conv": "depthwise.conv",
+            "_bn1": "depthwise.norm",
+            "_project_conv": "project.conv",
+            "_bn2": "project.norm",
+        }.items()
+    },
+}
+
 
 @dataclass(frozen=True)
 class Layout:
-    """How somebody names and stores the tensors of a GhostNet.
+    """How somebody names and stores the tensors of a network.
 
     A file has this layout when it holds ``marker``. ``names`` maps whole dotted parts of their names to ours.
     ``linear_in_out``: their fully connected weights are ``[in, out]``, and squeeze-and-excitation uses them
@@ -109,6 +130,7 @@ LAYOUTS: Sequence[Layout] = (
     Layout("ghostclas", "stem.conv.weight", {}),
     Layout("PaddleClas", "conv1._conv.weight", PADDLECLAS_NAMES, linear_in_out=True),
     Layout("timm or original", "conv_stem.weight", ORIGINAL_NAMES, ignored=("total_ops", "total_params")),
+    Layout("efficientnet-lite-pytorch", "_conv_stem.weight", EFFICIENTNET_LITE_NAMES),
 )
 
 # Where training scripts put the network among other things, best first, and what wrappers put before names.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -13,7 +13,18 @@ from ghostclas.data.loader import Balance
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
-from ghostclas.spec import FlavourName, Fraction, Frozen, Interpolation, PreprocessSpec, ResizeSpec
+from ghostclas.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    FlavourName,
+    Fraction,
+    Frozen,
+    Interpolation,
+    PreprocessSpec,
+    ResizeSpec,
+    Triple,
+)
+from ghostclas.ssld.config import MineConfig, TeacherConfig
 from ghostclas.training.recipes import recipe_names, recipe_text
 
 Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
@@ -39,7 +50,8 @@ class DataConfig(Frozen):
 
     ``progressive`` lists ``(fraction of the run, resolution)`` pairs that hold before ``resolution`` does:
     ``[[0.4, 96]]`` trains the first 40 % at 96. ``eval_resolution`` and ``eval_resize`` (short side before
-    the crop) are those of validation and of the finished bundle.
+    the crop) are those of validation and of the finished bundle. ``mean`` and ``std`` are for pixels in
+    [0, 1].
     """
 
     path: str
@@ -52,6 +64,8 @@ class DataConfig(Frozen):
     balance: Balance = "none"
     workers: Annotated[int, Field(ge=0)] | None = None
     max_bad: Fraction = 0.01
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
 
     @property
     def preprocess(self) -> PreprocessSpec:
@@ -59,7 +73,10 @@ class DataConfig(Frozen):
         crop = self.eval_resolution or self.resolution
         short_side = self.eval_resize or round(crop * 256 / 224)
         return PreprocessSpec(
-            resize=ResizeSpec(short_side=short_side, interpolation=self.interpolation), crop=crop
+            resize=ResizeSpec(short_side=short_side, interpolation=self.interpolation),
+            crop=crop,
+            mean=self.mean,
+            std=self.std,
         )
 
     def resolution_at(self, progress: float) -> int:
@@ -123,8 +140,46 @@ class LoopConfig(Frozen):
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
 
+class FinetuneConfig(Frozen):
+    """After distillation: the labels, at ``lr`` times the rate, optionally on larger pictures."""
+
+    epochs: Positive = 30
+    warmup_epochs: NonNegative = 0
+    lr: Positive = 0.01
+    resolution: Resolution | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class DistilConfig(Frozen):
+    """Learning from a teacher's answers instead of labels (docs/ssld.md).
+
+    ``loss`` is ``js`` (half of both directions of KL), ``kl`` or ``dkd``; ``temperature`` is for the last
+    two, ``dkd_alpha`` and ``dkd_beta`` for the last. ``batch_norm``: whether a teacher that runs in torch
+    normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
+    every view as it comes; n stores n views of each image and the teacher's answers before training.
+    ``resolution`` is what the teacher sees, by default what the student sees. ``mined`` is the list that
+    mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for a teacher that
+    learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps before and
+    after.
+    """
+
+    teacher: TeacherConfig | None = None
+    loss: Literal["js", "kl", "dkd"] = "js"
+    temperature: Positive = 1.0
+    dkd_alpha: NonNegative = 1.0
+    dkd_beta: NonNegative = 8.0
+    batch_norm: Literal["train", "eval"] = "train"
+    views: Annotated[int, Field(ge=0, le=4096)] = 0
+    resolution: Resolution | None = None
+    mined: str | None = None
+    cache: str | None = None
+    adapt_epochs: Positive | None = None
+    mine: MineConfig = MineConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+
+
 class TrainConfig(Frozen):
-    """One reproducible run."""
+    """One reproducible run. With ``distil`` it learns from a teacher, without from the labels."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig
@@ -132,6 +187,7 @@ class TrainConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig = LoopConfig()
+    distil: DistilConfig | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -139,6 +195,14 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"loop.batch_size {self.loop.batch_size} is not a multiple of loop.accumulate "
                 f"{self.loop.accumulate}"
+            )
+        if self.distil and self.distil.views and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                "distil.views stores whole views: set augment.mixup=0 and augment.cutmix=0, or distil.views=0"
+            )
+        if self.distil and self.distil.views and self.data.progressive:
+            raise ValueError(
+                "distil.views stores views of one size: set data.progressive=[], or distil.views=0"
             )
         return self
 
@@ -187,7 +251,10 @@ def dump_config(config: TrainConfig) -> str:
 def differences(a: TrainConfig, b: TrainConfig) -> list[str]:
     """Return ``key: value in a -> value in b`` for every setting that differs."""
     left, right = _flat(a.model_dump(mode="json")), _flat(b.model_dump(mode="json"))
-    return [f"{key}: {left[key]!r} -> {right[key]!r}" for key in left if left[key] != right[key]]
+    keys = dict.fromkeys([*left, *right])
+    return [
+        f"{key}: {left.get(key)!r} -> {right.get(key)!r}" for key in keys if left.get(key) != right.get(key)
+    ]
 
 
 def minutes(text: str) -> float:
@@ -250,9 +317,10 @@ def _explain(problem: Mapping[str, Any]) -> str:
 def _valid_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            keys += _valid_keys(kind, f"{prefix}{name}.")
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        group = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+        if group is not None:
+            keys += _valid_keys(group, f"{prefix}{name}.")
         else:
             keys.append(prefix + name)
     return keys

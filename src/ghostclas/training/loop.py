@@ -35,7 +35,7 @@ from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import TrainConfig
 from ghostclas.training.ema import EMA
-from ghostclas.training.losses import cross_entropy
+from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
 from ghostclas.training.progress import Progress, epoch_line, step_line
 from ghostclas.training.rundir import RunDirectory, write_text
@@ -84,11 +84,13 @@ class Trainer:
     run: RunDirectory
     progress: Progress
     workers: int
+    objective: Objective | None = None
     position: Position = field(default_factory=Position)
     bad: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         loop, world = self.config.loop, self.accelerator.num_processes
+        self.criterion = self.objective or CrossEntropy(loop.label_smoothing)
         if loop.batch_size % world:
             raise UsageError(f"loop.batch_size {loop.batch_size} is not a multiple of {world} processes")
         self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
@@ -194,6 +196,7 @@ class Trainer:
             epoch=position.epoch,
             balanced=config.data.balance == "sampler",
             repeats=config.augment.repeats,
+            view_seeds=self.criterion.seeds,
         )
         loader = training_loader(
             TrainingImages(self.train_source, config.augment, position.resolution),
@@ -282,13 +285,13 @@ class Trainer:
             images = images.contiguous(memory_format=torch.channels_last)
         parts = self.position.micro_batches
         total = torch.zeros((), device=device)
-        chunks = list(zip(images.chunk(parts), targets.chunk(parts), weights.chunk(parts), strict=True))
-        for number, (x, target, weight) in enumerate(chunks, start=1):
+        pieces = (part.chunk(parts) for part in (images, targets, weights, batch.tickets))
+        chunks = [Views(*piece) for piece in zip(*pieces, strict=True)]
+        for number, views in enumerate(chunks, start=1):
             last = number == len(chunks)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                loss = cross_entropy(
-                    self.forward(x), target, weight, smoothing=self.config.loop.label_smoothing
-                ) * (len(x) / len(images))
+                loss = self.criterion(self.forward(views.images), views)
+                loss = loss * (len(views.images) / len(images))
                 self.accelerator.backward(loss)
             total += loss.detach()
         if self.config.optimizer.clip_norm:

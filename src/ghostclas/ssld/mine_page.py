@@ -1,0 +1,133 @@
+"""What mining took and left out, as one page to look at: ``index.html``, with its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ghostclas import imaging
+from ghostclas.bundle import write_atomically
+from ghostclas.data.source import Source
+from ghostclas.errors import DataError, ImageError
+from ghostclas.extras import require
+from ghostclas.ssld.mine import Mined, Removed, Taken, reasons
+
+SHOWN_CLASSES = 24
+SHOWN_OF_A_CLASS = 4
+SHOWN_DOUBLES = 60
+SHOWN_UNREAD = 200
+
+_THUMBNAIL = 112
+_PAGE = Path(__file__).with_name("pages") / "mined.html.jinja"
+_PLACES = {
+    "val": "In the validation set: what is measured on such pictures would be memory, not skill.",
+    "train": "Labelled already.",
+    "pool": "Twice in the pool: the first one stays.",
+}
+
+
+def write_page(mined: Mined, folder: Path) -> Path:
+    """Write ``index.html``, which needs no other file and no network, and return its path.
+
+    Raises:
+        DataError: the folder cannot be written.
+        MissingExtraError: jinja2 is not installed.
+    """
+    jinja2 = require("jinja2", extra="report")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["count"] = lambda number: f"{number:,}"
+    text = environment.from_string(_PAGE.read_text(encoding="utf-8")).render(
+        mined=mined,
+        classes=_classes(mined),
+        examples=list(_examples(mined)),
+        doubles=[_doubles(mined, where, lead) for where, lead in _PLACES.items()],
+        reasons=reasons(mined),
+        unread=list(mined.unread.items())[:SHOWN_UNREAD],
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "index.html", text.encode())
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from None
+    return folder / "index.html"
+
+
+def _classes(mined: Mined) -> list[dict[str, Any]]:
+    most = max(int(mined.counts.max()), 1)
+    lowest = np.full(len(mined.classes), np.inf)
+    for one in mined.taken:
+        lowest[one.label] = min(lowest[one.label], one.probability)
+    rows = [
+        {
+            "name": name,
+            "count": int(count),
+            "share": 100 * count / most,
+            "lowest": float(low) if count else None,
+        }
+        for name, count, low in zip(mined.classes, mined.counts, lowest, strict=True)
+    ]
+    return sorted(rows, key=lambda row: (row["count"], row["name"]))
+
+
+def _examples(mined: Mined) -> Iterable[dict[str, Any]]:
+    """Yield the likeliest and the least likely pictures of some classes, evenly over all of them."""
+    by_class: dict[int, list[Taken]] = {}
+    for one in mined.taken:
+        by_class.setdefault(one.label, []).append(one)
+    labels = sorted(by_class)
+    for label in labels[:: max(1, -(-len(labels) // SHOWN_CLASSES))]:
+        ranked = sorted(by_class[label], key=lambda one: -one.probability)
+        ends = [*ranked[:SHOWN_OF_A_CLASS], *ranked[SHOWN_OF_A_CLASS:][-SHOWN_OF_A_CLASS:]]
+        yield {
+            "name": mined.classes[label],
+            "photos": [_shown(mined.pool, one.image, f"{one.probability:.3f}") for one in ends],
+        }
+
+
+def _doubles(mined: Mined, where: str, lead: str) -> dict[str, Any]:
+    sources = {"val": mined.splits.val, "train": mined.splits.train, "pool": mined.pool}
+    chosen = [one for one in mined.removed if one.where == where]
+    # What was hardest to find is what one wants to see.
+    order: dict[str, int] = {"same scene by SIFT": 0, "same picture": 1, "same bytes": 2}
+
+    def rank(one: Removed) -> tuple[int, int]:
+        return order[one.why], one.image
+
+    pairs = [
+        {
+            "why": one.why,
+            "left": _shown(mined.pool, one.image, "left out"),
+            "right": _shown(sources[where], one.double, where),
+        }
+        for one in sorted(chosen, key=rank)[:SHOWN_DOUBLES]
+    ]
+    return {
+        "where": where,
+        "lead": lead,
+        "total": len(chosen),
+        "pairs": pairs,
+        "more": len(chosen) - len(pairs),
+    }
+
+
+def _shown(source: Source, index: int, note: str) -> dict[str, str]:
+    name = source.samples[index].key
+    try:
+        image = imaging.decode(source.read(index), short_side=_THUMBNAIL)
+    except ImageError:  # it was there when it was scored
+        return {"name": name, "note": note, "uri": ""}
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return {
+        "name": name,
+        "note": note,
+        "uri": f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}",
+    }

@@ -1,0 +1,207 @@
+"""Learning from a teacher instead of labels: the loss of the third step of SSLD.
+
+Cui et al., "Beyond Self-Supervision: A Simple Yet Effective Network Distillation Alternative to Improve
+Backbones", 2021 (arXiv 2103.05959). ``training.loop`` runs it as it runs everything else; this module gives
+it the pictures (labelled and mined ones together) and the objective.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional as F
+
+from ghostclas.data.pool import Joined
+from ghostclas.data.source import Source
+from ghostclas.errors import UsageError
+from ghostclas.ssld.classmap import ClassMap, map_classes
+from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.mine import open_mined
+from ghostclas.ssld.teacher import OnnxTeacher, Teacher
+from ghostclas.ssld.torch_teacher import TorchTeacher, open_torch_teacher
+from ghostclas.training.config import DistilConfig, TrainConfig
+from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
+from ghostclas.training.objective import Objective, Views
+from ghostclas.training.views import StoredViews, store_views
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Answer = Callable[[Tensor], Tensor]
+Say = Callable[[str], None]
+
+
+def with_mined(train: Source, config: DistilConfig) -> Source:
+    """Return the labelled pictures and, after them, those that ``config.mined`` lists.
+
+    Raises:
+        DataError: the list does not fit the classes or its pool.
+    """
+    return Joined((train, open_mined(config.mined, tuple(train.classes)))) if config.mined else train
+
+
+def build_objective(
+    config: TrainConfig, labelled: Source, source: Source, accelerator: Accelerator, *, workers: int, say: Say
+) -> Objective:
+    """Open the teacher and return what the student minimises.
+
+    Args:
+        config: with ``distil``, which names the teacher.
+        labelled: the labelled pictures, whose classes the teacher's outputs are matched with.
+        source: every picture to learn from.
+        accelerator: whose device and precision the teacher uses.
+        workers: processes that make the views to store.
+        say: told what a person should know.
+
+    Raises:
+        UsageError: a teacher that does not exist, or takes pictures of another size.
+        DataError: classes that the teacher does not know, a cache of another teacher, a full disk.
+    """
+    distil = config.distil
+    assert distil is not None
+    assert distil.teacher is not None
+    teacher = _open(distil.teacher, str(accelerator.device))
+    classes = map_classes(
+        teacher.labels,
+        teacher.outputs,
+        labelled,
+        teacher.name,
+        Path(distil.teacher.mapping) if distil.teacher.mapping else None,
+    )
+    _check_sides(config, distil, teacher, say)
+    if isinstance(teacher, TorchTeacher) and distil.batch_norm == "train" and not distil.views:
+        teacher.normalise_by_batch()
+    elif distil.batch_norm == "train":
+        say("the teacher normalises as it learned to: its answers are stored, or it is no network of torch")
+    answer = answering(teacher, distil.resolution, accelerator.autocast)
+    if not distil.views:
+        mean, std = (
+            255 * torch.tensor(values, device=accelerator.device).view(1, 3, 1, 1)
+            for values in (config.data.mean, config.data.std)
+        )
+        return OnTheFly(answer, classes, build_loss(distil), mean, std)
+    stored = store_views(config, distil, teacher, answer, source, accelerator, workers=workers, say=say)
+    return FromStored(stored, classes, build_loss(distil))
+
+
+def build_loss(config: DistilConfig) -> Loss:
+    """Return the loss of student logits, teacher logits, both ``[N, C]``, and weights ``[N]``."""
+    if config.loss == "kl":
+        return lambda student, teacher, weights: soft_kl(
+            student, teacher, weights, temperature=config.temperature
+        )
+    if config.loss == "dkd":
+        return lambda student, teacher, weights: decoupled_kl(
+            student,
+            teacher,
+            weights,
+            temperature=config.temperature,
+            alpha=config.dkd_alpha,
+            beta=config.dkd_beta,
+        )
+    return symmetric_kl
+
+
+@dataclass(frozen=True)
+class OnTheFly:
+    """The teacher sees every view that the student sees, mixtures included ("consistent teaching").
+
+    ``answer`` maps float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's logits ``[N, outputs]``;
+    ``mean`` and ``std``, ``[1, 3, 1, 1]`` in the same units, undo the student's normalisation.
+    """
+
+    answer: Answer
+    classes: ClassMap
+    loss: Loss
+    mean: Tensor
+    std: Tensor
+
+    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
+        """Any view will do."""
+
+    def __call__(self, logits: Tensor, views: Views) -> Tensor:
+        """Return the loss against the teacher's answers to the same views."""
+        with torch.no_grad():
+            taught = select(self.answer(views.images.float() * self.std + self.mean), self.classes)
+        return self.loss(logits, taught, views.weights)
+
+
+@dataclass(frozen=True)
+class FromStored:
+    """The teacher's answers were stored together with what makes the same views again."""
+
+    stored: StoredViews
+    classes: ClassMap
+    loss: Loss
+
+    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
+        """Return the seeds of stored views, another view of each picture in each epoch."""
+        return self.stored.seeds(images, epoch)
+
+    def __call__(self, logits: Tensor, views: Views) -> Tensor:
+        """Return the loss against the stored answers to these views."""
+        outputs = self.stored.outputs(views.tickets.numpy())
+        taught = torch.from_numpy(self.classes.logits(outputs)).to(logits.device)
+        return self.loss(logits, taught, views.weights)
+
+
+def select(outputs: Tensor, classes: ClassMap) -> Tensor:
+    """Turn the teacher's logits ``[N, outputs]`` into ours ``[N, C]``; see ``ClassMap.logits``."""
+    if classes.is_identity:
+        return outputs
+    ours = outputs[:, torch.from_numpy(classes.first).to(outputs.device)]
+    for index, columns in classes.merged.items():
+        ours[:, index] = outputs[:, list(columns)].logsumexp(1)
+    return ours
+
+
+def answering(
+    teacher: Teacher, resolution: int | None, autocast: Callable[[], AbstractContextManager[None]]
+) -> Answer:
+    """Return a function from float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's logits.
+
+    Args:
+        teacher: a network of torch, or one that takes uint8.
+        resolution: the side that views are brought to for it; theirs when ``None``.
+        autocast: makes the context in which a network of torch runs.
+    """
+
+    def answer(pixels: Tensor) -> Tensor:
+        if resolution is not None and pixels.shape[-1] != resolution:
+            pixels = F.interpolate(
+                pixels, (resolution, resolution), mode="bicubic", antialias=True, align_corners=False
+            ).clamp(0, 255)
+        if isinstance(teacher, TorchTeacher):
+            with autocast():
+                return teacher.answer(pixels).float()
+        images = pixels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return torch.from_numpy(teacher.run(images)).to(pixels.device)
+
+    return answer
+
+
+def _open(config: TeacherConfig, device: str) -> Teacher:
+    if Path(config.model).suffix.lower() == ".onnx":
+        return OnnxTeacher(config)
+    return open_torch_teacher(config, device=device)
+
+
+def _check_sides(config: TrainConfig, distil: DistilConfig, teacher: Teacher, say: Say) -> None:
+    views = {config.data.resolution, *(side for _, side in config.data.progressive)}
+    seen = {distil.resolution} if distil.resolution else views
+    if teacher.side is not None and seen != {teacher.side}:
+        shown = " and ".join(f"{side} x {side}" for side in sorted(seen))
+        raise UsageError(
+            f"the teacher {teacher.name} takes pictures of {teacher.side} x {teacher.side} and would see "
+            f"{shown}\n"
+            f"       --set distil.resolution={teacher.side} scales the student's views for it"
+        )
+    usual = teacher.preprocess.crop
+    if seen != {usual}:
+        say(f"the teacher works at {usual} x {usual} and sees {max(seen)} x {max(seen)} (distil.resolution)")

@@ -1,0 +1,457 @@
+"""SSLD as one run: score, mine, distil, fine-tune, each to be had by itself and each resumable.
+
+runs/<name>/
+  config.yaml   the resolved configuration of all steps
+  teacher/      the run that adapted the teacher, where it was adapted
+  mine/         mined.json, mined_list.txt, index.html
+  distil/       an ordinary run directory
+  finetune/     an ordinary run directory, started from distil/
+  bundle/       the finished artifact: that of finetune/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from ghostclas.bundle import Bundle, copy_bundle
+from ghostclas.data import open_splits
+from ghostclas.data.pool import open_pool
+from ghostclas.errors import UsageError
+from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.mine import Mined, mine, open_mined
+from ghostclas.ssld.mine_page import write_page
+from ghostclas.ssld.score import Scores, open_cache, score
+from ghostclas.ssld.teacher import open_teacher
+from ghostclas.training.config import DistilConfig, TrainConfig, resolve_config
+from ghostclas.training.progress import Progress
+from ghostclas.training.run import Run, run_path, train, worker_count
+from ghostclas.training.rundir import RunDirectory
+
+Count = Callable[[int, int | None], None]
+
+DEFAULT_RECIPE, TEACHER_RECIPE = "ssld", "ssld_teacher"
+# Scoring and mining may take hours while other processes wait.
+_PATIENCE = timedelta(days=7)
+
+
+def ssld(
+    *,
+    teacher: TeacherConfig | str,
+    labeled: str | Path,
+    unlabeled: str | Path,
+    model: str | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    settings: Iterable[str] = (),
+    cache: str | Path | None = None,
+    adapt_teacher: bool = False,
+    output: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+    count: Count | None = None,
+) -> Run:
+    """Distil a teacher into a small network with the help of unlabelled pictures; all four steps.
+
+    Args:
+        teacher: see ``ssld.config.TeacherConfig``.
+        labeled: labelled pictures, as for ``train``.
+        unlabeled: the pool, as for ``data.pool.open_pool``; what of it is in the validation set is left out.
+        model: the student; the recipe's when absent.
+        recipe: a recipe with ``distil`` in it, or a YAML file.
+        settings: ``"key=value"`` strings that win over the recipe. ``loop.time`` is for both trainings.
+        cache: where the teacher's answers to whole pictures are kept; in the user's cache when absent.
+        adapt_teacher: train the teacher on the labels first; see :func:`adapt`.
+        output: the run directory; ``runs/<data>-<model>-ssld`` when absent.
+        resume: go on with the run in ``output``, or the newest of that name.
+        quiet: no progress on stderr.
+        count: called with the pictures that are scored and those there are.
+
+    Returns:
+        The fine-tuning, with the whole run's directory and bundle.
+
+    Raises:
+        UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
+    """
+    config = distil_config(teacher, labeled, model=model, recipe=recipe, settings=settings)
+    state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
+    path = run_path(config, output, resume=resume, suffix="-ssld")
+    run = RunDirectory(path)
+    progress = Progress(enabled=state.is_main_process and not quiet)
+    try:
+        if state.is_main_process:
+            run.open(config, resume=resume)
+        state.wait_for_everyone()
+        return _steps(config, run, state, progress, unlabeled, cache, adapt_teacher, quiet, count)
+    finally:
+        state.destroy_process_group()
+        run.close()
+
+
+def _steps(
+    config: TrainConfig,
+    run: RunDirectory,
+    state: PartialState,
+    progress: Progress,
+    unlabeled: str | Path,
+    cache: str | Path | None,
+    adapt_teacher: bool,
+    quiet: bool,
+    count: Count | None,
+) -> Run:
+    assert config.distil is not None
+    assert config.distil.teacher is not None
+    teacher = config.distil.teacher
+    if adapt_teacher:
+        progress.say("step 0 of 4: adapting the teacher to the labels")
+        folder = run.path / "teacher"
+        if not _finished(folder):
+            adapt(
+                teacher,
+                config.data.path,
+                settings=_as_the_student_sees(config),
+                output=folder,
+                resume=_begun(folder),
+                quiet=quiet,
+                keep_processes=True,
+            )
+        state.wait_for_everyone()
+        teacher = TeacherConfig(model=str(folder / "bundle"))
+    mined = run.path / "mine" / "mined.json"
+    if not mined.exists():
+        progress.say("step 1 of 4: the teacher scores the pictures")
+        scored(
+            teacher,
+            config,
+            unlabeled,
+            cache=cache,
+            share=(state.process_index, state.num_processes),
+            count=count,
+        )
+        state.wait_for_everyone()
+        if state.is_main_process:
+            progress.say("step 2 of 4: mining")
+            found = mined_from(teacher, config, unlabeled, cache=cache, output=mined.parent, count=count)
+            progress.say(summary(found))
+        state.wait_for_everyone()
+    first, second = _stages(config, teacher, mined, run.path / "distil" / "bundle")
+    progress.say("step 3 of 4: distilling")
+    for name, stage in (("distil", first), ("finetune", second)):
+        folder = run.path / name
+        if name == "finetune":
+            progress.say("step 4 of 4: fine-tuning on the labels")
+        if not _finished(folder):
+            train(config=stage, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
+        state.wait_for_everyone()
+    folder = run.path / "finetune"
+    if state.is_main_process:
+        copy_bundle(Bundle.open(folder / "bundle"), run.bundle)
+    state.wait_for_everyone()
+    return replace(_read(folder), path=run.path, bundle=run.bundle, report=folder / "report")
+
+
+def distil_config(
+    teacher: TeacherConfig | str,
+    labeled: str | Path,
+    *,
+    model: str | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    settings: Iterable[str] = (),
+    mined: str | Path | None = None,
+) -> TrainConfig:
+    """Return the configuration of the recipe for this teacher and these pictures.
+
+    Raises:
+        UsageError: a setting that does not exist, or a recipe that does not distil.
+    """
+    teacher = TeacherConfig(model=teacher) if isinstance(teacher, str) else teacher
+    given: dict[str, Any] = {
+        "data": {"path": str(labeled)},
+        "distil": {"teacher": teacher.model_dump(exclude_none=True)},
+    }
+    if mined is not None:
+        given["distil"]["mined"] = str(mined)
+    if model is not None:
+        given["model"] = {"name": model}
+    config = resolve_config(recipe, settings, given)
+    if config.distil is None or config.distil.teacher is None:
+        raise UsageError("distil=null takes the teacher away; use ghostclas train to learn from labels")
+    return config
+
+
+def scored(
+    teacher: TeacherConfig,
+    config: TrainConfig,
+    unlabeled: str | Path | None,
+    *,
+    cache: str | Path | None = None,
+    share: tuple[int, int] = (0, 1),
+    count: Count | None = None,
+) -> tuple[Scores, ...]:
+    """Score the pool (where there is one), the validation and the training pictures: the first step.
+
+    Raises:
+        DataError: as ``ssld.score.score``.
+    """
+    assert config.distil is not None
+    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    sources = [*([open_pool(unlabeled)] if unlabeled is not None else []), splits.val, splits.train]
+    known = open_teacher(teacher, device=_device(config))
+    try:
+        opened = open_cache(known, cache)
+        return tuple(
+            score(
+                known,
+                source,
+                opened,
+                share=share,
+                max_bad=config.distil.mine.max_bad,
+                threads=max(1, worker_count(config, share[1])),
+                progress=count,
+            )
+            for source in sources
+        )
+    finally:
+        known.close()
+
+
+def mined_from(
+    teacher: TeacherConfig,
+    config: TrainConfig,
+    unlabeled: str | Path,
+    *,
+    cache: str | Path | None = None,
+    output: Path,
+    count: Count | None = None,
+) -> Mined:
+    """Mine the pool and write the list and the page into ``output``: the second step.
+
+    Raises:
+        DataError: as ``ssld.mine.mine``.
+    """
+    assert config.distil is not None
+    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    known = open_teacher(teacher, device=_device(config))
+    try:
+        found = mine(
+            known,
+            splits,
+            unlabeled,
+            open_cache(known, cache),
+            config.distil.mine,
+            mapping=teacher.mapping,
+            threads=max(1, worker_count(config, 1)),
+            progress=count,
+        )
+    finally:
+        known.close()
+    write_page(found, output)
+    found.write(output)
+    return found
+
+
+def distil(
+    *,
+    teacher: TeacherConfig | str,
+    labeled: str | Path,
+    mined: str | Path | None = None,
+    model: str | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    settings: Iterable[str] = (),
+    output: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+) -> Run:
+    """Train a student on the teacher's answers to labelled and mined pictures: the third step, a run."""
+    config = distil_config(teacher, labeled, model=model, recipe=recipe, settings=settings, mined=mined)
+    return train(config=config, output=output, resume=resume, quiet=quiet)
+
+
+def finetune(
+    model: str | Path,
+    *,
+    labeled: str | Path,
+    recipe: str = DEFAULT_RECIPE,
+    settings: Iterable[str] = (),
+    output: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+) -> Run:
+    """Train a distilled student on the labels, at a hundredth of the rate: the fourth step, a run.
+
+    Args:
+        model: the run or bundle of the third step.
+        labeled: labelled pictures.
+        recipe: that of the third step; ``distil.finetune`` says how this one differs.
+        settings: as for ``train``.
+        output: the run directory.
+        resume: go on with it.
+        quiet: no progress on stderr.
+    """
+    given: dict[str, Any] = {"data": {"path": str(labeled)}}
+    config = resolve_config(recipe, settings, given)
+    return train(config=finetune_config(config, model), output=output, resume=resume, quiet=quiet)
+
+
+def adapt(
+    teacher: TeacherConfig | str,
+    labeled: str | Path,
+    *,
+    recipe: str = TEACHER_RECIPE,
+    settings: Iterable[str] = (),
+    output: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+    keep_processes: bool = False,
+) -> Run:
+    """Train a teacher on the labels, from the weights it has; the run's bundle is the adapted teacher.
+
+    Args:
+        teacher: ``efficientnet_lite0`` to ``2``, or a bundle or run of this package.
+        labeled: labelled pictures.
+        recipe: a training recipe.
+        settings: as for ``train``.
+        output: the run directory.
+        resume: go on with it.
+        quiet: no progress on stderr.
+        keep_processes: see ``train``.
+
+    Raises:
+        UsageError: a teacher that is no network of this package.
+    """
+    name = teacher if isinstance(teacher, str) else teacher.model
+    if name.startswith("timm:") or name.lower().endswith(".onnx"):
+        raise UsageError(
+            f"{name} cannot be adapted here; adapt efficientnet_lite0 to 2, a run or a bundle, or give a "
+            "teacher that knows the classes"
+        )
+    spec = Bundle.open(_bundle_of(name)).spec if Path(name).exists() else None
+    given: dict[str, Any] = {
+        "data": {"path": str(labeled)},
+        "model": {"name": spec.name if spec else name, "weights": name},
+    }
+    config = resolve_config(recipe, settings, given)
+    return train(config=config, output=output, resume=resume, quiet=quiet, keep_processes=keep_processes)
+
+
+def finetune_config(config: TrainConfig, weights: str | Path) -> TrainConfig:
+    """Return the fourth step's configuration: labels, a hundredth of the rate, from ``weights``.
+
+    The resolution is ``distil.finetune.resolution`` where that is set; validation grows with it.
+    """
+    step = (config.distil or DistilConfig()).finetune
+    data = config.data.model_copy(update={"progressive": ()})
+    if step.resolution is not None:
+        grown = {"resolution": step.resolution, "eval_resolution": None, "eval_resize": None}
+        data = data.model_copy(update=grown)
+    return config.model_copy(
+        update={
+            "distil": None,
+            "data": data,
+            "model": config.model.model_copy(update={"weights": str(weights)}),
+            "optimizer": config.optimizer.model_copy(update={"lr": config.optimizer.lr * step.lr}),
+            "schedule": config.schedule.model_copy(
+                update={"epochs": step.epochs, "warmup_epochs": step.warmup_epochs, "head_epochs": 0}
+            ),
+            "loop": config.loop.model_copy(update={"label_smoothing": step.label_smoothing}),
+        }
+    )
+
+
+def summary(found: Mined) -> str:
+    """Return what a person wants to know of mining, in a few lines."""
+    counts = found.counts
+    empty = len(found.empty_classes)
+    return "\n".join(
+        [
+            f"the teacher is right on {found.teacher_top1:.2f} % of the validation images",
+            f"taken {len(found.taken):,} of {len(found.pool.samples):,} images of {found.location}: "
+            f"{counts.min():,} to {counts.max():,} a class"
+            + (f", {empty} classes without any" if empty else ""),
+            f"left out: {found.removed_from('val'):,} that are in the validation set, "
+            f"{found.removed_from('train'):,} that are labelled, {found.removed_from('pool'):,} copies, "
+            f"{len(found.unread):,} unreadable, {found.passed_over:,} that no class took",
+        ]
+    )
+
+
+def _stages(
+    config: TrainConfig, teacher: TeacherConfig, mined: Path, student: Path
+) -> tuple[TrainConfig, TrainConfig]:
+    """Return the configurations of the two trainings; each knows nothing of the other's settings."""
+    assert config.distil is not None
+    plain = DistilConfig()
+    update = {
+        "teacher": teacher,
+        "mined": str(mined),
+        "adapt_epochs": None,
+        "mine": plain.mine,
+        "finetune": plain.finetune,
+    }
+    first = config.model_copy(update={"distil": config.distil.model_copy(update=update)})
+    second = finetune_config(config, student)
+    if config.loop.time is not None:
+        labelled = open_splits(
+            config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed
+        ).train
+        alone = len(labelled.samples)
+        together = alone + len(open_mined(mined, tuple(labelled.classes)).samples)
+        work = (first.schedule.epochs * together, second.schedule.epochs * alone)
+        first, second = (
+            stage.model_copy(
+                update={"loop": stage.loop.model_copy(update={"time": config.loop.time * part / sum(work)})}
+            )
+            for stage, part in zip((first, second), work, strict=True)
+        )
+    return first, second
+
+
+def _as_the_student_sees(config: TrainConfig) -> list[str]:
+    """Return the settings that an adapted teacher shares with its student: it will see the same views."""
+    data, loop = config.data, config.loop
+    shared: dict[str, Any] = {
+        "data.resolution": data.resolution,
+        "data.eval_resolution": data.preprocess.crop,
+        "data.eval_resize": data.preprocess.resize.short_side,
+        "data.val_fraction": data.val_fraction,
+        "data.max_bad": data.max_bad,
+        "loop.seed": loop.seed,
+        "loop.device": loop.device,
+        "loop.precision": loop.precision,
+    }
+    epochs = config.distil.adapt_epochs if config.distil else None
+    chosen = {"data.workers": data.workers, "schedule.epochs": epochs}
+    shared |= {key: value for key, value in chosen.items() if value is not None}
+    return [f"{key}={value}" for key, value in shared.items()]
+
+
+def _device(config: TrainConfig) -> str:
+    import torch
+
+    return "cuda" if config.loop.device == "auto" and torch.cuda.is_available() else "cpu"
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / "config.yaml").exists()
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "bundle" / "manifest.json").exists() and (folder / "report" / "index.html").exists()
+
+
+def _bundle_of(name: str) -> Path:
+    inner = Path(name) / "bundle"
+    return inner if inner.is_dir() else Path(name)
+
+
+def _read(folder: Path) -> Run:
+    """Return the finished run in ``folder``."""
+    run = RunDirectory(folder)
+    metrics = Bundle.open(run.bundle).manifest.metrics
+    entries = run.entries()
+    bad = len(run.bad_images.read_text().splitlines()) if run.bad_images.exists() else 0
+    return Run(folder, run.bundle, len(entries), metrics[-1].top1, metrics[-1].top5, bad)

@@ -1,0 +1,174 @@
+"""Views whose seeds are kept, and a slow teacher's answers to them, asked for once.
+
+A training view is a function of the picture, the augmentation's settings and one seed (``data.loader``), so
+that the seed is all that has to be stored to see the view again; which seeds a picture gets follows from its
+content. Shen and Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", ECCV 2022, store the
+augmentation's parameters instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchvision
+from accelerate import Accelerator
+from torch import Tensor
+
+from ghostclas.data.loader import RankBatches, Ticket, TrainingImages, training_loader
+from ghostclas.data.source import Source
+from ghostclas.errors import ImageError
+from ghostclas.ssld.cache import Keys, LogitCache, content_key
+from ghostclas.ssld.score import LOGITS, SHARD, half, open_view_cache
+from ghostclas.ssld.teacher import Teacher
+from ghostclas.training.config import DistilConfig, TrainConfig
+
+Int64 = npt.NDArray[np.int64]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class StoredViews:
+    """Which views of each picture are stored, and where.
+
+    Attributes:
+        cache: the teacher's logits of each view.
+        bases: int64 ``[N]``, multiples of ``number``: the seed of view v of picture i is ``bases[i] + v``.
+        rows: int64 ``[N, number]`` of the cache; -1 for views of pictures that cannot be read.
+        number: how many views each picture has.
+    """
+
+    cache: LogitCache
+    bases: Int64
+    rows: Int64
+    number: int
+
+    def seeds(self, images: Int64, epoch: int) -> Int64:
+        """Return the seed of a view for each of these pictures, int64 ``[M]``.
+
+        Each epoch shows the next view of a picture, and so does each repetition within it.
+        """
+        order = np.argsort(images, kind="stable")
+        ranked = images[order]
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(ranked) != 0]))
+        repetition = np.empty(len(images), np.int64)
+        repetition[order] = np.arange(len(images)) - np.repeat(starts, np.diff([*starts, len(images)]))
+        return self.bases[images] + (epoch + repetition + self.bases[images] // self.number) % self.number
+
+    def outputs(self, tickets: Int64) -> npt.NDArray[np.float16]:
+        """Return the teacher's logits of the views of tickets ``[M, 2]``, float16 ``[M, outputs]``.
+
+        Those of blanks are any, and have no weight.
+        """
+        images, seeds = tickets.T
+        return np.asarray(self.cache.read(LOGITS, np.maximum(self.rows[images, seeds % self.number], 0)))
+
+
+def store_views(
+    config: TrainConfig,
+    distil: DistilConfig,
+    teacher: Teacher,
+    answer: Callable[[Tensor], Tensor],
+    source: Source,
+    accelerator: Accelerator,
+    *,
+    workers: int,
+    say: Callable[[str], None],
+) -> StoredViews:
+    """Ask the teacher about ``distil.views`` views of each picture, but for those that the cache knows.
+
+    Each process asks about its share; every ``SHARD`` answers are on the disk before the next are asked for.
+
+    Raises:
+        DataError: a cache of another teacher or of other views, a full disk.
+    """
+    number = distil.views
+    view = {
+        "augment": config.augment.model_dump(mode="json", exclude={"mixup", "cutmix", "repeats"}),
+        "student": config.data.resolution,
+        "teacher": distil.resolution or config.data.resolution,
+        "views": number,
+        "torch": torch.__version__.split("+")[0],
+        "torchvision": torchvision.__version__.split("+")[0],
+    }
+    if accelerator.is_main_process:
+        open_view_cache(teacher, view, distil.cache)
+    accelerator.wait_for_everyone()
+    cache = open_view_cache(teacher, view, distil.cache)
+    content = content_keys(source, threads=max(1, workers))
+    bases = (np.ascontiguousarray(content[:, 8:16]).view(np.uint64)[:, 0] >> np.uint64(3)).astype(np.int64)
+    bases = bases // number * number
+    keys = np.stack([view_keys(content, number_of) for number_of in range(number)], axis=1)
+    rows = cache.find(keys.reshape(-1, 32)).reshape(-1, number)
+    readable: npt.NDArray[np.bool_] = np.asarray(content.any(axis=1))
+    missing = np.argwhere((rows < 0) & readable[:, None])
+    if len(missing):
+        say(f"storing the teacher's answers to {len(missing)} views in {cache.folder}")
+        tickets = [Ticket(int(image), int(bases[image]) + int(v)) for image, v in missing]
+        _ask(config, teacher, answer, source, cache, accelerator, tickets, keys, number, workers)
+        accelerator.wait_for_everyone()
+        cache.refresh()
+        rows = cache.find(keys.reshape(-1, 32)).reshape(-1, number)
+    return StoredViews(cache, bases, rows, number)
+
+
+def content_keys(source: Source, *, threads: int) -> Keys:
+    """Return the content key of each picture, uint8 ``[N, 32]``; zeros where one cannot be read."""
+
+    def key(index: int) -> bytes:
+        try:
+            return content_key(source.read(index))
+        except ImageError:
+            return bytes(32)
+
+    with ThreadPoolExecutor(threads) as pool:
+        keys = b"".join(pool.map(key, range(len(source.samples))))
+    return np.frombuffer(keys, np.uint8).reshape(-1, 32)
+
+
+def view_keys(content: Keys, number: int) -> Keys:
+    """Return the key under which view ``number`` of each picture is stored, uint8 ``[N, 32]``."""
+    ending = number.to_bytes(4, "big")
+    keys = b"".join(hashlib.sha256(row.tobytes() + ending).digest() for row in content)
+    return np.frombuffer(keys, np.uint8).reshape(-1, 32)
+
+
+def _ask(
+    config: TrainConfig,
+    teacher: Teacher,
+    answer: Callable[[Tensor], Tensor],
+    source: Source,
+    cache: LogitCache,
+    accelerator: Accelerator,
+    tickets: list[Ticket],
+    keys: Keys,
+    number: int,
+    workers: int,
+) -> None:
+    batches = RankBatches(tickets, _BATCH, rank=accelerator.process_index, world=accelerator.num_processes)
+    images = TrainingImages(source, config.augment, config.data.resolution)
+    waiting: list[tuple[Keys, npt.NDArray[np.float16]]] = []
+
+    def write() -> None:
+        if waiting:
+            cache.append(
+                np.concatenate([known for known, _ in waiting]),
+                {LOGITS: np.concatenate([logits for _, logits in waiting])},
+            )
+            waiting.clear()
+
+    for batch in training_loader(images, batches, workers=workers):
+        seen: npt.NDArray[np.bool_] = (batch.weights > 0).numpy()
+        if seen.any():
+            logits = answer(batch.images[batch.weights > 0].to(accelerator.device).float())
+            image, seed = batch.tickets.numpy()[seen].T
+            waiting.append((keys[image, seed % number], half(logits.float().cpu().numpy(), teacher)))
+        if sum(len(known) for known, _ in waiting) >= SHARD:
+            write()
+    write()

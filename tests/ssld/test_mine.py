@@ -1,0 +1,284 @@
+"""Mining takes what the teacher is sure of, and finds every picture of the validation set in the pool."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostclas.data import open_splits
+from ghostclas.data.pool import UNLABELLED, open_pool
+from ghostclas.errors import DataError
+from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher, score
+from ghostclas.ssld.mine import open_mined
+from ghostclas.ssld.mine_page import write_page
+from tests.colours import COLOURS, colour_bundle
+from tests.data.trees import make_folder, parquet_folder, picture
+from tests.ssld.pictures import CHANGES, needs_tiny, tiny_members, unpack
+from tests.test_public import modules_after
+
+
+def tinted(path: Path, colour: str, strength: int, seed: int) -> Path:
+    """Write a picture with structure whose mean colour is known: no two are doubles."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pattern = np.random.default_rng(seed).permutation(np.repeat([0.5, 1.0], 18)).reshape(6, 6, 1)
+    pixels = np.kron(pattern, np.ones((8, 8, 1))) * np.array(COLOURS[colour]) * strength
+    Image.fromarray(pixels.astype(np.uint8)).save(path, "PNG")
+    return path
+
+
+def test_the_half_without_training_imports_no_torch() -> None:
+    assert (
+        modules_after("import ghostclas.ssld, ghostclas.ssld.mine_page") & {"torch", "timm", "cv2"} == set()
+    )
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A teacher of three colours, labelled pictures of them, and a pool of 5 red, 3 green and 1 blue one."""
+    bundle = colour_bundle(tmp_path / "teacher").path
+    seed = 0
+    for split, each in (("train", 3), ("val", 2)):
+        for name in ("red", "green", "blue"):
+            for number in range(each):
+                seed += 1
+                tinted(tmp_path / "data" / split / name / f"{number}.png", name, 200, seed)
+    for number, name in enumerate(["red"] * 5 + ["green"] * 3 + ["blue"]):
+        seed += 1
+        tinted(tmp_path / "pool" / "any" / "depth" / f"{number}.png", name, 250 - 20 * number, seed)
+    return bundle, tmp_path / "data", tmp_path / "pool"
+
+
+def mined(colours: tuple[Path, Path, Path], cache: Path, **settings: object) -> Mined:
+    bundle, data, pool = colours
+    teacher = open_teacher(TeacherConfig(model=str(bundle)), threads=1)
+    config = MineConfig.model_validate({"neighbours": 3, **settings})
+    return mine(teacher, open_splits(data), pool, open_cache(teacher, cache), config)
+
+
+def test_each_class_takes_its_likeliest_pictures_down_to_the_floor(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    found = mined(colours, tmp_path / "cache", top_k=2, floor=0.5)
+    keys = {found.classes[one.label]: [] for one in found.taken}  # type: dict[str, list[str]]
+    for one in found.taken:
+        keys[found.classes[one.label]].append(Path(found.pool.samples[one.image].key).stem)
+    assert {name: sorted(numbers) for name, numbers in keys.items()} == {
+        "red": ["0", "1"],
+        "green": ["5", "6"],
+        "blue": ["8"],
+    }
+    assert dict(zip(found.classes, found.counts.tolist(), strict=True)) == {"blue": 1, "green": 2, "red": 2}
+    assert found.passed_over == 4
+    assert found.teacher_top1 == 100
+    surer = mined(colours, tmp_path / "cache", top_k=2, floor=0.9)
+    assert 0 < len(surer.taken) < len(found.taken)
+    assert min(one.probability for one in surer.taken) >= 0.9
+
+
+def test_a_picture_that_several_classes_take_is_listed_once_under_its_likeliest(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    found = mined(colours, tmp_path / "cache", top_k=100)
+    assert [one.image for one in found.taken] == list(range(9))
+    assert found.counts.sum() == 9
+    assert dict(zip(found.classes, found.counts.tolist(), strict=True)) == {"blue": 1, "green": 3, "red": 5}
+
+
+def test_the_list_reads_back_with_the_teachers_classes(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    found = mined(colours, tmp_path / "cache", top_k=2, floor=0.5)
+    path = found.write(tmp_path / "out")
+    picked = open_mined(path, found.classes)
+    assert [picked.classes[sample.label] for sample in picked.samples] == [
+        "red",
+        "red",
+        "green",
+        "green",
+        "blue",
+    ]
+    assert picked.read(0) == (colours[2] / picked.samples[0].key).read_bytes()
+    lines = (tmp_path / "out" / "mined_list.txt").read_text().splitlines()
+    assert lines[0] == "any/depth/0.png\t2"
+    with pytest.raises(DataError, match="mined for other classes"):
+        open_mined(path, ("red", "green"))
+    (colours[2] / picked.samples[0].key).unlink()
+    with pytest.raises(DataError, match=r"1 images of .* are no longer in"):
+        open_mined(path, found.classes)
+
+
+def test_doubles_are_left_out_with_the_reason_and_shown(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    _, data, pool = colours
+    (pool / "a_val.png").write_bytes((data / "val" / "red" / "0.png").read_bytes())
+    (pool / "b_train.png").write_bytes((data / "train" / "blue" / "0.png").read_bytes())
+    (pool / "c_again.png").write_bytes((pool / "any" / "depth" / "3.png").read_bytes())
+    (pool / "d.jpg").write_bytes(picture(3, (80, 64)))
+    Image.open(pool / "d.jpg").resize((120, 96), Image.Resampling.BICUBIC).save(pool / "e.jpg", quality=80)
+    found = mined(colours, tmp_path / "cache")
+    document = found.to_json()
+    assert {(one["file"], one["where"], one["double"], one["why"]) for one in document["removed"]} == {
+        ("a_val.png", "val", "red/0.png", "same bytes"),
+        ("b_train.png", "train", "blue/0.png", "same bytes"),
+        ("c_again.png", "pool", "any/depth/3.png", "same bytes"),
+        ("e.jpg", "pool", "d.jpg", "same picture"),
+    }
+    page = write_page(found, tmp_path / "report").read_text()
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
+    for name in ("a_val.png", "b_train.png", "c_again.png", "e.jpg"):
+        assert name in page
+    assert "Left out: doubles in val" in page
+
+
+def test_an_empty_pool_is_refused(colours: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "nothing" / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match=r"the pool .*nothing holds no image; expected image files"):
+        mined((colours[0], colours[1], tmp_path / "nothing"), tmp_path / "cache")
+
+
+def test_a_pool_of_which_nothing_is_left_says_where_it_went(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"nothing of the pool .*no class took one of the other 9 at floor=1"):
+        mined(colours, tmp_path / "cache", floor=1.0)
+
+
+def test_broken_images_of_the_pool_are_listed_and_skipped_up_to_the_threshold(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    pool = colours[2]
+    (pool / "cut.png").write_bytes(next((pool / "any").rglob("*.png")).read_bytes()[:60])
+    (pool / "text.jpg").write_bytes(b"<html>not found</html>")
+    found = mined(colours, tmp_path / "cache", max_bad=0.2)
+    assert sorted(found.to_json()["unread"]) == ["cut.png", "text.jpg"]
+    assert len(found.taken) == 9
+    with pytest.raises(DataError) as caught:
+        mined(colours, tmp_path / "cache", max_bad=0.1)
+    assert "2 of the 11 images of" in str(caught.value)
+    assert "more than max_bad=0.1 allows" in str(caught.value)
+    assert "text.jpg: the image is not an image" in str(caught.value)
+
+
+def test_a_stopped_scoring_goes_on_where_it_was(
+    colours: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package calls its function as its module.
+    monkeypatch.setattr(sys.modules["ghostclas.ssld.score"], "SHARD", 2)
+    teacher = open_teacher(TeacherConfig(model=str(colours[0])), threads=1)
+    pool = open_pool(colours[2])
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 7:
+            raise KeyboardInterrupt
+
+    cache = open_cache(teacher, tmp_path / "cache")
+    with pytest.raises(KeyboardInterrupt):
+        score(teacher, pool, cache, batch_size=1, progress=stop)
+    there = len(open_cache(teacher, tmp_path / "cache"))
+    assert 0 < there < 9
+    scores = score(teacher, pool, open_cache(teacher, tmp_path / "cache"), batch_size=1)
+    assert scores.scored == 9 - there
+    again = score(teacher, pool, open_cache(teacher, tmp_path / "cache"))
+    assert again.scored == 0
+    np.testing.assert_array_equal(again.logits(again.readable), scores.logits(scores.readable))
+
+
+def test_processes_that_share_the_work_fill_one_cache(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    teacher = open_teacher(TeacherConfig(model=str(colours[0])), threads=1)
+    pool = open_pool(colours[2])
+    parts = [
+        score(teacher, pool, open_cache(teacher, tmp_path / "c"), share=(rank, 2)).scored for rank in (0, 1)
+    ]
+    assert parts == [5, 4]
+    assert score(teacher, pool, open_cache(teacher, tmp_path / "c")).scored == 0
+
+
+def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> None:
+    for name in ("a.jpg", "deep/er/b.jpg", "with blank.jpg"):
+        (tmp_path / "p" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "p" / name).write_bytes(picture(len(name)))
+    (tmp_path / "p" / "list.txt").write_text("a.jpg 3\nwith blank.jpg\ndeep/er/b.jpg\t1\n")
+    folder, listed = open_pool(tmp_path / "p"), open_pool(tmp_path / "p" / "list.txt")
+    assert [sample.key for sample in folder.samples] == ["a.jpg", "deep/er/b.jpg", "with blank.jpg"]
+    assert [sample.key for sample in listed.samples] == ["a.jpg", "with blank.jpg", "deep/er/b.jpg"]
+    assert {sample.label for sample in folder.samples} == {UNLABELLED}
+    assert listed.read(2) == folder.read(1)
+    make_folder(tmp_path / "labelled", {"ant": 2, "bee": 1})
+    parquet_folder(tmp_path / "labelled", tmp_path / "rows" / "train-0.parquet", ["ant", "bee"])
+    rows = open_pool(tmp_path / "rows")
+    assert {sample.label for sample in rows.samples} == {UNLABELLED}
+    assert rows.read(2) == (tmp_path / "labelled" / "bee" / "000.jpg").read_bytes()
+    with pytest.raises(DataError, match="no such folder or file"):
+        open_pool(tmp_path / "nowhere")
+
+
+# ------------------------------------------------------------------ the validation set in the pool
+
+
+def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[str, str]]:
+    """Make a data set and a pool that holds every validation picture in every changed form."""
+    names = tiny_members("val")
+    step = len(names) // val
+    chosen = unpack(names[::step][:val], root / "data")
+    train = tiny_members("train")
+    for path in chosen:
+        wnid = path.parent.name
+        unpack([name for name in train if name.split("/")[1] == wnid][:2], root / "data")
+    hidden = {}
+    draw = np.random.default_rng(0)
+    (root / "pool").mkdir()
+    for number, path in enumerate(chosen):
+        image = Image.open(path).convert("RGB")
+        for change, make in CHANGES.items():
+            name = f"copy-{number}-{change}.jpg"
+            (root / "pool" / name).write_bytes(make(image, draw))
+            hidden[name] = change
+    rest = train[:: max(1, len(train) // others)][:others]
+    for number, path in enumerate(unpack(rest, root / "rest")):
+        (root / "pool" / f"other-{number}.webp").write_bytes(path.read_bytes())
+    return root / "data", root / "pool", hidden
+
+
+def find_hidden(tmp_path: Path, val: int, others: int, neighbours: int) -> tuple[dict[str, float], list[str]]:
+    """Return the recall of each change, and the pictures that were wrongly taken for validation pictures."""
+    data, pool, hidden = hidden_copies(tmp_path, val, others)
+    teacher = open_teacher(TeacherConfig(model="default"), threads=1)
+    found = mine(
+        teacher,
+        open_splits(data),
+        pool,
+        open_cache(teacher, tmp_path / "cache"),
+        MineConfig(neighbours=neighbours),
+    )
+    removed = {found.pool.samples[one.image].key for one in found.removed if one.where == "val"}
+    kinds = Counter(hidden.values())
+    recall = {kind: sum(hidden.get(key) == kind for key in removed) / kinds[kind] for kind in kinds}
+    wrong = sorted(removed - hidden.keys())
+    print(json.dumps({"recall": recall, "false removals": wrong, "others": others}))
+    return recall, wrong
+
+
+@needs_tiny
+def test_copies_of_validation_pictures_are_found(tmp_path: Path) -> None:
+    recall, wrong = find_hidden(tmp_path, val=10, others=40, neighbours=10)
+    assert recall == dict.fromkeys(CHANGES, 1.0)
+    assert wrong == []
+
+
+@needs_tiny
+@pytest.mark.slow
+def test_every_copy_of_a_hundred_validation_pictures_is_found_and_nothing_else(tmp_path: Path) -> None:
+    recall, wrong = find_hidden(tmp_path, val=100, others=1000, neighbours=20)
+    assert recall == dict.fromkeys(CHANGES, 1.0)
+    assert wrong == []

@@ -1,0 +1,165 @@
+"""Bundles, ONNX files, EfficientNet-Lite and timm's networks answer as teachers; what cannot is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghostclas.bundle import Bundle
+from ghostclas.errors import BundleError, DataError, UsageError
+from ghostclas.ssld import TeacherConfig, open_teacher
+from tests.colours import THREE, colour_bundle
+
+SIDE = 32
+
+
+def onnx_file(
+    path: Path,
+    *,
+    channels_last: bool = False,
+    kind: str = "float32",
+    side: int | None = SIDE,
+    batch: int | None = None,
+) -> Path:
+    """Write a network that gives the three channels' means as logits."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    shape = (
+        [batch or "N", side or "H", side or "W", 3]
+        if channels_last
+        else [batch or "N", 3, side or "H", side or "W"]
+    )
+    axes = [1, 2] if channels_last else [2, 3]
+    types = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "float16": TensorProto.FLOAT16}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
+        ],
+        "means",
+        [helper.make_tensor_value_info("x", types[kind], shape)],
+        [helper.make_tensor_value_info("means", TensorProto.FLOAT, [batch or "N", 3])],
+        [numpy_helper.from_array(np.array(axes, np.int64), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save_model(model, path)
+    return path
+
+
+def pictures(count: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def test_a_bundle_answers_as_its_engine_does_and_brings_names_and_preprocessing(tmp_path: Path) -> None:
+    bundle = colour_bundle(tmp_path / "colours")
+    teacher = open_teacher(TeacherConfig(model=str(bundle.path)))
+    assert teacher.labels == tuple((name,) for name in THREE)
+    assert teacher.preprocess == bundle.preprocess
+    means = pictures().astype(np.float64).mean(axis=(1, 2))
+    weights = 4.0 / 255 * (2 * np.eye(3) - 1).T
+    np.testing.assert_allclose(teacher.run(pictures()), means @ weights, atol=1e-4)
+    with pytest.raises(UsageError, match="is a bundle and brings its own mean"):
+        open_teacher(TeacherConfig(model=str(bundle.path), mean=(0, 0, 0)))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("kind", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("batch", [None, 2])
+def test_an_onnx_file_of_any_layout_sees_the_pixels_it_expects(
+    channels_last: bool, kind: str, batch: int | None, tmp_path: Path
+) -> None:
+    file = onnx_file(tmp_path / "t.onnx", channels_last=channels_last, kind=kind, batch=batch)
+    teacher = open_teacher(
+        TeacherConfig(model=str(file), mean=(0.5, 0.25, 0.0), std=(0.5, 1, 2), resize=SIDE)
+    )
+    assert (teacher.side, teacher.outputs, teacher.preprocess.crop) == (SIDE, 3, SIDE)
+    means = pictures().astype(np.float64).mean(axis=(1, 2))
+    expected = means if kind == "uint8" else (means / 255 - [0.5, 0.25, 0]) / [0.5, 1, 2]
+    np.testing.assert_allclose(teacher.run(pictures()), expected, rtol=2e-3)
+
+
+def test_an_onnx_file_without_settings_gets_what_is_usual_for_imagenet(tmp_path: Path) -> None:
+    teacher = open_teacher(TeacherConfig(model=str(onnx_file(tmp_path / "t.onnx", side=None))))
+    spec = teacher.preprocess
+    assert (spec.crop, spec.resize.short_side, spec.mean[0], spec.std[0]) == (224, 256, 0.485, 0.229)
+    assert teacher.side is None
+    assert teacher.labels is None
+
+
+def test_an_onnx_file_that_is_no_teacher_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no graph")
+    with pytest.raises(BundleError, match="is no ONNX file that ONNX Runtime can run"):
+        open_teacher(TeacherConfig(model=str(tmp_path / "bad.onnx")))
+    with pytest.raises(UsageError, match=r"cannot read the teacher .*gone.onnx"):
+        open_teacher(TeacherConfig(model=str(tmp_path / "gone.onnx")))
+    with pytest.raises(UsageError, match="takes pictures of 32 x 32, not 64"):
+        open_teacher(TeacherConfig(model=str(onnx_file(tmp_path / "t.onnx")), resolution=64))
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    with pytest.raises(DataError, match=r"names.txt names 2 classes; .*t.onnx has 3 outputs"):
+        open_teacher(TeacherConfig(model=str(tmp_path / "t.onnx"), classes=str(tmp_path / "names.txt")))
+
+
+def test_efficientnet_lite_is_the_network_of_its_package() -> None:
+    import torch
+
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason="the reference is not installed")
+    from ghostclas.ssld.torch_teacher import open_torch_teacher
+    from ghostclas.zoo import packaged_weights
+
+    teacher = open_torch_teacher(TeacherConfig(model="efficientnet_lite0", resolution=64))
+    assert teacher.labels is not None
+    assert len(teacher.labels) == teacher.outputs == 1000
+    assert teacher.labels[1] == ("n01443537", "goldfish, Carassius auratus", "goldfish")
+    reference = package.EfficientNet.from_name("efficientnet-lite0", image_size=64).eval()
+    reference.load_state_dict(torch.load(packaged_weights("efficientnet_lite0"), weights_only=True))
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        x = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128
+        expected = reference(x).numpy()
+    np.testing.assert_allclose(teacher.run(images), expected, atol=1e-4)
+
+
+def test_a_timm_network_with_given_weights_answers_as_timm_does(tmp_path: Path) -> None:
+    import torch
+
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("resnet10t", num_classes=5).eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    config = TeacherConfig(
+        model="timm:resnet10t",
+        weights=str(tmp_path / "weights.pth"),
+        classes=str(tmp_path / "names.txt"),
+        resolution=64,
+    )
+    teacher = open_teacher(config)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    mean, std = (
+        torch.tensor(values).view(1, 3, 1, 1) for values in (teacher.preprocess.mean, teacher.preprocess.std)
+    )
+    with torch.inference_mode():
+        expected = network((torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std).numpy()
+    np.testing.assert_allclose(teacher.run(images), expected, atol=1e-4)
+    assert teacher.outputs == 5
+    with pytest.raises(UsageError, match="timm has no model 'resnet10tt'; did you mean"):
+        open_teacher(TeacherConfig(model="timm:resnet10tt"))
+
+
+def test_batch_norms_by_the_batch_leave_the_teacher_as_it_was(small_bundle: Bundle) -> None:
+    import torch
+
+    from ghostclas.ssld.torch_teacher import open_torch_teacher
+
+    teacher = open_torch_teacher(TeacherConfig(model=str(small_bundle.path)))
+    pixels = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    before, state = teacher.answer(pixels), {k: v.clone() for k, v in teacher.network.state_dict().items()}
+    teacher.normalise_by_batch()
+    by_batch = teacher.answer(pixels)
+    assert not torch.allclose(before, by_batch, atol=1e-3)
+    assert not torch.allclose(by_batch[:2], teacher.answer(pixels[:2]), atol=1e-3), "it depends on the batch"
+    for name, value in teacher.network.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(value, state[name]), name

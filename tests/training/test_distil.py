@@ -1,0 +1,240 @@
+"""A student learns what its teacher says of the very views that it sees, and never looks at a label."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from ghostclas.data import open_splits
+from ghostclas.data.loader import Ticket, TrainingImages
+from ghostclas.errors import DataError, UsageError
+from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.torch_teacher import open_torch_teacher
+from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training.config import differences, dump_config
+from ghostclas.training.distil import FromStored, OnTheFly, build_objective
+from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
+from ghostclas.training.objective import Views
+from ghostclas.zoo import resolve_model
+from tests.training.photos import photo_folder
+from tests.training.test_run import KILLED, SETTINGS, weights
+
+ONES = torch.ones(2)
+P = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
+Q = torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.25, 0.5]]))
+
+
+def kl(p: Any, q: Any) -> Any:
+    return (p * np.log(p / q)).sum(-1)
+
+
+# ------------------------------------------------------------------ losses
+
+
+def test_the_default_loss_is_half_of_both_directions_summed_over_classes_and_averaged_over_the_batch() -> (
+    None
+):
+    p, q = P.exp().numpy(), Q.exp().numpy()
+    expected = (kl(p, q) + kl(q, p)).mean() / 2
+    assert symmetric_kl(Q, P, ONES).item() == pytest.approx(expected, rel=1e-5)
+    assert symmetric_kl(P, Q, ONES).item() == pytest.approx(expected, rel=1e-5)
+    assert symmetric_kl(P + 3, P, ONES).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_blank_adds_nothing_and_still_counts() -> None:
+    first = symmetric_kl(Q[:1], P[:1], ONES[:1]).item()
+    assert symmetric_kl(Q, P, torch.tensor([1.0, 0.0])).item() == pytest.approx(first / 2, rel=1e-5)
+
+
+def test_kl_softens_both_by_the_temperature_and_scales_by_its_square() -> None:
+    p, q = (logits.div(2).softmax(1).numpy() for logits in (P, Q))
+    expected = 4 * kl(p, q).mean()
+    assert soft_kl(Q, P, ONES, temperature=2.0).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dkd_is_the_divergence_of_target_against_the_rest_and_that_among_the_rest() -> None:
+    p, q = P.exp().numpy(), Q.exp().numpy()
+    target = p.argmax(1)
+    expected = []
+    for row, best in enumerate(target):
+        pair = [np.array([v[row, best], 1 - v[row, best]]) for v in (p, q)]
+        rest = [np.delete(v[row], best) / (1 - v[row, best]) for v in (p, q)]
+        expected.append(1.0 * kl(*pair) + 8.0 * kl(*rest))
+    found = decoupled_kl(Q, P, ONES, temperature=1.0, alpha=1.0, beta=8.0)
+    assert found.item() == pytest.approx(np.mean(expected), rel=1e-4)
+    # With beta the probability of the rest, it is KL itself: equation 6 of the paper.
+    one = decoupled_kl(Q[:1], P[:1], ONES[:1], temperature=1.0, alpha=1.0, beta=0.3)
+    assert one.item() == pytest.approx(kl(p, q)[0], rel=1e-4)
+
+
+# ------------------------------------------------------------------ settings
+
+
+def distilling(data: Path, *more: str) -> TrainConfig:
+    given = {"data": {"path": str(data)}, "distil": {"teacher": {"model": "t"}}}
+    return resolve_config("scratch", [*SETTINGS, *more], given)
+
+
+def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="this recipe learns from a teacher: use ghostclas ssld --teacher"):
+        train(photo_folder(tmp_path / "photos"), recipe="ssld", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_below_distil_are_known_and_unknown_ones_get_the_nearest_name(tmp_path: Path) -> None:
+    assert distilling(tmp_path, "distil.mine.top_k=7").distil is not None
+    with pytest.raises(
+        UsageError, match=r"unknown setting 'distil.mine.topk'; did you mean 'distil.mine.top_k'"
+    ):
+        distilling(tmp_path, "distil.mine.topk=7")
+    with pytest.raises(UsageError, match=r"distil.views stores whole views: set augment.mixup=0"):
+        distilling(tmp_path, "distil.views=2", "augment.mixup=0.2")
+
+
+def test_differences_name_settings_that_only_one_of_two_runs_has(tmp_path: Path) -> None:
+    plain = resolve_config("scratch", SETTINGS, {"data": {"path": str(tmp_path)}})
+    assert "distil.loss: None -> 'js'" in differences(plain, distilling(tmp_path))
+
+
+# ------------------------------------------------------------------ views
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows the classes of the photos."""
+    config = resolve_config("scratch", [*SETTINGS, "schedule.epochs=30"], {"data": {"path": str(folder)}})
+    return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
+
+
+def objective(folder: Path, teacher: Path, *more: str) -> Any:
+    config = distilling(folder, f"distil.teacher.model={teacher}", *more)
+    source = open_splits(folder).train
+    accelerator = Accelerator(cpu=True)
+    return build_objective(config, source, source, accelerator, workers=0, say=lambda _: None), config, source
+
+
+def test_the_teacher_sees_the_pixels_that_the_student_sees(folder: Path, teacher: Path) -> None:
+    found, config, _ = objective(folder, teacher)
+    seen: list[torch.Tensor] = []
+    spy = OnTheFly(
+        lambda pixels: seen.append(pixels) or torch.zeros(len(pixels), 3),  # type: ignore[func-returns-value]
+        found.classes,
+        found.loss,
+        found.mean,
+        found.std,
+    )
+    pixels = torch.randint(0, 256, (4, 3, 32, 32)).float()
+    views = Views((pixels - found.mean) / found.std, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long())
+    spy(torch.zeros(4, 3), views)
+    torch.testing.assert_close(seen[0], pixels, atol=1e-3, rtol=0)
+    assert config.distil is not None
+
+
+def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_again(
+    folder: Path, teacher: Path, tmp_path: Path
+) -> None:
+    found, config, source = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
+    assert isinstance(found, FromStored)
+    images = np.array([0, 5, 5, 7])
+    seeds = found.seeds(images, epoch=1)
+    assert seeds[1] != seeds[2], "a picture that comes twice in an epoch shows another view"
+    assert len({int(found.seeds(np.array([5]), epoch)[0]) for epoch in range(3)}) == 3
+    assert found.seeds(np.array([5]), 0) == found.seeds(np.array([5]), 3)
+    views = TrainingImages(source, config.augment, 32)
+    slots = [views[Ticket(int(image), int(seed))] for image, seed in zip(images, seeds, strict=True)]
+    pixels = torch.stack([slot.image for slot in slots]).float()
+    alone = open_torch_teacher(TeacherConfig(model=str(teacher)))
+    tickets = np.stack([images, seeds], axis=1)
+    np.testing.assert_allclose(
+        found.stored.outputs(tickets), alone.answer(pixels).numpy(), atol=0.02, err_msg="fp16 and no more"
+    )
+    before = len(found.stored.cache)
+    assert before == 3 * len(source.samples)
+    again, _, _ = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
+    assert len(again.stored.cache) == before, "nothing was asked twice"
+    with pytest.raises(DataError, match=r"other views of the pictures: .*views 3, not 4"):
+        objective(folder, teacher, "distil.views=4", f"distil.cache={tmp_path / 'cache'}")
+
+
+def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_path: Path) -> None:
+    from tests.ssld.test_teacher import onnx_file
+
+    file = onnx_file(tmp_path / "t.onnx", side=64)
+    (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")
+    mapping = f"distil.teacher.mapping={tmp_path / 'map.csv'}"
+    with pytest.raises(UsageError) as caught:
+        objective(folder, file, mapping)
+    assert "takes pictures of 64 x 64 and would see 32 x 32" in str(caught.value)
+    assert "--set distil.resolution=64 scales the student's views for it" in str(caught.value)
+    found, _, _ = objective(folder, file, mapping, "distil.resolution=64")
+    assert found.answer(torch.full((2, 3, 32, 32), 128.0)).shape == (2, 3)
+
+
+# ------------------------------------------------------------------ runs
+
+
+def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(
+    folder: Path, teacher: Path, tmp_path: Path
+) -> None:
+    root = photo_folder(tmp_path / "photos")
+    for old, new in (("0", "a"), ("1", "b"), ("2", "c")):
+        (root / "train" / old).rename(root / "train" / new)
+    for old, new in (("a", "1"), ("b", "2"), ("c", "0")):
+        (root / "train" / old).rename(root / "train" / new)
+    config = distilling(root, f"distil.teacher.model={teacher}", "schedule.epochs=30")
+    run = train(config=config, output=tmp_path / "run")
+    assert run.top1 == 100
+    assert (run.path / "report" / "index.html").exists()
+    manifest = (run.bundle / "manifest.json").read_text()
+    assert f'"taught_by": "{teacher.name}"' in manifest
+    assert str(tmp_path) not in manifest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("distil.views=2",)], ids=["on the fly", "stored"])
+def test_a_killed_distillation_ends_with_the_weights_of_the_uninterrupted_one(
+    more: tuple[str, ...], folder: Path, teacher: Path, tmp_path: Path
+) -> None:
+    config = distilling(folder, f"distil.teacher.model={teacher}", "loop.save_minutes=0", *more)
+    if more:
+        assert config.distil is not None
+        kept = config.distil.model_copy(update={"cache": str(tmp_path / "cache")})
+        config = config.model_copy(update={"distil": kept})
+    document = tmp_path / "config.yaml"
+    document.write_text(dump_config(config))
+
+    def run(output: str, point: str, count: int) -> int:
+        return subprocess.run(
+            [sys.executable, str(KILLED), str(document), str(tmp_path / output), point, str(count)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KILLED.parents[2]), *sys.path])},
+            check=False,
+        ).returncode
+
+    assert run("whole", "never", 0) == 0
+    assert run("broken", "step", 3) == -signal.SIGKILL
+    assert run("broken", "never", 0) == 0
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    for name in expected:
+        assert torch.equal(expected[name], found[name]), name
+
+
+def test_the_teacher_may_be_the_built_in_model_only_for_its_classes(folder: Path) -> None:
+    assert resolve_model("default").exists()
+    with pytest.raises(
+        DataError, match=r"the teacher default \(200 outputs\) does not know 3 of the 3 classes"
+    ):
+        objective(folder, Path("default"))
