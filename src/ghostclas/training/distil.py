@@ -188,7 +188,8 @@ def answering(
 
 def _open(config: TeacherConfig, device: str) -> Teacher:
     if Path(config.model).suffix.lower() == ".onnx":
-        return OnnxTeacher(config)
+        # Beside torch, on as many cores as torch uses here.
+        return OnnxTeacher(config, threads=torch.get_num_threads())
     return open_torch_teacher(config, device=device)
 
 
