@@ -4,7 +4,7 @@
 
 Each round trains on one synthetic batch again and again, then on photos from the training loader (decoded,
 cropped at random, flipped), then only empties the loader. What the loader had prepared in the meantime is
-used up before the clock starts. Writes results/training_end_to_end.md. About 10 minutes on 2 cores.
+used up before the clock starts. Writes results/training_end_to_end.md.
 """
 
 from __future__ import annotations

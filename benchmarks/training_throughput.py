@@ -4,7 +4,7 @@
 
 Each contestant is a process of its own that waits while another is measured; a round measures all of them
 once, so that what disturbs the machine disturbs all. Prints and writes results/training_throughput.md.
-About 10 minutes on 2 cores. The loss of 1,000 classes on noise means nothing; only time is measured.
+The loss of 1,000 classes on noise means nothing; only time is measured.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_what_costs_accuracy_is_told_candidate_by_candidate(
         quantize(tiny_bundle, "openvino", calibration=labelled, validation=labelled)
     lines = str(caught.value).splitlines()[1:]
     assert len(lines) == 2
-    assert "se, stem, tail, head, classifier in float" in lines[1]
+    assert "se, classifier, stem, head, tail in float" in lines[1]
     assert Bundle.open(tiny_bundle.path).manifest == before
 
 
@@ -143,7 +143,7 @@ def test_other_runtimes_are_judged_against_a_float_file_of_their_own(
     # The float file was for the comparison alone.
     made = [entry for entry in kept.manifest.files if entry.format == name]
     assert {entry.precision for entry in made} == {"int8"}
-    assert sum(entry.bytes for entry in made) < 0.5 * kept.file("onnx", "fp32").entry.bytes
+    assert sum(entry.bytes for entry in made) < 0.6 * kept.file("onnx", "fp32").entry.bytes
     reference = kept.reference()
     answers = open_engine(name, kept, precision="int8").run(reference.pixels)
     assert 0 < np.abs(answers - reference.logits).max() < 2

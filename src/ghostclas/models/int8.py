@@ -21,7 +21,8 @@ class Int8Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C, H, W]`` as ``nn.Conv2d`` does."""
-        return self._conv_forward(round_activations(x), round_weights(self.weight), self.bias)
+        answer: Tensor = self._conv_forward(round_activations(x), round_weights(self.weight), self.bias)
+        return answer
 
 
 class Int8Linear(nn.Linear):
