@@ -76,7 +76,7 @@ ENGINES: Mapping[str, Runtime] = {
     "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
     "tensorrt": Runtime("ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt"),
 }
-"""Fastest first, as docs/export.md has them measured; ``auto`` looks in this order."""
+"""``auto`` looks in this order."""
 
 
 def installed_engines() -> list[str]:
@@ -102,8 +102,7 @@ def open_engine(
     """Load the bundle into an engine.
 
     Args:
-        name: a key of ``ENGINES``, or ``"auto"``: the first of the table, which is in the order of measured
-            speed, that is installed and whose answers on one of the bundle's fp32 or fp16 files were compared
+        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers on one of the bundle's fp32 or fp16 files were compared
             with the reference, and were right, as the manifest's ``parity`` says. Where nothing was compared,
             the engine of the default file.
         bundle: an open bundle.

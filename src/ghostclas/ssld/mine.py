@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -320,7 +321,12 @@ def _doubles(
     for index, other in same_bytes(pool.keys, val.keys).tolist():
         remove(index, "val", int(val_index[other]), "same bytes")
     candidates: dict[int, dict[int, None]] = {}
-    for index, other in (*roughly_close(pool, val), *alike_answers(pool, val, config.neighbours)):
+    signs = (
+        roughly_close(pool, val),
+        alike_answers(pool, val, config.neighbours),
+        ((index, other) for other, index in alike_answers(val, pool, config.nearest)),
+    )
+    for index, other in chain.from_iterable(signs):
         if index not in found:
             candidates.setdefault(index, {})[other] = None
     confirmer = Confirmer(pool, val)
