@@ -280,7 +280,7 @@ def test_copies_of_validation_pictures_are_found(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_almost_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -> None:
     recall, wrong = find_hidden(tmp_path, val=40, others=400, neighbours=20)
-    # Two crops and one bright copy of 240 copies have too little left in them.
+    # Of 240 copies two crops and a bright one were missed when this was written.
     assert {change: recall[change] for change in ("re-encoded", "smaller", "larger", "darkened")} == (
         dict.fromkeys(("re-encoded", "smaller", "larger", "darkened"), 1.0)
     )

@@ -102,9 +102,9 @@ def open_engine(
     """Load the bundle into an engine.
 
     Args:
-        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers on one of the bundle's fp32 or fp16 files were compared
-            with the reference, and were right, as the manifest's ``parity`` says. Where nothing was compared,
-            the engine of the default file.
+        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers
+            on one of the bundle's fp32 or fp16 files were compared with the reference, and were right, as
+            the manifest's ``parity`` says. Where nothing was compared, the engine of the default file.
         bundle: an open bundle.
         threads: how many threads compute one batch; ``None`` for what the runtime finds best on the cores
             that this process may use.
