@@ -32,8 +32,7 @@ ROUGH_FREQUENCIES = 20
 ROUGH_GRADIENTS = 12
 ROUGH_LIKENESS = 0.93
 """Where SIFT may look, too, a picture is the same if its gradients are about the same and its colours at
-16 x 16 correlate so. Of 500 changed copies of 100 pictures of Tiny-ImageNet, the 38 that miss the limits of
-``data.audit`` correlate by 0.9315 or more; of 100,000 pairs of different pictures none by more than 0.8901.
+16 x 16 correlate so.
 """
 
 SIFT_SIDE = 192
