@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostclas import imaging
 from ghostclas.data.audit import Audit, File, Group
-from ghostclas.data.extract import write_text
-from ghostclas.errors import DataError, ImageError
-from ghostclas.extras import require
+from ghostclas.data.page import thumbnail, write_html
+from ghostclas.errors import ImageError
 
 SHOWN_GROUPS = 60
 SHOWN_FILES = 6
@@ -37,13 +33,9 @@ def write_page(audit: Audit, folder: Path) -> Path:
         DataError: the folder cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    template = environment.from_string(_PAGE.read_text(encoding="utf-8"))
-    text = template.render(
+    return write_html(
+        _PAGE,
+        folder,
         audit=audit,
         sections=_sections(audit),
         odd=[{"shown": _shown(audit, item.file), "item": item} for item in audit.odd[:SHOWN_ODD]],
@@ -51,12 +43,6 @@ def write_page(audit: Audit, folder: Path) -> Path:
         images=sum(split.images for split in audit.splits),
         classes=_classes(audit),
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "index.html", text)
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}") from None
-    return folder / "index.html"
 
 
 def _sections(audit: Audit) -> list[dict[str, Any]]:
@@ -106,13 +92,9 @@ def _section(audit: Audit, title: str, lead: str, groups: Sequence[Group]) -> di
 def _shown(audit: Audit, file: File) -> dict[str, str]:
     try:
         data = audit.sources[file.split].read(file.index)
-        image = imaging.decode(data, short_side=_THUMBNAIL)
+        uri = thumbnail(data, _THUMBNAIL)
     except ImageError:  # it was there when it was looked at
         return {"name": file.name, "label": file.label, "uri": ""}
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    uri = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
     return {"name": file.name, "label": file.label, "uri": uri}
 
 

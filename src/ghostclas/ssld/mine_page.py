@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ghostclas import imaging
-from ghostclas.bundle import write_atomically
+from ghostclas.data.page import thumbnail, write_html
 from ghostclas.data.source import Source
-from ghostclas.errors import DataError, ImageError
-from ghostclas.extras import require
+from ghostclas.errors import ImageError
 from ghostclas.ssld.mine import Mined, Removed, Taken, reasons
 
 SHOWN_CLASSES = 24
@@ -38,12 +34,9 @@ def write_page(mined: Mined, folder: Path) -> Path:
         DataError: the folder cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    text = environment.from_string(_PAGE.read_text(encoding="utf-8")).render(
+    return write_html(
+        _PAGE,
+        folder,
         mined=mined,
         classes=_classes(mined),
         examples=list(_examples(mined)),
@@ -51,12 +44,6 @@ def write_page(mined: Mined, folder: Path) -> Path:
         reasons=reasons(mined),
         unread=list(mined.unread.items())[:SHOWN_UNREAD],
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "index.html", text.encode())
-    except OSError as error:
-        raise DataError(f"cannot write to {folder}: {error.strerror}") from None
-    return folder / "index.html"
 
 
 def _classes(mined: Mined) -> list[dict[str, Any]]:
@@ -120,14 +107,7 @@ def _doubles(mined: Mined, where: str, lead: str) -> dict[str, Any]:
 def _shown(source: Source, index: int, note: str) -> dict[str, str]:
     name = source.samples[index].key
     try:
-        image = imaging.decode(source.read(index), short_side=_THUMBNAIL)
+        uri = thumbnail(source.read(index), _THUMBNAIL)
     except ImageError:  # it was there when it was scored
-        return {"name": name, "note": note, "uri": ""}
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=80)
-    return {
-        "name": name,
-        "note": note,
-        "uri": f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}",
-    }
+        uri = ""
+    return {"name": name, "note": note, "uri": uri}

@@ -25,8 +25,7 @@ from ghostclas.zoo import EFFICIENTNET_LITE, packaged_weights, resolve_model, re
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
 LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
-"""What EfficientNet-Lite was trained with. Its package for PyTorch documents ImageNet's instead, with which
-it is right on 37 instead of 50 % of 200 pictures of Tiny-ImageNet at 128 pixels."""
+"""What EfficientNet-Lite was trained with. Its package for PyTorch documents ImageNet's instead."""
 
 
 class TorchTeacher:
