@@ -23,6 +23,7 @@ from ghostclas.evaluate import dataset_name, evaluate, write_report
 from ghostclas.export.onnx import export_bundle
 from ghostclas.extras import require
 from ghostclas.models import create_model
+from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
 from ghostclas.models.weights import load_weights
 from ghostclas.predict import Classifier
@@ -175,6 +176,8 @@ def _train(
     _load_initial(network, config.model)
     if config.model.int8:
         simulate_int8(network)
+    if accelerator.device.type == "cpu":
+        speed_up(network, compiled=config.loop.compile)
     trainer = Trainer(
         config, network, train_source, val_source, accelerator, run, progress, workers, objective
     )

@@ -1,0 +1,138 @@
+"""The same layers, written so that a CPU trains them faster.
+
+A network is swapped in place, as ``int8.simulate_int8`` does it: parameters, buffers and their names stay as
+they are, and so does everything in evaluation mode. ``benchmarks/training_throughput.py`` measures the gain.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ghostclas.models.efficientnet_lite import SameConv
+
+_SMALL_KERNEL = 3
+# Where Inductor adds up at most as many numbers, it does so in registers, and else in memory.
+_LONGEST_SUM = 4096
+
+
+class Float32Conv2d(nn.Conv2d):
+    """A convolution that autocast leaves in float32."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            answer: Tensor = super()._conv_forward(x.to(weight.dtype), weight, bias)
+        return answer
+
+
+class Float32SameConv(Float32Conv2d, SameConv):
+    """The same of a convolution that pads as TensorFlow does."""
+
+    forward = SameConv.forward
+
+
+class TwoSumBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose batch statistics come from a sum and a sum of squares, in one pass.
+
+    ``nn.BatchNorm2d`` compiles to Welford's algorithm, a division for every pixel. The sums are taken about
+    the running mean, so that nothing cancels where the mean is large beside the deviation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, C, H, W]`` to the same shape and dtype."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        values: Tensor
+        values, mean, variance = _Normalise.apply(
+            x, self.weight, self.bias, self.running_mean.clone(), self.eps
+        )
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        return values
+
+
+class _Normalise(torch.autograd.Function):
+    """``weight * (x - mean) / sqrt(variance + eps) + bias``, with its mean and its biased variance ``[C]``.
+
+    The gradient is that of Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, about: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        count = x.numel() // x.shape[1]
+        values = _wide_enough(x)
+        centred = values - _wide(about)
+        offset = _channel_sum(centred) / count
+        variance = (_channel_sum(centred * centred) / count - offset * offset).clamp(min=0)
+        mean = about + offset
+        inverse = (variance + eps).rsqrt()
+        scale = weight * inverse
+        out = values * _wide(scale) + _wide(bias - mean * scale)
+        ctx.save_for_backward(x, weight, mean, inverse)
+        ctx.mark_non_differentiable(mean, variance)
+        return out.to(x.dtype), mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        count = x.numel() // x.shape[1]
+        above, centred = _wide_enough(gradients[0]), _wide_enough(x) - _wide(mean)
+        of_bias = _channel_sum(above)
+        of_weight = _channel_sum(above * centred) * inverse
+        scale = weight * inverse
+        slope = scale * inverse * of_weight / count
+        below = above * _wide(scale) - centred * _wide(slope) - _wide(scale * of_bias / count)
+        return below.to(x.dtype), of_weight, of_bias, None, None
+
+
+_FLOAT32: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Float32Conv2d, SameConv: Float32SameConv}
+
+
+def speed_up(model: nn.Module, *, compiled: bool) -> None:
+    """Swap what a CPU trains slowly, in place.
+
+    Depthwise convolutions that stride or have a kernel above 3 stay in float32 under autocast: their
+    gradients in bfloat16 have no fast kernel in oneDNN and take 20 to 100 times as long. Batch norms become
+    ``TwoSumBatchNorm2d`` if the network will be compiled; uncompiled, PyTorch's own are faster.
+    """
+    for module in model.modules():
+        if compiled and type(module) is nn.BatchNorm2d and module.affine and module.momentum is not None:
+            module.__class__ = TwoSumBatchNorm2d
+        elif isinstance(module, nn.Conv2d) and _is_slow_in_bfloat16(module):
+            swapped: nn.Module = module
+            swapped.__class__ = _FLOAT32.get(type(module), type(module))
+
+
+def _is_slow_in_bfloat16(conv: nn.Conv2d) -> bool:
+    depthwise = conv.groups == conv.in_channels > 1
+    return depthwise and (conv.stride[0] > 1 or conv.kernel_size[0] > _SMALL_KERNEL)
+
+
+def _channel_sum(values: Tensor) -> Tensor:
+    """Sum ``[N, C, H, W]`` over all but the channels, in steps of which none is long."""
+    number, _, height, width = values.shape
+    if height * width <= _LONGEST_SUM:
+        rows = values.sum((2, 3))
+        return rows.sum(0)
+    rows = values.sum(3)
+    return rows.sum((0, 2)) if number * height <= _LONGEST_SUM else rows.sum(2).sum(0)
+
+
+def _wide_enough(values: Tensor) -> Tensor:
+    """Return ``values`` in at least float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _wide(channels: Tensor) -> Tensor:
+    return channels.view(1, -1, 1, 1)
