@@ -27,6 +27,7 @@ from ghostclas.data import open_source
 from ghostclas.data.loader import Batch, RankBatches, TrainingImages, epoch_tickets, training_loader
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.models import create_model
+from ghostclas.models.cpu import speed_up
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.zoo import resolve_spec
 
@@ -56,11 +57,13 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=224)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
     network = create_model(resolve_spec("ghostnet_x1_0")).to(memory_format=torch.channels_last).train()
+    speed_up(network, compiled=True)
     forward = torch.compile(network, dynamic=False)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
     real = photos(arguments.data, arguments.batch, arguments.resolution, arguments.workers)
@@ -72,7 +75,9 @@ def main() -> None:
 
     def step(images: torch.Tensor, targets: torch.Tensor) -> None:
         pixels = ((images.float() - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        F.cross_entropy(forward(pixels), targets, label_smoothing=0.1).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
+            logits = forward(pixels)
+        F.cross_entropy(logits.float(), targets, label_smoothing=0.1).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -101,8 +106,8 @@ def main() -> None:
         [
             "# Training on real JPEGs",
             "",
-            f"GhostNet x1.0, {side} x {side}, batch {arguments.batch}, fp32, compiled, channels_last, "
-            f"{arguments.threads} threads and {arguments.workers} loader process; clothing-dataset-small, "
+            f"GhostNet x1.0, {side} x {side}, batch {arguments.batch}, {arguments.precision}, compiled, "
+            f"channels_last, {arguments.threads} threads and {arguments.workers} loader process; clothing-dataset-small, "
             f"photos with a short side of 256. Median of {arguments.rounds} interleaved rounds of "
             f"{arguments.steps} steps (smallest to largest). torch {version('torch')}, {os.cpu_count()} CPU "
             f"cores, {platform.system()} {platform.machine()}.",

@@ -1,6 +1,6 @@
 """One contestant of training_throughput.py: trains GhostNet x1.0 on synthetic images, a round at a time.
 
-    python training_side.py ghostclas|timm|paddle THREADS BATCH RESOLUTION
+    python training_side.py ghostclas|ghostclas-bf16|timm|paddle THREADS BATCH RESOLUTION
 
 Each line on stdin is a number of steps; the answer on stdout is the seconds that they took. Every side does
 the same step: forward, cross-entropy with label smoothing 0.1, backward, SGD with Nesterov momentum.
@@ -18,31 +18,35 @@ CLASSES = 1000
 
 
 def torch_step(name: str, threads: int, batch: int, resolution: int) -> Callable[[], float]:
-    """Return one training step of ours (compiled) or of timm's network (eager), both channels_last."""
+    """Return one training step of ours, compiled, or of timm's network, eager; both channels_last."""
     import torch
     from torch.nn import functional as F
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    if name == "ghostclas":
+    if name == "timm":
+        import timm
+
+        network: torch.nn.Module = timm.create_model("ghostnet_100", drop_rate=0.2)
+    else:
         from ghostclas.models import create_model
+        from ghostclas.models.cpu import speed_up
         from ghostclas.training.memory import keep_freed_memory
         from ghostclas.zoo import resolve_spec
 
         keep_freed_memory()
-        network: torch.nn.Module = create_model(resolve_spec("ghostnet_x1_0"))
-    else:
-        import timm
-
-        network = timm.create_model("ghostnet_100", drop_rate=0.2)
+        network = create_model(resolve_spec("ghostnet_x1_0"))
+        speed_up(network, compiled=True)
     network.to(memory_format=torch.channels_last).train()
-    forward = torch.compile(network, dynamic=False) if name == "ghostclas" else network
+    forward = network if name == "timm" else torch.compile(network, dynamic=False)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
     images = torch.randn(batch, 3, resolution, resolution).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,))
 
     def step() -> float:
-        loss = F.cross_entropy(forward(images), labels, label_smoothing=0.1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=name == "ghostclas-bf16"):
+            logits = forward(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -76,6 +76,15 @@ def test_views_do_not_depend_on_the_number_of_workers() -> None:
     assert batches[0].dtype == torch.uint8
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_channels_last_and_hold_the_views_in_order(workers: int) -> None:
+    images = TrainingImages(MemorySource(photos(classes=2, each=3)), AugmentConfig(), 32)
+    tickets = epoch_tickets(np.repeat([0, 1], 3), seed=1, epoch=0)
+    (batch,) = training_loader(images, RankBatches(tickets, 6), workers=workers)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(batch.images, torch.stack([images[ticket].image for ticket in tickets]))
+
+
 def test_an_unreadable_image_leaves_a_blank_without_weight() -> None:
     data = photos(classes=2, each=2)
     data["1/0.png"] = b"not an image"

@@ -199,8 +199,10 @@ def _blank(resolution: int, bad: BadImage | None, ticket: Ticket) -> Slot:
 
 
 def _collate(slots: list[Slot]) -> Batch:
+    # Views lie in memory as their photos do, channels last: stacked in that order they are merely copied.
+    images = torch.stack([slot.image.permute(1, 2, 0) for slot in slots])
     return Batch(
-        torch.stack([slot.image for slot in slots]).contiguous(memory_format=torch.channels_last),
+        images.permute(0, 3, 1, 2),
         torch.tensor([slot.label for slot in slots]),
         torch.tensor([slot.weight for slot in slots]),
         [slot.bad for slot in slots if slot.bad],
