@@ -109,8 +109,9 @@ def main() -> None:
             f"GhostNet x1.0, {side} x {side}, batch {arguments.batch}, {arguments.precision}, compiled, "
             f"channels_last, {arguments.threads} threads and {arguments.workers} loader process; "
             "clothing-dataset-small, photos with a short side of 256. "
-            f"Median of {arguments.rounds} interleaved rounds of {arguments.steps} steps (smallest to largest). torch {version('torch')}, {os.cpu_count()} CPU "
-            f"cores, {platform.system()} {platform.machine()}.",
+            f"Median of {arguments.rounds} interleaved rounds of {arguments.steps} steps (smallest to "
+            f"largest). torch {version('torch')}, {os.cpu_count()} CPU cores, {platform.system()} "
+            f"{platform.machine()}.",
             "",
             "| | images a second |",
             "| --- | --- |",

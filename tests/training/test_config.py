@@ -89,6 +89,11 @@ def test_progressive_resolutions_hold_until_their_fraction() -> None:
     assert [data.resolution_at(p) for p in (0, 0.39, 0.4, 0.79, 0.8, 1)] == [64, 64, 96, 96, 128, 128]
 
 
+def test_progressive_resolutions_are_never_larger_than_the_last() -> None:
+    data = DataConfig(path="a", resolution=96, progressive=((0.7, 128),))
+    assert [data.resolution_at(p) for p in (0, 1)] == [96, 96]
+
+
 @pytest.mark.parametrize(("text", "expected"), [("90s", 1.5), ("30m", 30), ("2h", 120), ("15", 15)])
 def test_durations(text: str, expected: float) -> None:
     assert minutes(text) == expected

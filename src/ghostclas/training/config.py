@@ -49,9 +49,9 @@ class DataConfig(Frozen):
     """Where the images are and how they come. ``resolution`` is the side of a training view in pixels.
 
     ``progressive`` lists ``(fraction of the run, resolution)`` pairs that hold before ``resolution`` does:
-    ``[[0.4, 96]]`` trains the first 40 % at 96. ``eval_resolution`` and ``eval_resize`` (short side before
-    the crop) are those of validation and of the finished bundle. ``mean`` and ``std`` are for pixels in
-    [0, 1].
+    ``[[0.4, 96]]`` trains the first 40 % at 96, or at ``resolution`` where that is smaller.
+    ``eval_resolution`` and ``eval_resize`` (short side before the crop) are those of validation and of the
+    finished bundle. ``mean`` and ``std`` are for pixels in [0, 1].
     """
 
     path: str
@@ -83,7 +83,7 @@ class DataConfig(Frozen):
         """Return the training resolution when the fraction ``progress`` of the run is over."""
         for until, resolution in self.progressive:
             if progress < until:
-                return resolution
+                return min(resolution, self.resolution)
         return self.resolution
 
 

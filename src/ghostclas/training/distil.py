@@ -194,7 +194,8 @@ def _open(config: TeacherConfig, device: str) -> Teacher:
 
 
 def _check_sides(config: TrainConfig, distil: DistilConfig, teacher: Teacher, say: Say) -> None:
-    views = {config.data.resolution, *(side for _, side in config.data.progressive)}
+    data = config.data
+    views = {data.resolution, *(min(side, data.resolution) for _, side in data.progressive)}
     seen = {distil.resolution} if distil.resolution else views
     if teacher.side is not None and seen != {teacher.side}:
         shown = " and ".join(f"{side} x {side}" for side in sorted(seen))
