@@ -76,6 +76,9 @@ def prepare_command(
 @app.command("audit")
 def audit_command(
     folder: Annotated[Path, typer.Argument(metavar="DATA", help="A folder, .zip, list, shards or Parquet.")],
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What the paths in a list are relative to.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page to look at, index.html, there.")
     ] = None,
@@ -90,7 +93,7 @@ def audit_command(
     """
     from ghostclas.data.audit import audit
 
-    found = audit(folder, threads=threads, progress=console_progress())
+    found = audit(folder, root=root, threads=threads, progress=console_progress())
     if as_json:
         say_json(found.to_json())
     else:

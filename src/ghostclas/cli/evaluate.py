@@ -19,6 +19,12 @@ DataOption = Annotated[
 SplitOption = Annotated[
     str | None, typer.Option(help="train, val or test; where there are parts, val when absent.")
 ]
+RootOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="What the paths in a list are relative to.")
+]
+LabelFileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Class names by index, for a list, shards or Parquet.")
+]
 EngineOption = Annotated[str, typer.Option(help="The runtime, or auto for the fastest that is installed.")]
 PrecisionOption = Annotated[
     str | None, typer.Option(help="fp32, fp16 or int8, where the model has several files.")
@@ -37,6 +43,8 @@ NAMED = 10
 def evaluate_command(
     data: DataOption,
     split: SplitOption = None,
+    root: RootOption = None,
+    label_file: LabelFileOption = None,
     model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
     engine: EngineOption = "auto",
     precision: PrecisionOption = None,
@@ -69,7 +77,7 @@ def evaluate_command(
 
     if report:
         check_report(report)
-    source = open_source(data, split)
+    source = open_source(data, split, root=root, label_file=label_file)
     with Classifier.load(
         model, engine=engine, precision=precision, threads=threads, batch_size=batch_size
     ) as classifier:
@@ -106,6 +114,8 @@ def compare_command(
     b: Annotated[str, typer.Argument(metavar="B", help="The model to hold against it.")],
     data: DataOption,
     split: SplitOption = None,
+    root: RootOption = None,
+    label_file: LabelFileOption = None,
     engine: EngineOption = "auto",
     batch_size: BatchOption = 8,
     threads: ThreadsOption = None,
@@ -123,7 +133,7 @@ def compare_command(
 
     if report:
         check_report(report)
-    source = open_source(data, split)
+    source = open_source(data, split, root=root, label_file=label_file)
     with (
         Classifier.load(a, engine=engine, threads=threads, batch_size=batch_size) as first,
         Classifier.load(b, engine=engine, threads=threads, batch_size=batch_size) as second,

@@ -37,13 +37,13 @@ def train_command(
 
     require("torch", extra="train")
     from ghostclas.training import train
-    from ghostclas.training.config import minutes
 
     run = train(
         data,
         model=model,
         recipe=recipe,
-        settings=[*(settings or ()), *([f"loop.time={minutes(time)}"] if time else [])],
+        settings=settings or (),
+        time=time,
         output=output,
         resume=resume,
         quiet=False,

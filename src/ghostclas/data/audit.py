@@ -206,7 +206,11 @@ class Audit:
 
 
 def audit(
-    path: str | PathLike[str], *, threads: int | None = None, progress: Progress | None = None
+    path: str | PathLike[str],
+    *,
+    root: Path | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> Audit:
     """Look at every image of a data set.
 
@@ -217,13 +221,14 @@ def audit(
 
     Args:
         path: what :func:`ghostclas.data.open_source` takes; all splits are looked at.
+        root: what the paths in a list are relative to.
         threads: how many images to decode at a time, by default one a core.
         progress: called with the images done and the images there are.
 
     Raises:
         DataError: nothing there that can be opened. Bad files in it are findings, not errors.
     """
-    stored = find(Path(path))
+    stored = find(Path(path), root=root)
     sources: dict[str, Source] = {}
     for split in sorted(stored.parts, key=["train", "val", "test", WHOLE].index):
         sources[split] = stored.parts[split](strict=False)

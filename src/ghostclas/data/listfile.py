@@ -79,7 +79,8 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
         raise DataError(f"{file} lists no image; expected 'path label' lines")
     if not (root / paths[0]).is_file():
         raise DataError(
-            f"{file}, line 1: there is no file {root / paths[0]}; root= says what paths are relative to"
+            f"{file}, line 1: there is no file {root / paths[0]}; "
+            "say what the paths are relative to: --set data.root=FOLDER when training, else --root FOLDER"
         )
     label_file = label_file or find_label_file(file.parent)
     names = read_label_file(label_file) if label_file else None

@@ -71,7 +71,7 @@ def align_source(
     classes: Sequence[str],
     *,
     reference: str = "the model",
-    advice: str = "rename the classes of the data, or use a model trained on them",
+    advice: str = "rename the classes of the data, or name a model that knows them: --model runs/...",
 ) -> Source:
     """Return ``source`` with the indices of ``classes``, matched by name.
 

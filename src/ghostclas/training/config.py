@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -51,10 +51,13 @@ class DataConfig(Frozen):
     ``progressive`` lists ``(fraction of the run, resolution)`` pairs that hold before ``resolution`` does:
     ``[[0.4, 96]]`` trains the first 40 % at 96, or at ``resolution`` where that is smaller.
     ``eval_resolution`` and ``eval_resize`` (short side before the crop) are those of validation and of the
-    finished bundle. ``mean`` and ``std`` are for pixels in [0, 1].
+    finished bundle. ``mean`` and ``std`` are for pixels in [0, 1]. ``root`` and ``label_file`` are those of
+    ``data.open_source``: what the paths in a list are relative to, and where class names are.
     """
 
     path: str
+    root: str | None = None
+    label_file: str | None = None
     resolution: Resolution = 224
     progressive: tuple[tuple[Fraction, Resolution], ...] = ()
     eval_resolution: Resolution | None = None
@@ -218,14 +221,13 @@ def resolve_config(
         UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
             fit.
     """
-    yaml = require("yaml", extra="train")
-    tree: dict[str, Any] = yaml.safe_load(_read_recipe(recipe)) or {} if recipe else {}
+    tree = _read_recipe(recipe) if recipe else {}
     _merge(tree, defaults or {})
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
             raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {setting!r}")
-        value: Any = yaml.safe_load(text)
+        value = _yaml(text, f"--set {setting}")
         for part in reversed(key.split(".")):
             value = {part: value}
         _merge(tree, value)
@@ -269,19 +271,35 @@ def minutes(text: str) -> float:
     return float(match[1]) * {"s": 1 / 60, "m": 1, "": 1, "h": 60}[match[2]]
 
 
-def _read_recipe(recipe: str) -> str:
+def _read_recipe(recipe: str) -> dict[str, Any]:
     if recipe in recipe_names():
-        return recipe_text(recipe)
-    path = Path(recipe)
-    if path.suffix in (".yaml", ".yml"):
+        text = recipe_text(recipe)
+    elif Path(recipe).suffix in (".yaml", ".yml"):
         try:
-            return path.read_text()
-        except OSError as error:
-            raise UsageError(f"cannot read the recipe {recipe}: {error.strerror}") from None
-    raise UsageError(
-        f"no recipe is called {recipe!r}{did_you_mean(recipe, recipe_names())}; there are "
-        f"{', '.join(recipe_names())}, or give a .yaml file"
-    )
+            text = Path(recipe).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise UsageError(f"cannot read the recipe {recipe}: {reason}") from None
+    else:
+        raise UsageError(
+            f"no recipe is called {recipe!r}{did_you_mean(recipe, recipe_names())}; there are "
+            f"{', '.join(recipe_names())}, or give a .yaml file"
+        )
+    tree = _yaml(text, f"the recipe {recipe}") or {}
+    if not isinstance(tree, dict):
+        raise UsageError(f"the recipe {recipe} is no mapping of settings, such as 'schedule: {{epochs: 10}}'")
+    return tree
+
+
+def _yaml(text: str, what: str) -> Any:
+    yaml = require("yaml", extra="train")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be read"
+        raise UsageError(f"{what} is not valid YAML{where}: {problem}") from None
 
 
 def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -304,14 +322,22 @@ def _explain(problem: Mapping[str, Any]) -> str:
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         valid = _valid_keys()
-        return f"unknown setting {key!r}{did_you_mean(key, valid)}; see ghostclas train --help"
+        return f"unknown setting {key!r}{_nearest(key, valid)}; see docs/training.md"
     if problem["type"] == "missing":
+        if key in ("data", "data.path"):
+            return "there is nothing to train on: give --data FOLDER"
         return f"the setting {key!r} is needed and has no value"
     return (
         f"{key or 'configuration'}: {problem['msg']}, got {problem['input']!r}"
         if key
         else str(problem["msg"])
     )
+
+
+def _nearest(key: str, valid: Sequence[str]) -> str:
+    """Suggest the settings that end in ``key``, or those that are spelled alike."""
+    inside = [known for known in valid if known.endswith(f".{key}")]
+    return f"; did you mean {' or '.join(map(repr, inside))}?" if inside else did_you_mean(key, valid)
 
 
 def _valid_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import TrainConfig
+from ghostclas.training.curves import draw_curves
 from ghostclas.training.ema import EMA
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
@@ -58,8 +59,8 @@ class Position:
     seconds: float = 0.0
     best_top1: float = -1.0
     loss_sum: float = 0.0
-    loss_steps: int = 0
-    images: float = 0.0
+    loss_images: int = 0
+    images: int = 0
     epoch_seconds: float = 0.0
     wait_seconds: float = 0.0
     lr: float = 0.0
@@ -68,8 +69,8 @@ class Position:
     def start_epoch(self, epoch: int, resolution: int) -> None:
         """Begin ``epoch`` with empty sums."""
         self.epoch, self.step_in_epoch, self.resolution = epoch, 0, resolution
-        self.loss_steps = 0
-        self.loss_sum = self.images = self.epoch_seconds = self.wait_seconds = 0.0
+        self.loss_images = self.images = 0
+        self.loss_sum = self.epoch_seconds = self.wait_seconds = 0.0
 
 
 @dataclass
@@ -94,8 +95,10 @@ class Trainer:
         if loop.batch_size % world:
             raise UsageError(f"loop.batch_size {loop.batch_size} is not a multiple of {world} processes")
         self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
-        self.batch_size = loop.batch_size // world
-        self.steps_per_epoch = -(-len(self.labels) // loop.batch_size)
+        # Of a smaller data set, all images are one batch.
+        self.global_batch = min(loop.batch_size, -(-len(self.labels) // world) * world)
+        self.batch_size = self.global_batch // world
+        self.steps_per_epoch = -(-len(self.labels) // self.global_batch)
         self.total_steps = max(1, round(self.config.schedule.epochs * self.steps_per_epoch))
         self.position.micro_batches = loop.accumulate
 
@@ -105,7 +108,7 @@ class Trainer:
             raise UsageError("loop.sync_bn needs GPUs: PyTorch has no synchronized batch norm on the CPU")
         if loop.sync_bn and world > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
-        optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=loop.batch_size)
+        optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=self.global_batch)
         self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.forward = torch.compile(self.network, dynamic=False) if loop.compile else self.network
         self.ema = EMA(self.model, loop.ema)
@@ -115,6 +118,8 @@ class Trainer:
         self.mean = 255 * torch.tensor(statistics.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(statistics.std, device=device).view(1, 3, 1, 1)
         self.mix = build_mixing(self.config.augment, num_classes)
+        self._top1: float | None = None
+        self._done = 0.0
         self.class_weights: Tensor | None = None
         if self.config.data.balance == "loss":
             weights = class_weights(self.train_source.samples, num_classes)
@@ -143,6 +148,9 @@ class Trainer:
         """Continue from the newest readable checkpoint; whether there was one."""
         state = load_checkpoint(self.run.last)
         if state is None:
+            if self.accelerator.is_main_process and self.run.entries():
+                # Killed between the first line of the log and the first checkpoint.
+                self.run.write_entries([])
             return False
         self.model.load_state_dict(state["model"])
         self.ema.load(state["ema"])
@@ -211,6 +219,7 @@ class Trainer:
         )
         self.model.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
+        loss_images = 0
         # Reading the loss makes a GPU wait for its queue.
         every = FINITE_CHECK_STEPS if self.accelerator.device.type == "cuda" else 1
         began = time.monotonic()
@@ -222,18 +231,21 @@ class Trainer:
                 torch.manual_seed(
                     hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
                 )
-                loss_sum += self._step(batch)
+                # The losses of a batch with blanks are divided by all its places.
+                loss_sum += self._step(_without_blanks(batch)) * len(batch.images)
+                loss_images += int((batch.weights > 0).sum())
                 position.step += 1
                 position.step_in_epoch += 1
-                position.images += config.loop.batch_size
+                position.images = min(position.step_in_epoch * self.global_batch, len(self.labels))
                 self.ema.update(self.model, position.step)
                 self._measure_progress()
                 due = time.monotonic() - self._saved >= 60 * config.loop.save_minutes
                 last_step = self._done >= 1 or position.step_in_epoch == self.steps_per_epoch
                 if position.step % every == 0 or due or last_step:
                     position.loss_sum += loss_sum.item()
-                    position.loss_steps = position.step_in_epoch
+                    position.loss_images += loss_images
                     loss_sum.zero_()
+                    loss_images = 0
                     self._check_finite()
                 now = time.monotonic()
                 position.epoch_seconds += now - began
@@ -268,7 +280,7 @@ class Trainer:
             self.progress.say(
                 f"out of memory: going on with {self.position.micro_batches} micro-batches of "
                 f"{-(-len(batch.images) // self.position.micro_batches)} images; the batch stays "
-                f"{self.config.loop.batch_size}"
+                f"{self.global_batch}"
             )
 
     def _try_step(self, batch: Batch) -> Tensor:
@@ -309,7 +321,7 @@ class Trainer:
         entry: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "step": position.step,
-            "loss": position.loss_sum / max(position.loss_steps, 1),
+            "loss": position.loss_sum / max(position.loss_images, 1),
             **(self.validate() if due else {}),
             "lr": position.lr,
             "resolution": position.resolution,
@@ -318,6 +330,7 @@ class Trainer:
             "seconds": position.epoch_seconds,
             "bad_images": len(self.bad),
         }
+        self._top1 = entry.get("top1", self._top1)
         entry["best"] = entry.get("top1", -1.0) > position.best_top1
         position.step_in_epoch = 0
         if self.accelerator.is_main_process:
@@ -329,6 +342,8 @@ class Trainer:
                     keep_previous=False,
                 )
             self.run.write_entries([*self.run.entries(), entry])
+            if due:
+                draw_curves(self.run.entries(), self.run.curves)
             self.progress.say(epoch_line(entry, self.config.schedule.epochs, left=self._time_left()))
         self.accelerator.log(
             {key: value for key, value in entry.items() if isinstance(value, int | float)},
@@ -379,7 +394,7 @@ class Trainer:
             spent = torch.tensor((time.monotonic() - self._clock) / budget, device=self.accelerator.device)
             if self.accelerator.num_processes > 1:
                 spent = broadcast(spent)
-            done = max(done, spent.item())
+            done = max(done, float(spent.item()))
         self._done = min(done, 1.0)
 
     def _time_left(self) -> float:
@@ -393,7 +408,8 @@ class Trainer:
                 position.epoch + 1,
                 self.config.schedule.epochs,
                 position.step_in_epoch / self.steps_per_epoch,
-                loss=position.loss_sum / max(position.loss_steps, 1),
+                loss=position.loss_sum / max(position.loss_images, 1),
+                top1=self._top1,
                 rate=position.images / max(position.epoch_seconds, 1e-9),
                 waiting=position.wait_seconds / max(position.epoch_seconds, 1e-9),
                 left=self._time_left(),
@@ -444,6 +460,17 @@ class Trainer:
 
     def _write_bad(self) -> None:
         write_text(self.run.bad_images, "".join(f"{key}\t{self.bad[key]}\n" for key in sorted(self.bad)))
+
+
+def _without_blanks(batch: Batch) -> Batch:
+    """Put images of the batch itself, without weight, where it has blanks: what is normalised and mixed over
+    a batch are images only."""
+    there, blank = (torch.nonzero(mask).flatten() for mask in (batch.weights > 0, batch.weights == 0))
+    if len(there) == 0 or len(blank) == 0:
+        return batch
+    rows = torch.arange(len(batch.weights))
+    rows[blank] = there[torch.arange(len(blank)) % len(there)]
+    return replace(batch, images=batch.images[rows], labels=batch.labels[rows])
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

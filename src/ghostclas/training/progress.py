@@ -7,6 +7,7 @@ import time
 from typing import Any, TextIO
 
 REFRESH_SECONDS = 0.2
+PLAIN_SECONDS = 60.0
 
 
 class Progress:
@@ -16,7 +17,7 @@ class Progress:
         self.stream = stream or sys.stderr
         self.enabled = enabled
         self.live = enabled and self.stream.isatty()
-        self._shown = 0.0
+        self._shown = 0.0 if self.live else time.monotonic()
         self._width = 0
 
     def say(self, text: str) -> None:
@@ -26,9 +27,13 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
     def step(self, text: str) -> None:
-        """Show ``text`` on the live line; nothing where there is no terminal."""
+        """Show ``text`` on the live line; where there is no terminal, as a line of its own now and then."""
         now = time.monotonic()
-        if self.live and now - self._shown >= REFRESH_SECONDS:
+        if not self.live:
+            if now - self._shown >= PLAIN_SECONDS:
+                self._shown = now
+                self.say(text)
+        elif now - self._shown >= REFRESH_SECONDS:
             self._shown = now
             self._clear()
             self.stream.write(text)
@@ -42,13 +47,25 @@ class Progress:
 
 
 def step_line(
-    epoch: int, epochs: float, done: float, *, loss: float, rate: float, waiting: float, left: float
+    epoch: int,
+    epochs: float,
+    done: float,
+    *,
+    loss: float,
+    top1: float | None,
+    rate: float,
+    waiting: float,
+    left: float,
 ) -> str:
-    """Return the live line: ``done`` is a fraction of the epoch, ``rate`` in img/s, ``left`` in seconds."""
+    """Return the live line: ``done`` is a fraction of the epoch, ``rate`` in img/s, ``left`` in seconds.
+
+    ``top1`` is that of the last validation, if there was one.
+    """
+    accuracy = f"top-1 {top1:.2f}  " if top1 is not None else ""
     filled = round(done * 20)
     bar = "━" * filled + "╌" * (20 - filled)
     return (
-        f"epoch {epoch}/{epochs:g} {bar} {done:4.0%}  loss {loss:.3f}  {rate:.0f} img/s  "
+        f"epoch {epoch}/{epochs:g} {bar} {done:4.0%}  loss {loss:.3f}  {accuracy}{rate:.0f} img/s  "
         f"data {waiting:.0%}  {duration(left)} left"
     )
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from ghostclas import zoo
 from ghostclas.bundle import Bundle, default_bundle_path
-from ghostclas.data import open_splits
+from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
 from ghostclas.evaluate import dataset_name, evaluate, write_report
@@ -28,7 +28,7 @@ from ghostclas.models.int8 import simulate_int8
 from ghostclas.models.weights import load_weights
 from ghostclas.predict import Classifier
 from ghostclas.spec import Metric, ModelSpec
-from ghostclas.training.config import ModelConfig, TrainConfig, resolve_config
+from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.loop import Trainer
 from ghostclas.training.memory import keep_freed_memory
@@ -76,11 +76,12 @@ class Run:
 
 
 def train(
-    data: str | Path | None = None,
+    data: str | Path | Mapping[str, Any] | None = None,
     *,
-    model: str | None = None,
-    recipe: str | None = None,
-    settings: Iterable[str] = (),
+    model: str | Mapping[str, Any] | None = None,
+    recipe: str | Path | None = None,
+    settings: Iterable[str] | str = (),
+    time: str | None = None,
     output: str | Path | None = None,
     resume: bool = False,
     config: TrainConfig | None = None,
@@ -91,13 +92,16 @@ def train(
     """Train a classifier on labelled images and return its run.
 
     Args:
-        data: an image folder or archive; see ``ghostclas.data.open_splits``.
-        model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent.
+        data: an image folder or archive; see ``ghostclas.data.open_splits``. Or the settings of the group
+            ``data``, with ``path`` among them.
+        model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``, or the settings of the group ``model``;
+            the recipe's when absent.
         recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
             for up to 20,000 images and the network of the built-in model, else ``scratch``.
-        settings: ``"key=value"`` strings that win over the recipe.
+        settings: ``"key=value"`` strings that win over the recipe, or one of them.
+        time: end within this time, such as ``"30m"``; the same as the setting ``loop.time``.
         output: the run directory; ``runs/<data>-<model>`` when absent.
-        resume: continue the run in ``output``, or the newest of that name.
+        resume: continue the run in ``output``, or the newest of that name. What is not given is as it was.
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         quiet: no progress on stderr.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
@@ -108,20 +112,34 @@ def train(
         DataError: images that cannot be used.
         TrainingError: the run cannot go on.
     """
-    chosen = config is not None or recipe is not None
     given: dict[str, Any] = dict(overrides)
     if data is not None:
-        given["data"] = {"path": str(data)}
+        group = dict(data) if isinstance(data, Mapping) else {"path": data}
+        if "path" in group:
+            # A folder is the same with and without a slash behind it.
+            group["path"] = str(Path(group["path"]))
+        given["data"] = group
     if model is not None:
-        given["model"] = {"name": model}
-    settings = tuple(settings)
-    config = config or resolve_config(recipe or DEFAULT_RECIPE, settings, given)
+        given["model"] = dict(model) if isinstance(model, Mapping) else {"name": model}
+    if time is not None:
+        given["loop"] = {**given.get("loop", {}), "time": minutes(time)}
+    settings = (settings,) if isinstance(settings, str) else tuple(settings)
+    stopped = output is not None and Path(output, "config.yaml").exists()
+    if resume and recipe is None and stopped:
+        recipe = Path(str(output), "config.yaml")
+    chosen = config is not None or recipe is not None
+    config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
+    if config.model.name == "default" or Path(config.model.name).exists():
+        raise UsageError(
+            f"{config.model.name} is a model, and a network is needed, such as ghostnet_x1_0\n"
+            f"       to start from its weights: --set model.weights={config.model.name}"
+        )
     spec = zoo.resolve_spec(config.model.name)
     if config.distil is not None and config.distil.teacher is None:
         raise UsageError(
             "this recipe learns from a teacher: use ghostclas ssld --teacher ..., or set distil.teacher.model"
         )
-    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    splits = splits_of(config)
     if not chosen and len(splits.train.samples) <= SMALL_DATA and _fits_built_in(config.model, spec):
         config = resolve_config(SMALL_RECIPE, settings, given)
     path = run_path(config, output, resume=resume)
@@ -143,6 +161,17 @@ def train(
         else:
             accelerator.end_training()
         run.close()
+
+
+def splits_of(config: TrainConfig) -> Splits:
+    """Open the images to learn from and to measure on."""
+    return open_splits(
+        config.data.path,
+        val_fraction=config.data.val_fraction,
+        seed=config.loop.seed,
+        root=config.data.root,
+        label_file=config.data.label_file,
+    )
 
 
 def _train(
@@ -229,7 +258,7 @@ def _finish(
 
 def _provenance(config: TrainConfig) -> dict[str, Any]:
     """Return the settings and where they led from; where things lie on this machine is nobody's business."""
-    places: dict[str, Any] = {"data": {"path"}, "distil": {"teacher", "mined", "cache"}}
+    places: dict[str, Any] = {"data": {"path", "root", "label_file"}, "distil": {"teacher", "mined", "cache"}}
     known: dict[str, Any] = {}
     if config.model.weights and Path(config.model.weights).exists():
         places["model"] = {"weights"}

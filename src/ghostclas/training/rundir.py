@@ -21,6 +21,9 @@ from typing import Any, TextIO
 from ghostclas.errors import TrainingError, UsageError
 from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
 
+_LOCK = ".lock"
+_OWN_FILES = (_LOCK, ".config.yaml.tmp")
+
 
 class RunDirectory:
     """The directory of one run, held by at most one process at a time."""
@@ -44,7 +47,15 @@ class RunDirectory:
             UsageError: it holds a run and ``resume`` is false, or a run with other settings.
             TrainingError: another process is running in it.
         """
-        if self.config.exists():
+        try:
+            self._open(config, resume=resume)
+        except OSError as error:
+            raise UsageError(
+                f"cannot make a run in {self.path}: {error.strerror}; choose another --output"
+            ) from None
+
+    def _open(self, config: TrainConfig, *, resume: bool) -> None:
+        if self.config.exists() and (resume or not self._is_unused()):
             self._hold()
             if not resume:
                 raise UsageError(
@@ -58,11 +69,18 @@ class RunDirectory:
                     + "\n       resume with the settings of config.yaml, or choose another --output"
                 )
             return
-        if self.path.exists() and any(self.path.iterdir()):
+        if not self._is_unused():
             raise UsageError(f"{self.path} is not empty and holds no run; choose another --output")
         self.last.parent.mkdir(parents=True, exist_ok=True)
         self._hold()
         write_text(self.config, dump_config(config))
+
+    def _is_unused(self) -> bool:
+        """Whether there is nothing in the directory but what a start leaves that came to nothing."""
+        if not self.path.exists():
+            return True
+        empty = {entry.name for entry in self.path.iterdir() if entry.is_dir() and not any(entry.iterdir())}
+        return {entry.name for entry in self.path.iterdir()} <= {self.config.name, *_OWN_FILES, *empty}
 
     def close(self) -> None:
         """Let another process have the directory."""
@@ -73,7 +91,7 @@ class RunDirectory:
     def entries(self) -> list[dict[str, Any]]:
         """Return the log: one dictionary per finished epoch. A line cut off by a kill is left out."""
         entries = []
-        for line in self.log.read_text().splitlines() if self.log.exists() else []:
+        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []:
             try:
                 entries.append(json.loads(line))
             except json.JSONDecodeError:
@@ -85,7 +103,7 @@ class RunDirectory:
         write_text(self.log, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def _hold(self) -> None:
-        lock = (self.path / ".lock").open("w")
+        lock = (self.path / _LOCK).open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -104,7 +122,7 @@ def write_text(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -133,7 +151,8 @@ def latest_run_path(name: str, root: Path = Path("runs")) -> Path:
     runs = [
         path
         for path in root.glob(f"{name}*")
-        if path.name.removeprefix(name).lstrip("-").isdigit() or path.name == name
+        if (path.name.removeprefix(name).lstrip("-").isdigit() or path.name == name)
+        and (path / "config.yaml").exists()
     ]
     if not runs:
         raise UsageError(f"no run called {name} in {root} to resume; name it with --output")

@@ -20,7 +20,6 @@ from typing import Any
 from accelerate import PartialState
 
 from ghostclas.bundle import Bundle, copy_bundle
-from ghostclas.data import open_splits
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
 from ghostclas.ssld.config import TeacherConfig
@@ -30,7 +29,7 @@ from ghostclas.ssld.score import Scores, open_cache, score
 from ghostclas.ssld.teacher import open_teacher
 from ghostclas.training.config import DistilConfig, TrainConfig, resolve_config
 from ghostclas.training.progress import Progress
-from ghostclas.training.run import Run, run_path, train, worker_count
+from ghostclas.training.run import Run, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
 
 Count = Callable[[int, int | None], None]
@@ -170,7 +169,7 @@ def distil_config(
     """
     teacher = TeacherConfig(model=teacher) if isinstance(teacher, str) else teacher
     given: dict[str, Any] = {
-        "data": {"path": str(labeled)},
+        "data": {"path": str(Path(labeled))},
         "distil": {"teacher": teacher.model_dump(exclude_none=True)},
     }
     if mined is not None:
@@ -198,7 +197,7 @@ def scored(
         DataError: as ``ssld.score.score``.
     """
     assert config.distil is not None
-    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    splits = splits_of(config)
     sources = [*([open_pool(unlabeled)] if unlabeled is not None else []), splits.val, splits.train]
     known = open_teacher(teacher, device=_device(config))
     try:
@@ -234,7 +233,7 @@ def mined_from(
         DataError: as ``ssld.mine.mine``.
     """
     assert config.distil is not None
-    splits = open_splits(config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed)
+    splits = splits_of(config)
     known = open_teacher(teacher, device=_device(config))
     try:
         found = mine(
@@ -292,7 +291,7 @@ def finetune(
         resume: go on with it.
         quiet: no progress on stderr.
     """
-    given: dict[str, Any] = {"data": {"path": str(labeled)}}
+    given: dict[str, Any] = {"data": {"path": str(Path(labeled))}}
     config = resolve_config(recipe, settings, given)
     return train(config=finetune_config(config, model), output=output, resume=resume, quiet=quiet)
 
@@ -331,7 +330,7 @@ def adapt(
         )
     spec = Bundle.open(_bundle_of(name)).spec if Path(name).exists() else None
     given: dict[str, Any] = {
-        "data": {"path": str(labeled)},
+        "data": {"path": str(Path(labeled))},
         "model": {"name": spec.name if spec else name, "weights": name},
     }
     config = resolve_config(recipe, settings, given)
@@ -395,9 +394,7 @@ def _stages(
     first = config.model_copy(update={"distil": config.distil.model_copy(update=update)})
     second = finetune_config(config, student)
     if config.loop.time is not None:
-        labelled = open_splits(
-            config.data.path, val_fraction=config.data.val_fraction, seed=config.loop.seed
-        ).train
+        labelled = splits_of(config).train
         alone = len(labelled.samples)
         together = alone + len(open_mined(mined, tuple(labelled.classes)).samples)
         work = (first.schedule.epochs * together, second.schedule.epochs * alone)

@@ -1,0 +1,62 @@
+"""The command that trains, as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ghostclas.cli import main
+from ghostclas.training.config import resolve_config
+from tests.training.photos import photo_folder
+
+SETTINGS = [
+    *("--set", "model.name=ghostnet_x0_2"),
+    *("--set", "data.resolution=32"),
+    *("--set", "data.workers=0"),
+    *("--set", "loop.batch_size=8"),
+    *("--set", "loop.device=cpu"),
+    *("--set", "schedule.epochs=1"),
+    *("--set", "schedule.warmup_epochs=0"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("photos"))
+
+
+def test_train_prints_its_result_and_the_next_command_and_goes_on_when_asked(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", "--data", str(folder), "--recipe", "scratch", *SETTINGS, "--output", str(run)]
+
+    assert main([*command, "--time", "20m"]) == 0
+    out, err = capsys.readouterr()
+    assert "top-1" in out
+    assert f"bundle: {run / 'bundle'}" in out
+    assert f"ghostclas predict --model {run / 'bundle'} PHOTO" in out + err
+    assert "epoch 1/1  loss" in err
+    assert resolve_config(str(run / "config.yaml"), []).loop.time == 20
+
+    assert main(command) == 2
+    assert "already holds a run; continue it with --resume" in capsys.readouterr().err
+
+    assert main(["train", "--output", str(run), "--resume", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["path"] == str(run)
+    assert result["epochs"] == 1
+
+
+def test_train_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err.strip() == "error: there is nothing to train on: give --data FOLDER"
+
+
+def test_train_on_a_model_that_is_no_network_says_how_to_start_from_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--data", str(folder), "--model", "default"]) == 2
+    assert "--set model.weights=default" in capsys.readouterr().err
