@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ghostclas.bundle import Bundle
+
+
+def made_once(name: str, make: Callable[[Path], object], temporary: pytest.TempPathFactory) -> Bundle:
+    """Return the bundle that ``make`` writes, from whichever process of ``./check`` needed it first."""
+    target = Path(os.environ.get("GHOSTCLAS_TEST_BUNDLES") or temporary.mktemp("shared")) / name
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            whole = temporary.mktemp("whole") / name
+            make(whole)
+            shutil.move(whole, target)
+    return Bundle.open(target)
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +48,11 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
                 torch.nn.init.normal_(module.bias, std=0.1)
                 torch.nn.init.normal_(module.running_mean, std=0.1)
                 torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-    target: Path = tmp_path_factory.mktemp("bundles") / "small"
-    return export_bundle(model.eval(), spec, classes, preprocess, target)
+    return made_once(
+        "small",
+        lambda target: export_bundle(model.eval(), spec, classes, preprocess, target),
+        tmp_path_factory,
+    )
 
 
 @pytest.fixture
@@ -50,10 +68,10 @@ def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) 
     from ghostclas.errors import MissingExtraError
     from ghostclas.export.formats import FORMATS, add_formats
 
-    target = tmp_path_factory.mktemp("bundles") / "full"
-    bundle = Bundle.open(shutil.copytree(small_bundle.path, target))
-    for added in add_formats(bundle, [name for name in FORMATS if name != "onnx"]):
-        if added.error is not None and not isinstance(added.error, MissingExtraError):
-            raise added.error
-        bundle = added.bundle
-    return bundle
+    def make(target: Path) -> None:
+        bundle = Bundle.open(shutil.copytree(small_bundle.path, target))
+        for added in add_formats(bundle, [name for name in FORMATS if name != "onnx"]):
+            if added.error is not None and not isinstance(added.error, MissingExtraError):
+                raise added.error
+
+    return made_once("full", make, tmp_path_factory)

@@ -16,9 +16,10 @@ from onnx import numpy_helper
 from PIL import Image
 
 from ghostclas import imaging
-from ghostclas.bundle import REFERENCE, Bundle, FileContent, Reference, add_files, pack
+from ghostclas.bundle import REFERENCE, Bundle, FileContent, FileParity, Reference, add_files, pack
 from ghostclas.data.source import Sample
 from ghostclas.engines import ENGINES, installed_engines
+from ghostclas.engines.base import computes
 from ghostclas.errors import BundleError, ExportError
 from ghostclas.verify import (
     LARGE_LOGIT,
@@ -82,8 +83,9 @@ def test_a_good_bundle_passes_in_every_installed_engine(small_bundle: Bundle) ->
     assert report.ok
     assert report.max_pixel_difference == 0
     readers = [name for name in installed_engines() if "onnx" in ENGINES[name].formats]
-    assert [result.engine for result in report.files] == readers
-    for result in report.files:
+    own = [result for result in report.files if result.arithmetic is None]
+    assert [result.engine for result in own] == readers
+    for result in own:
         assert result.file == "model.onnx"
         assert result.images == len(small_bundle.reference().jpegs)
         assert 0 <= result.mean_abs <= result.max_abs <= result.tolerance == 1e-3
@@ -92,6 +94,38 @@ def test_a_good_bundle_passes_in_every_installed_engine(small_bundle: Bundle) ->
         assert result.top1_agreement == 1
     assert report.photos == ()
     assert report.skipped == ()
+
+
+def bf16(report: VerifyReport) -> FileParity:
+    own = next(result for result in report.files if result.arithmetic is None)
+    return own.model_copy(update={"arithmetic": "bf16", "ok": False, "max_abs": 9.0})
+
+
+def test_another_arithmetic_that_is_wrong_is_no_fault_of_the_bundle(tiny_bundle: Bundle) -> None:
+    report = verify(tiny_bundle, engines=ORT)
+    report = report.model_copy(update={"files": (*report.files, bf16(report))})
+    assert report.ok
+    report.require_ok()
+    recorded = record(tiny_bundle, report).manifest.parity
+    found = {(r.arithmetic, r.ok) for r in recorded if r.engine == "onnxruntime"}
+    assert found == {(None, True), ("bf16", False)}
+
+
+def test_what_is_wrong_on_photos_is_not_recorded_as_right(tiny_bundle: Bundle) -> None:
+    report = verify(tiny_bundle, engines=ORT)
+    right = bf16(report).model_copy(update={"ok": True})
+    report = report.model_copy(update={"files": (*report.files, right), "photos": (bf16(report),)})
+    recorded = record(tiny_bundle, report).manifest.parity
+    found = {(r.arithmetic, r.ok) for r in recorded if r.engine == "onnxruntime"}
+    assert found == {(None, True), ("bf16", False)}
+
+
+@pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
+def test_every_arithmetic_of_an_engine_is_compared_by_its_own_tolerance(small_bundle: Bundle) -> None:
+    report = verify(small_bundle, engines=("openvino",))
+    wanted = [None, *(["bf16"] if computes("openvino", "bf16") else [])]
+    assert [result.arithmetic for result in report.files] == wanted
+    assert [result.tolerance for result in report.files] == [TOLERANCE[a or "fp32"].max_abs for a in wanted]
 
 
 def test_an_archive_passes_like_its_folder(small_bundle: Bundle, tmp_path: Path) -> None:

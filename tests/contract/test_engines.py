@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
-from ghostclas.engines.base import load_file
+from ghostclas.engines.base import computes, load_file
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
+from ghostclas.verify import TOLERANCE
 
 SIDE = 32
 
@@ -191,6 +193,24 @@ def test_several_threads_may_run_one_engine(engine: Engine, full_bundle: Bundle)
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize(("threads", "callers"), [(2, 2), (1, 3), (None, 2)])
+def test_several_callers_get_the_answers_of_one(
+    name: str, engine: Engine, full_bundle: Bundle, threads: int | None, callers: int
+) -> None:
+    shared = open_engine(name, full_bundle, threads=threads, callers=callers)
+    batches = [photos(full_bundle, 2, seed=seed) for seed in range(callers)]
+    with ThreadPoolExecutor(callers) as pool:
+        answers = list(pool.map(shared.run, batches))
+    shared.close()
+    for batch, answer in zip(batches, answers, strict=True):
+        np.testing.assert_allclose(answer, engine.run(batch), rtol=0, atol=1e-3)
+
+
+def test_no_callers_at_all_are_refused(name: str, full_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="callers must be at least 1"):
+        open_engine(name, full_bundle, callers=0)
 
 
 def test_closing_an_engine_that_runs_ends_in_a_message_and_nothing_worse(
@@ -424,6 +444,65 @@ def test_auto_never_takes_an_engine_that_fails_parity(full_bundle: Bundle) -> No
     engine = open_engine("auto", bundle)
     assert engine.name == "onnxruntime"
     engine.close()
+
+
+def with_bf16(bundle: Bundle, *, ok: bool) -> Bundle:
+    """Return the bundle with OpenVINO's parity in float32 right, and in bf16 as ``ok`` says."""
+    known = next(result for result in bundle.manifest.parity if result.engine == "openvino" and result.ok)
+    own = known.model_copy(update={"arithmetic": None})
+    less = known.model_copy(update={"arithmetic": "bf16", "ok": ok})
+    return Bundle(bundle.path, bundle._store, bundle.manifest.model_copy(update={"parity": (own, less)}))
+
+
+needs_openvino = pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
+
+
+@needs_openvino
+def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> None:
+    if not computes("openvino", "bf16"):
+        pytest.skip("this processor has no bf16")
+    reference = full_bundle.reference()
+    engine = open_engine("openvino", full_bundle, precision="bf16", threads=1)
+    difference = np.abs(engine.run(reference.pixels) - reference.logits).max()
+    engine.close()
+    assert TOLERANCE["fp32"].max_abs < difference <= TOLERANCE["bf16"].max_abs
+
+
+@needs_openvino
+@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("ok", [True, False])
+@pytest.mark.parametrize("precision", [None, "fp32"])
+def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_can(
+    full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, here: bool, ok: bool, precision: str | None
+) -> None:
+    bundle = with_bf16(full_bundle, ok=ok)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: here)
+    opened: Any = open_engine("auto", bundle, precision=precision)
+    assert opened.name == "openvino"
+    assert opened.arithmetic == ("bf16" if here and ok and precision is None else None)
+    opened.close()
+
+
+@needs_openvino
+def test_an_engine_that_is_named_computes_in_the_precision_of_the_file(full_bundle: Bundle) -> None:
+    opened: Any = open_engine("openvino", with_bf16(full_bundle, ok=True))
+    assert opened.arithmetic is None
+    opened.close()
+
+
+@needs_openvino
+@pytest.mark.parametrize("name", ["auto", "openvino"])
+def test_bf16_without_the_processor_is_told(
+    name: str, full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: False)
+    with pytest.raises(UsageError, match="openvino does not compute in bf16 on this processor"):
+        open_engine(name, full_bundle, precision="bf16")
+
+
+def test_bf16_in_an_engine_that_has_none_is_told(small_bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="there is no onnx bf16 file in this bundle"):
+        open_engine("onnxruntime", small_bundle, precision="bf16")
 
 
 def test_auto_runs_a_bundle_that_nobody_compared_in_the_engine_of_its_default_file(

@@ -1,14 +1,17 @@
 """Trains in a process of its own that kills itself with SIGKILL at a chosen instant.
 
-    python killed.py CONFIG OUTPUT POINT COUNT [RANK]
+Called as ``run_killed``, or under torchrun as a script:
+
+    python killed.py CONFIG OUTPUT POINT COUNT RANK
 
 ``POINT`` is ``step`` (after the weights were updated), ``write`` (a checkpoint is half on disk), ``rename``
 (the previous checkpoint was put aside, the new one is not in place) or ``never``; ``COUNT`` says at which
-occurrence. Under torchrun only process ``RANK`` kills itself.
+occurrence. Only process ``RANK`` kills itself.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,9 +21,23 @@ from typing import Any
 
 import torch
 
-from ghostclas.training import checkpoint, ema
-from ghostclas.training.config import resolve_config
-from ghostclas.training.run import train
+from ghostclas.training import TrainConfig, checkpoint, ema, resolve_config, train
+from ghostclas.training.config import dump_config
+
+# One process imports everything once, and those that are killed are its forks. A fork of the process of the
+# tests could not train: autograd has threads there.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "ghostclas.training.distil"])
+
+
+def run_killed(config: TrainConfig, output: Path, point: str, count: int) -> int:
+    """Train, or continue the run in ``output``, in a process that dies at ``point``; return its exit code."""
+    document = output.with_suffix(".yaml")
+    document.write_text(dump_config(config))
+    process = FORKS.Process(target=main, args=(str(document), str(output), point, count))
+    process.start()
+    process.join()
+    return process.exitcode or 0
 
 
 def kill_on(owner: Any, name: str, count: int, *, before: Callable[..., None] | None = None) -> None:
@@ -45,9 +62,9 @@ def half_written(state: Any, file: Any) -> None:
     file.flush()
 
 
-def main(config: str, output: str, point: str, count: int, rank: str = "0") -> None:
+def main(config: str, output: str, point: str, count: int, rank: int = 0) -> None:
     torch.set_num_threads(1)
-    if os.environ.get("RANK", "0") != rank:
+    if int(os.environ.get("RANK", 0)) != rank:
         point = "never"
     if point == "step":
         kill_on(ema.EMA, "update", count)
@@ -60,4 +77,4 @@ def main(config: str, output: str, point: str, count: int, rank: str = "0") -> N
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), *sys.argv[5:])
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,14 @@ from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.torch_teacher import open_torch_teacher
 from ghostclas.training import TrainConfig, resolve_config, train
-from ghostclas.training.config import differences, dump_config
+from ghostclas.training.config import differences
 from ghostclas.training.distil import FromStored, OnTheFly, build_objective
 from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.training.objective import Views
 from ghostclas.zoo import resolve_model
+from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.test_run import KILLED, SETTINGS, weights
+from tests.training.test_run import SETTINGS, assert_same_weights
 
 ONES = torch.ones(2)
 P = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
@@ -214,22 +212,10 @@ def test_a_killed_distillation_ends_with_the_weights_of_the_uninterrupted_one(
         assert config.distil is not None
         kept = config.distil.model_copy(update={"cache": str(tmp_path / "cache")})
         config = config.model_copy(update={"distil": kept})
-    document = tmp_path / "config.yaml"
-    document.write_text(dump_config(config))
-
-    def run(output: str, point: str, count: int) -> int:
-        return subprocess.run(
-            [sys.executable, str(KILLED), str(document), str(tmp_path / output), point, str(count)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(KILLED.parents[2]), *sys.path])},
-            check=False,
-        ).returncode
-
-    assert run("whole", "never", 0) == 0
-    assert run("broken", "step", 3) == -signal.SIGKILL
-    assert run("broken", "never", 0) == 0
-    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "broken")
-    for name in expected:
-        assert torch.equal(expected[name], found[name]), name
+    train(config=config, output=tmp_path / "whole")
+    assert run_killed(config, tmp_path / "broken", "step", 3) == -signal.SIGKILL
+    train(config=config, output=tmp_path / "broken", resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_the_teacher_may_be_the_built_in_model_only_for_its_classes(folder: Path) -> None:

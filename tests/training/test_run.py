@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,12 +11,11 @@ import ghostclas
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.weights import load_state
 from ghostclas.training import TrainConfig, resolve_config, train
-from ghostclas.training.config import dump_config
 from ghostclas.training.ema import EMA
 from ghostclas.zoo import resolve_weights
+from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
 
-KILLED = Path(__file__).with_name("killed.py")
 SETTINGS = [
     "model.name=ghostnet_x0_2",
     "data.resolution=32",
@@ -76,40 +74,33 @@ def test_the_bundle_carries_the_accuracy_measured_on_itself(finished: Path) -> N
     assert "onnxruntime" in metric["through"]
 
 
-def run_killed(config: TrainConfig, output: Path, point: str, count: int) -> int:
-    document = output.with_suffix(".yaml")
-    document.write_text(dump_config(config))
-    return subprocess.run(
-        [sys.executable, str(KILLED), str(document), str(output), point, str(count)],
-        env={**os.environ, "PYTHONPATH": str(KILLED.parents[2])},
-        check=False,
-        capture_output=True,
-    ).returncode
-
-
 def weights(run: Path) -> dict[str, torch.Tensor]:
     state = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
     return {**state["ema"], **{f"raw.{name}": value for name, value in state["model"].items()}}
+
+
+def assert_same_weights(run: Path, other: Path) -> None:
+    expected, found = weights(run), weights(other)
+    assert expected.keys() == found.keys()
+    for name in expected:
+        assert torch.equal(expected[name], found[name]), name
 
 
 def test_a_run_killed_at_any_instant_ends_with_the_weights_of_the_uninterrupted_one(
     folder: Path, tmp_path: Path
 ) -> None:
     config = settings(folder, "loop.save_minutes=0", "augment.mixup=0.2", "augment.policy=trivialaugment")
-    assert run_killed(config, tmp_path / "whole", "never", 0) == 0
+    train(config=config, output=tmp_path / "whole")
     broken = tmp_path / "broken"
     for point, count in (("step", 3), ("write", 2), ("rename", 4), ("step", 1)):
         assert run_killed(config, broken, point, count) == -signal.SIGKILL, point
-    assert run_killed(config, broken, "never", 0) == 0
-    expected, found = weights(tmp_path / "whole"), weights(broken)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        assert torch.equal(expected[name], found[name]), name
+    train(config=config, output=broken, resume=True)
+    assert_same_weights(tmp_path / "whole", broken)
 
 
 def test_an_unreadable_newest_checkpoint_falls_back_to_the_one_before(folder: Path, tmp_path: Path) -> None:
     config = settings(folder, "loop.save_minutes=0")
-    run_killed(config, tmp_path / "run", "step", 8)
+    assert run_killed(config, tmp_path / "run", "step", 8) == -signal.SIGKILL
     last = tmp_path / "run" / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.warns(UserWarning, match=r"last.pt cannot be read .* trying the one before it"):
