@@ -56,6 +56,7 @@ _HOMES = {
     "train": "training",
 }
 _ROOMS = {
+    "bench",
     "data",
     "engines",
     "evaluate",

@@ -26,7 +26,7 @@ class ModelSpec(Frozen):
     """What rebuilds a network: its table row, its flavour and the size of its output."""
 
     name: str
-    family: Literal["ghostnet", "efficientnet_lite"] = "ghostnet"
+    family: Literal["ghostnet", "efficientnet_lite", "timm"] = "ghostnet"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     flavour: FlavourName = "paddleclas"
     num_classes: Annotated[int, Field(ge=1)] = 1000

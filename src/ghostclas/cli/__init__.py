@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "compare": "evaluate:compare_command",
     "export": "export:export_command",
     "verify": "verify:verify_command",
+    "bench": "bench:app",
     "models": "models:models_command",
     "info": "info:info_command",
     "data": "data:app",

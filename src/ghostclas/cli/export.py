@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def export_command(
     model: Annotated[
-        str, typer.Option(help="A bundle, a run, a file of weights, or the name of published ones.")
+        str,
+        typer.Option(help="A bundle, a run, a file of weights, the name of published ones, or timm:NAME."),
     ],
     output: Annotated[
         Path | None,
@@ -73,6 +74,8 @@ def export_command(
     if len(results) == 1 and failed and failed[0].error:
         raise failed[0].error
     target = str(results[-1].bundle.path)
+    if results[-1].bundle.manifest.provenance.get("weights") == "random":
+        note("its weights are random: for measuring speed and size; its labels mean nothing")
     if failed:
         raise ExportError(
             f"{len(failed)} of {len(results)} formats were not added to {target}: "

@@ -42,7 +42,8 @@ def open_trained(
 
     Args:
         model: ``default``, a bundle, a run directory, a file of weights (see ``models.weights``) or the name
-            of published weights, which are downloaded once.
+            of published weights, which are downloaded once. ``timm:NAME`` is a network of timm with random
+            weights, as ``export.untrained`` makes it.
         network: which network a file of weights is for, by its name; recognised from the shapes when absent.
         classes: a text file with one class name a line. Bundles and runs bring their own; for the 1000
             classes of ImageNet the names that the package timm carries are used when absent.
@@ -52,6 +53,10 @@ def open_trained(
         BundleError: a bundle or weights that do not verify, or do not fit the network.
         DataError: the list of classes does not have one name for every output, or a failed download.
     """
+    if str(model).startswith("timm:"):
+        from ghostclas.export.untrained import untrained
+
+        return untrained(str(model))
     path = Path(model)
     if str(model) == DEFAULT_MODEL or path.is_dir() or path.suffix.lower() == ".zip":
         return _from_bundle(Bundle.open(resolve_model(model)), classes)

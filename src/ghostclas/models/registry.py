@@ -8,11 +8,13 @@ from torch import nn
 
 from ghostclas.models.efficientnet_lite import build_efficientnet_lite
 from ghostclas.models.ghostnet import build_ghostnet
+from ghostclas.models.timm_networks import build_timm
 from ghostclas.spec import ModelSpec
 
 FAMILIES: Mapping[str, Callable[[ModelSpec], nn.Module]] = {
     "ghostnet": build_ghostnet,
     "efficientnet_lite": build_efficientnet_lite,
+    "timm": build_timm,
 }
 
 

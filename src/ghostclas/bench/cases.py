@@ -1,0 +1,149 @@
+"""What is measured: every model in every engine and precision that was asked for and can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ghostclas.bundle import Bundle, FileEntry
+from ghostclas.engines import ENGINES, installed_engines, open_engine
+from ghostclas.engines.base import FLOATS, computes
+from ghostclas.errors import GhostclasError, UsageError, did_you_mean
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+PACKAGES = {"litert": "ai-edge-litert", "mnn": "MNN"}
+"""Of engines whose package has another name."""
+
+
+FIXED_THREADS = frozenset({"torch", "executorch"})
+"""Engines whose threads belong to the whole process: measured once, as they are."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model in one engine at one precision. ``entry`` is the file that the engine opens."""
+
+    model: str
+    bundle: Bundle
+    engine: str
+    precision: str
+    entry: FileEntry
+
+    @property
+    def size(self) -> int:
+        """The side of the input in pixels."""
+        return self.bundle.preprocess.crop
+
+    @property
+    def bytes(self) -> int:
+        """What the engine's files take on the disk: the one it opens and those beside it."""
+        return sum(
+            other.bytes
+            for other in self.bundle.manifest.files
+            if other.path == self.entry.path
+            or (
+                (other.format, other.precision) == (self.entry.format, self.entry.precision)
+                and other.input is None
+            )
+        )
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the weights mean nothing, as the bundle says itself."""
+        return self.bundle.manifest.provenance.get("weights") == "random"
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return f"{self.model} {self.engine} {self.precision} {self.size}"
+
+
+def find_cases(
+    models: Sequence[tuple[str, Bundle]],
+    *,
+    engines: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+) -> tuple[list[Case], list[str]]:
+    """Return what can be measured, and a line for everything that was asked for and cannot be.
+
+    Args:
+        models: open bundles with the name of each in the results.
+        engines: keys of ``ENGINES``; ``auto`` is the one that predictions would use; all that are installed
+            and read a file of the bundle when absent.
+        precisions: when absent, all that the bundle has files in, and those in which an engine can compute
+            its floating-point files here.
+
+    Raises:
+        UsageError: there is no such engine or precision, or nothing at all can be measured.
+    """
+    _check(engines, ("auto", *ENGINES), "engine")
+    _check(precisions, PRECISIONS, "precision")
+    cases: list[Case] = []
+    skipped: list[str] = []
+    for model, bundle in models:
+        for engine in _engines(bundle, engines):
+            has = _precisions(bundle, engine)
+            for precision in has if precisions is None else precisions:
+                entry = _entry(bundle, engine, precision)
+                try:
+                    open_engine(engine, bundle, threads=1, precision=precision).close()
+                except GhostclasError as error:
+                    skipped.append(f"{model} {engine} {precision}: {_first_line(error)}")
+                else:
+                    assert entry is not None
+                    case = Case(model, bundle, engine, precision, entry)
+                    if case.name not in [other.name for other in cases]:
+                        cases.append(case)
+    if not cases:
+        raise UsageError("\n       ".join(["there is nothing here to measure", *skipped]))
+    return cases, skipped
+
+
+def engine_package(engine: str) -> str:
+    """Return the name under which an engine's package is installed."""
+    return PACKAGES.get(engine, engine)
+
+
+def _check(words: Sequence[str] | None, known: Sequence[str], kind: str) -> None:
+    for word in words or ():
+        if word not in known:
+            near = did_you_mean(word, known) or f"; there are: {', '.join(known)}"
+            raise UsageError(f"there is no {kind} {word!r}{near}")
+
+
+def _engines(bundle: Bundle, wanted: Sequence[str] | None) -> list[str]:
+    if wanted is None:
+        return [name for name in installed_engines() if _precisions(bundle, name)]
+    return list(dict.fromkeys(_automatic(bundle) if name == "auto" else name for name in wanted))
+
+
+def _automatic(bundle: Bundle) -> str:
+    engine = open_engine("auto", bundle)
+    engine.close()
+    return engine.name
+
+
+def _precisions(bundle: Bundle, engine: str) -> list[str]:
+    formats = ENGINES[engine].formats
+    has = {entry.precision for entry in bundle.manifest.files if entry.input and entry.format in formats}
+    if has.intersection(FLOATS):
+        has.update(other for other in ENGINES[engine].arithmetic if computes(engine, other))
+    return [precision for precision in PRECISIONS if precision in has]
+
+
+def _entry(bundle: Bundle, engine: str, precision: str) -> FileEntry | None:
+    """Return the file that ``open_engine`` takes: of the best format that is there in this precision.
+
+    An engine may compute in a precision that it has no file in; it starts from its most precise one then.
+    """
+    for wanted in (precision, *PRECISIONS):
+        for known in ENGINES[engine].formats:
+            for entry in bundle.manifest.files:
+                if entry.input is not None and (entry.format, entry.precision) == (known, wanted):
+                    return entry
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,109 @@
+"""What a user waits for: a process that starts, loads a model and labels photos. Each time a new process.
+
+    python -m ghostclas.bench.fresh '{"model": ..., "engine": ..., "precision": ..., "first": ...}'
+
+is that process: it prints the label of the first photo as soon as it has it, and then one JSON object.
+Nothing is imported above ``main`` that a program which labels a photo would not import, too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ghostclas.errors import GhostclasError
+
+
+class Fresh(NamedTuple):
+    """What one process took: seconds to its first label, photos a second after that, bytes at its peak.
+
+    ``images_per_second`` is ``None`` where no folder was labelled, ``peak_memory`` where the system does
+    not tell.
+    """
+
+    seconds: float
+    images_per_second: float | None
+    peak_memory: int | None
+
+
+def run_fresh(
+    model: str | Path, engine: str, precision: str, first: Path, folder: Path | None = None
+) -> Fresh:
+    """Start a process that labels the photo ``first``, then, where it is given, all of ``folder``.
+
+    Raises:
+        GhostclasError: the process failed; with the last line that it said.
+    """
+    job = {
+        "model": str(model),
+        "engine": engine,
+        "precision": precision,
+        "first": str(first),
+        "folder": str(folder) if folder else None,
+    }
+    began = time.perf_counter()
+    with subprocess.Popen(  # noqa: S603 - our own worker
+        [sys.executable, "-P", "-m", __name__, json.dumps(job)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout
+        label = process.stdout.readline()
+        seconds = time.perf_counter() - began
+        rest, said = process.communicate()
+    if process.returncode or not label:
+        lines = said.strip().splitlines() or [f"exit code {process.returncode}"]
+        raise GhostclasError(f"a fresh process with {engine} {precision} failed: {lines[-1][:300]}")
+    outcome = json.loads(rest.splitlines()[-1])
+    return Fresh(seconds, outcome["images_per_second"], outcome["peak_memory"])
+
+
+def main(argument: str) -> None:
+    """Label what the job says, and print what came out."""
+    from ghostclas.predict import Classifier
+
+    job: dict[str, Any] = json.loads(argument)
+    with Classifier.load(job["model"], engine=job["engine"], precision=job["precision"]) as classifier:
+        prediction = classifier.predict(job["first"])[0]
+        _say(prediction.top[0].label if prediction.top else "no label")
+        rate = None
+        if job["folder"]:
+            from ghostclas.predict import find_images
+
+            began = time.perf_counter()
+            labelled = sum(1 for _ in classifier.stream(find_images([job["folder"]])))
+            rate = labelled / (time.perf_counter() - began)
+        _say(json.dumps({"images_per_second": rate, "peak_memory": peak_memory()}))
+
+
+def peak_memory() -> int | None:
+    """Return how many bytes of memory this process had at most; ``None`` where the system does not tell."""
+    try:
+        # Not getrusage: on Linux, its figure survives exec, and is that of the process which started this.
+        with Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    if sys.platform != "darwin":
+        return None
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _say(line: str) -> None:
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout.write(line.replace("\n", " ") + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

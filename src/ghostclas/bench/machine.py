@@ -1,0 +1,116 @@
+"""On what a measurement was made. Nothing here names the machine or who uses it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+from ghostclas.engines.base import usable_cores
+from ghostclas.spec import Frozen
+
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "ncnn",
+    "MNN",
+    "ai-edge-litert",
+    "executorch",
+    "torch",
+    "tensorrt",
+)
+
+INSTRUCTIONS = (
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx_vnni",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+"""Those that engines choose their kernels by."""
+
+
+class Machine(Frozen):
+    """The machine that was measured. ``cores`` are those that the process may use, ``memory`` is in bytes.
+
+    ``load`` is how many processes wanted to run in the minute before, where the system tells.
+    """
+
+    cpu: str
+    cores: int
+    all_cores: int
+    memory: int | None
+    instructions: tuple[str, ...]
+    governor: str | None
+    load: float | None
+    system: str
+    python: str
+    packages: dict[str, str]
+
+    def __str__(self) -> str:
+        """Return it in one line."""
+        cores = f"{self.cores} of {self.all_cores}" if self.cores != self.all_cores else str(self.cores)
+        memory = f", {self.memory / 2**30:.0f} GiB" if self.memory else ""
+        return f"{self.cpu}, {cores} cores{memory}; {self.system}; Python {self.python}"
+
+
+def describe_machine() -> Machine:
+    """Look at this machine."""
+    cpuinfo = _read("/proc/cpuinfo")
+    flags = set((re.findall(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE) or [""])[0].split())
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return Machine(
+        cpu=_cpu(cpuinfo),
+        cores=usable_cores(),
+        all_cores=os.cpu_count() or 1,
+        memory=_memory(),
+        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        load=None if load is None else round(load, 2),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES if (version := package_version(name))},
+    )
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu(cpuinfo: str) -> str:
+    named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine() or "unknown"
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,56 @@
+"""From what ``--model`` and ``--size`` say to open bundles, each with a name for the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ghostclas.bundle import Bundle, default_bundle_path
+from ghostclas.errors import UsageError
+from ghostclas.zoo import DEFAULT_MODEL, resolve_model
+
+Make = Callable[[str, int | None], Bundle]
+"""Makes a bundle of a model at an input size; ``None`` is the model's own."""
+
+
+def open_models(
+    models: Sequence[str], sizes: Sequence[int] | None = None, *, make: Make
+) -> list[tuple[str, Bundle]]:
+    """Return every model at every size, with its name.
+
+    Args:
+        models: bundles, runs, ``default``, or anything else that ``make`` understands.
+        sizes: sides of the input in pixels; each model's own when absent.
+        make: called for what is no bundle, or not at that size. The half of the package that can make
+            bundles lies beyond this room.
+
+    Raises:
+        UsageError: two models have the same name, or ``make`` knows no such model.
+        BundleError: a bundle does not verify.
+    """
+    found: dict[tuple[str, int], tuple[str, Bundle]] = {}
+    for model in models:
+        there = _open(model)
+        for size in (None,) if sizes is None else sizes:
+            fits = there is not None and size in (None, there.preprocess.crop)
+            bundle = there if there is not None and fits else make(model, size)
+            name = _name(model, bundle)
+            if found.setdefault((name, bundle.preprocess.crop), (model, bundle))[0] != model:
+                raise UsageError(f"two models are called {name}; rename one of the folders")
+    return [(name, bundle) for (name, _), (_, bundle) in found.items()]
+
+
+def _open(model: str) -> Bundle | None:
+    if model == DEFAULT_MODEL or Path(model).exists():
+        return Bundle.open(resolve_model(model))
+    return None
+
+
+def _name(model: str, bundle: Bundle) -> str:
+    if model == DEFAULT_MODEL:
+        # Its network has the name of one of the zoo, which it must not be taken for.
+        return default_bundle_path().name
+    if not Path(model).exists():
+        return bundle.name
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "bundle" else path.name.removesuffix(".zip")

@@ -1,0 +1,37 @@
+"""Whether the machine was quiet enough to believe the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ghostclas.bench.results import Noise
+from ghostclas.bench.statistics import Spread
+
+ALLOWED_DIFFERENCE = 0.05
+ALLOWED_WIDTH = 0.25
+
+
+def judge(case: str, pairs: Sequence[tuple[Spread, Spread]]) -> Noise | None:
+    """Compare two equal graphs that were timed apart, at each setting; the worst counts."""
+    if not pairs:
+        return None
+    return Noise(
+        case=case,
+        difference=max(abs(a.p50 - b.p50) / min(a.p50, b.p50) for a, b in pairs),
+        width=max(one.relative for pair in pairs for one in pair),
+        allowed_difference=ALLOWED_DIFFERENCE,
+        allowed_width=ALLOWED_WIDTH,
+    )
+
+
+def warning(noise: Noise | None) -> str | None:
+    """Return what to say of a noisy machine, or nothing."""
+    if noise is None:
+        return "nothing was timed twice, so nobody knows how noisy this machine is"
+    if not noise.noisy:
+        return None
+    return (
+        f"this machine is noisy: two equal graphs differ by {noise.difference:.1%} "
+        f"({noise.allowed_difference:.0%} allowed), and the middle half of the measurements is "
+        f"{noise.width:.0%} wide ({noise.allowed_width:.0%} allowed); stop other programs and measure again"
+    )
