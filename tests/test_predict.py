@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from PIL import Image
 from ghostclas import imaging
 from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, UsageError
-from ghostclas.predict import Classifier, PredictionFiles, find_images
+from ghostclas.predict import Classifier, PredictionFiles, count_images, find_images
 from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError
 
 
@@ -155,8 +157,8 @@ def test_an_endless_source_is_read_only_a_few_batches_ahead(classifier: Classifi
     stream = classifier.stream(endless())
     for returned in range(1, 50):
         next(stream)
-        # Three batches of 4 and one photo for each of 2 threads.
-        assert last <= returned + 3 * 4 + 2
+        # Two batches of 4 for each of 2 threads.
+        assert last < returned + 2 * 2 * 4
     stream.close()  # type: ignore[attr-defined]
 
 
@@ -183,9 +185,42 @@ def test_photos_before_a_failing_source_are_answered(classifier: Classifier) -> 
 def test_an_abandoned_stream_leaves_no_threads(classifier: Classifier) -> None:
     stream = classifier.stream(photo(seed % 5) for seed in range(10_000))
     next(stream)
-    assert any(thread.name.startswith("ghostclas-decode") for thread in threading.enumerate())
+    assert any(thread.name.startswith("ghostclas-worker") for thread in threading.enumerate())
     stream.close()  # type: ignore[attr-defined]
-    assert not any(thread.name.startswith("ghostclas-decode") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("ghostclas-worker") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("before", [0, 1, 4, 9])
+def test_a_source_that_fails_anywhere_loses_no_photo_before_that(classifier: Classifier, before: int) -> None:
+    def failing() -> Iterator[np.ndarray]:
+        yield from (photo(seed) for seed in range(before))
+        raise ConnectionError("the camera is gone")
+
+    stream = classifier.stream(failing())
+    assert sum(1 for _ in itertools.islice(stream, before)) == before
+    with pytest.raises(ConnectionError, match="camera"):
+        next(stream)
+
+
+def test_all_workers_run_the_network_side_by_side(classifier: Classifier) -> None:
+    # Each of two workers waits inside the engine until the other is there, too.
+    both = threading.Barrier(2, timeout=60)
+
+    class Meeting:
+        name = "meeting"
+
+        def run(self, images: np.ndarray) -> np.ndarray:
+            both.wait()
+            return classifier.engine.run(images)
+
+        def close(self) -> None:
+            pass
+
+    together = Classifier(classifier.bundle, Meeting(), batch_size=1, workers=2)
+    photos = [photo(seed) for seed in range(4)]
+    assert together.predict(photos) == Classifier(classifier.bundle, classifier.engine, batch_size=1).predict(
+        photos
+    )
 
 
 def test_one_photo_starts_no_thread(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +347,93 @@ def test_a_folder_is_walked_lazily(tmp_path: Path) -> None:
     assert next(images) == tmp_path / "a/1.png"
     (tmp_path / "b/2.png").touch()
     assert [path.name for path in images] == ["1.png", "2.png"]
+
+
+@pytest.mark.parametrize("count", [4, 5, 11])
+def test_a_large_folder_is_sorted_part_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr("ghostclas.predict.SORTED_TOGETHER", 4)
+    for index in range(count):
+        (tmp_path / f"{index}.png").touch()
+        (tmp_path / f"{index}.txt").touch()
+    with os.scandir(tmp_path) as entries:
+        listed = [entry.name for entry in entries if entry.name.endswith(".png")]
+    wanted = [name for start in range(0, count, 4) for name in sorted(listed[start : start + 4])]
+    assert [path.name for path in find_images([tmp_path])] == wanted
+    assert [path.name for path in find_images([f"{tmp_path}/*.png"])] == wanted
+
+
+def test_the_first_photo_of_a_large_folder_does_not_wait_for_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostclas.predict.SORTED_TOGETHER", 4)
+    for index in range(100):
+        (tmp_path / f"{index}.png").touch()
+    read = 0
+    scandir = os.scandir
+
+    class Counting:
+        def __init__(self, folder: Path) -> None:
+            self.entries = scandir(folder)
+
+        def __enter__(self) -> Counting:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.entries.close()
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            nonlocal read
+            for entry in self.entries:
+                read += 1
+                yield entry
+
+    monkeypatch.setattr(os, "scandir", Counting)
+    images = find_images([tmp_path])
+    next(images)
+    assert read == 4
+    assert len(list(images)) == 99
+    assert read == 100
+
+
+def test_images_are_counted_as_they_are_found(tmp_path: Path) -> None:
+    for name in ("a.png", "b/1.jpg", "b/notes.txt", "b/.hidden.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert count_images([tmp_path, tmp_path / "a.png"]) == 3
+    assert count_images([]) == 0
+
+
+# ------------------------------------------------------------------ memory
+
+_PEAK = """
+import resource, sys
+from itertools import islice, repeat
+from ghostclas.predict import Classifier
+with Classifier.load(sys.argv[1], engine="onnxruntime", threads=2) as classifier:
+    peaks = []
+    stream = classifier.stream(repeat(sys.argv[2]))
+    for count in (200, 3000):
+        for prediction in islice(stream, count):
+            assert prediction.error is None
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peaks[1] - peaks[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units there")
+def test_memory_does_not_grow_with_the_number_of_photos(small_bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(1, "JPEG"))
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, str(small_bundle.path), str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 20
 
 
 # ------------------------------------------------------------------ files

@@ -91,8 +91,16 @@ _UPRIGHT = {
 # ------------------------------------------------------------------ pixels
 
 
-def preprocess(source: ImageSource, spec: PreprocessSpec) -> NDArray[np.uint8]:
+def preprocess(
+    source: ImageSource, spec: PreprocessSpec, *, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Decode, scale and crop one image into the network's input.
+
+    Args:
+        source: where the image is, or the image; it is not modified.
+        spec: how.
+        out: uint8 ``[crop, crop, 3]`` to write into and return, such as one place in a batch; it is left
+            alone when this raises.
 
     Returns:
         uint8 ``[crop, crop, 3]``, RGB, C-contiguous and writable. Mean and std are the network's business.
@@ -102,7 +110,11 @@ def preprocess(source: ImageSource, spec: PreprocessSpec) -> NDArray[np.uint8]:
         UsageError: the spec asks for lanczos without antialiasing, or the source is of no known type.
     """
     antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
-    return fit(_decode(source, spec.resize.short_side if antialiased else None, spec.exif), spec)
+    fitted = _fit(_decode(source, spec.resize.short_side if antialiased else None, spec.exif), spec)
+    if out is None:
+        return np.array(fitted)
+    out[...] = np.asarray(fitted)
+    return out
 
 
 def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = True) -> Image.Image:
@@ -137,23 +149,27 @@ def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
     Raises:
         UsageError: the image is not RGB, or the spec asks for lanczos without antialiasing.
     """
+    return np.array(_fit(image, spec))
+
+
+def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
     if image.mode != "RGB":
         raise UsageError(f"fit takes RGB images, got mode {image.mode!r}; decode converts every mode")
     size = (spec.crop, spec.crop)
     left, top, right, bottom = box = crop_box(*image.size, spec)
     resampling = _RESAMPLING[spec.resize.interpolation]
     if resampling == Image.Resampling.NEAREST:
-        return np.array(image.resize(size, resampling, box=box))
+        return image.resize(size, resampling, box=box)
     if spec.resize.antialias:
         # In one call, which axis comes first would be up to the version of Pillow, and with it the rounding.
         narrow = image.resize((spec.crop, image.height), resampling, box=(left, 0, right, image.height))
-        return np.array(narrow.resize(size, resampling, box=(0, top, spec.crop, bottom)))
+        return narrow.resize(size, resampling, box=(0, top, spec.crop, bottom))
     if resampling == Image.Resampling.LANCZOS:
         raise UsageError(
             "resize.interpolation 'lanczos' needs resize.antialias true; "
             "without antialiasing use nearest, bilinear or bicubic"
         )
-    return np.array(image.transform(size, Image.Transform.EXTENT, box, resampling))
+    return image.transform(size, Image.Transform.EXTENT, box, resampling)
 
 
 def crop_box(width: int, height: int, spec: PreprocessSpec) -> Box:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Self, TextIO, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle
-from ghostclas.engines.base import Engine, open_engine
+from ghostclas.engines.base import Engine, open_engine, usable_cores
 from ghostclas.errors import ImageError, UsageError
 from ghostclas.imaging import ImageSource, preprocess, softmax, top_k
 from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError, PreprocessSpec
@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 UInt8: TypeAlias = NDArray[np.uint8]
-Prepared: TypeAlias = UInt8 | PredictionError
-Photos: TypeAlias = Sequence[tuple[str | None, Prepared]]
+Photos: TypeAlias = Sequence[tuple[str | None, PredictionError | None]]
 Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
+Item = TypeVar("Item")
+Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
 BATCH_SIZE = 8
 
 _BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
+
+SORTED_TOGETHER = 10_000
+"""How many entries of a folder are read and sorted before the first of them is labelled."""
 
 UNREAD_EXTENSIONS = frozenset({".heic", ".heif", ".jp2", ".jxl"})
 """Photos that are not decoded here: who has them in a folder is told so instead of missing them."""
@@ -76,7 +80,10 @@ class Classifier:
             engine: one of ``ghostclas.engines.installed_engines()``, or ``"auto"`` for the fastest of them
                 that can run this bundle.
             precision: ``fp32``, ``fp16`` or ``int8``, where the bundle has several; its first when absent.
+                ``bf16`` where the engine and the processor can compute in it.
             threads: how many cores to use, for decoding as for the network; ``None`` for all there are.
+                Each decodes and runs batches of its own, so one photo alone is computed on one core;
+                ``engines.open_engine`` computes one batch on several.
             batch_size: how many photos go through the network together in ``stream``.
 
         Raises:
@@ -90,11 +97,12 @@ class Classifier:
             from ghostclas.zoo import resolve_model
 
             model = Bundle.open(resolve_model(os.fspath(model)))
+        workers = threads or usable_cores()
         return cls(
             model,
-            open_engine(engine, model, threads=threads, precision=precision),
+            open_engine(engine, model, threads=threads, precision=precision, callers=workers),
             batch_size=batch_size,
-            workers=threads or _cores(),
+            workers=workers,
         )
 
     @property
@@ -129,9 +137,10 @@ class Classifier:
     def stream(self, sources: Iterable[ImageSource], top: int = 5) -> Iterator[Prediction]:
         """Label photos as they come, in order, in bounded memory.
 
-        Photos are decoded by other threads while the network runs. ``sources`` is read lazily, a few batches
-        ahead of what is returned, so it may be endless; if it raises, the photos before that are answered
-        first. Batches are always filled, so that the same photos give the same scores in every run.
+        Every core decodes a batch and runs the network on it, several batches at a time. ``sources`` is read
+        lazily, two batches a core ahead of what is returned, so it may be endless; if it raises, the photos
+        before that are answered first. Batches are always filled, so that the same photos give the same
+        scores in every run.
         """
         if top < 1:
             raise UsageError(f"top must be at least 1, got {top}")
@@ -152,8 +161,8 @@ class Classifier:
         """
         for photos, logits in self._batches(iter(sources)):
             rows = iter(logits)
-            for _, image in photos:
-                yield image if isinstance(image, PredictionError) else next(rows)
+            for _, error in photos:
+                yield next(rows) if error is None else error
 
     def logits(self, images: UInt8) -> NDArray[np.float32]:
         """Run the network on prepared images, ``batch_size`` at a time.
@@ -172,9 +181,11 @@ class Classifier:
             )
         if len(images) <= self.batch_size and len(images):
             return self.engine.run(images)
-        parts = [
-            self.engine.run(images[i : i + self.batch_size]) for i in range(0, len(images), self.batch_size)
-        ]
+        from concurrent.futures import ThreadPoolExecutor
+
+        batches = [images[i : i + self.batch_size] for i in range(0, len(images), self.batch_size)]
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="ghostclas-worker") as pool:
+            parts = list(pool.map(self.engine.run, batches))
         return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
 
     def close(self) -> None:
@@ -190,53 +201,57 @@ class Classifier:
         self.close()
 
     def _batches(self, sources: Iterator[ImageSource]) -> Iterator[Batch]:
-        first = list(islice(sources, 2))
-        if len(first) < 2:
+        parts = _parts(sources, self.batch_size)
+        first = next(parts, [])
+        if len(first) < 2 <= self.batch_size:
             # One photo: starting threads for it would only cost time.
             if first:
-                yield self._run([(_file_of(source), self._prepare(source)) for source in first])
+                yield self._work(first)
+            yield from map(self._work, parts)
             return
         from concurrent.futures import ThreadPoolExecutor
 
-        sources = chain(first, sources)
-        ahead = 2 * self.batch_size + self._workers
-        pending: deque[tuple[str | None, Future[Prepared]]] = deque()
+        parts = chain([first], parts)
+        pending: deque[Future[Batch]] = deque()
         failure: Exception | None = None
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ghostclas-decode")
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ghostclas-worker")
         try:
-            batch: list[tuple[str | None, Future[Prepared]]] = []
             while True:
                 try:
-                    for source in islice(sources, ahead - len(pending)):
-                        pending.append((_file_of(source), pool.submit(self._prepare, source)))
+                    # Twice the workers: one slow photo at the front holds nobody up.
+                    for part in islice(parts, 2 * self._workers - len(pending)):
+                        pending.append(pool.submit(self._work, part))
                 except Exception as error:
-                    failure, sources = error, iter(())
-                if batch:
-                    yield self._run([(file, future.result()) for file, future in batch])
-                batch = [pending.popleft() for _ in range(min(self.batch_size, len(pending)))]
-                if not batch:
+                    failure, parts = error, iter(())
+                if not pending:
                     break
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
         if failure is not None:
             raise failure
 
-    def _prepare(self, source: ImageSource) -> Prepared:
-        try:
-            return preprocess(source, self.preprocess)
-        except ImageError as error:
-            return PredictionError(code=error.code, message=_valid(str(error)))
-
-    def _run(self, photos: Photos) -> Batch:
-        images = [image for _, image in photos if not isinstance(image, PredictionError)]
-        empty = np.empty((0, len(self.classes)), np.float32)
-        return photos, self.engine.run(np.stack(images)) if images else empty
+    def _work(self, sources: Sequence[ImageSource]) -> Batch:
+        """Decode a batch into the memory that the network reads, and run the network on it."""
+        side = self.preprocess.crop
+        images = np.empty((len(sources), side, side, 3), np.uint8)
+        photos: list[tuple[str | None, PredictionError | None]] = []
+        good = 0
+        for source in sources:
+            error = None
+            try:
+                preprocess(source, self.preprocess, out=images[good])
+                good += 1
+            except ImageError as problem:
+                error = PredictionError(code=problem.code, message=_valid(str(problem)))
+            photos.append((_file_of(source), error))
+        return photos, self.engine.run(images[:good])
 
     def _answer(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
         scored = iter(self._score(logits, top) if len(logits) else ())
-        for file, image in photos:
-            if isinstance(image, PredictionError):
-                yield Prediction(file=file, error=image)
+        for file, error in photos:
+            if error is not None:
+                yield Prediction(file=file, error=error)
             else:
                 labels = next(scored)
                 unknown = labels[0].score < self.postprocess.unknown_below
@@ -321,6 +336,10 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     ones left out), sorted by name, folder by folder; a pattern with ``*``, ``?`` or ``[`` that is no file for
     what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets
     its own error in its place.
+
+    Of a folder or a pattern with more than ``SORTED_TOGETHER`` entries, so many at a time are read and
+    sorted, in the order in which the file system lists them: the first image of a million comes at once, and
+    a folder that nobody changes gives the same order again.
     """
     for path in paths:
         text = os.fspath(path)
@@ -329,10 +348,12 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
 
             yield from _walk(Path(text), IMAGE_EXTENSIONS | UNREAD_EXTENSIONS)
         elif any(mark in text for mark in "*?[") and not Path(text).exists():
-            from glob import glob
+            from glob import iglob
 
-            matches = sorted(glob(text, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-            yield from find_images(matches) if matches else [Path(text)]
+            # Path.glob takes no absolute pattern.
+            matches = _sorted_in_parts(iglob(text, recursive=True))  # noqa: PTH207
+            first = next(matches, None)
+            yield from [Path(text)] if first is None else find_images(chain([first], matches))
         else:
             yield Path(text)
 
@@ -343,19 +364,52 @@ def _walk(
     # Links to folders are followed, as data sets are made of them, but not into a folder they lie in.
     try:
         here = folder.stat()
+        identity = (here.st_dev, here.st_ino)
+        if identity in above:
+            return
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir()) for entry in entries if entry.name[0] != ".")
+            found = (
+                (entry.name, is_folder)
+                for entry in entries
+                if entry.name[0] != "."
+                and ((is_folder := entry.is_dir()) or Path(entry.name).suffix.lower() in extensions)
+            )
+            for name, is_folder in _sorted_in_parts(found):
+                if is_folder:
+                    yield from _walk(folder / name, extensions, above | {identity})
+                else:
+                    yield folder / name
     except OSError:
         yield folder
-        return
-    identity = (here.st_dev, here.st_ino)
-    if identity in above:
-        return
-    for name, is_folder in found:
-        if is_folder:
-            yield from _walk(folder / name, extensions, above | {identity})
-        elif Path(name).suffix.lower() in extensions:
-            yield folder / name
+
+
+def count_images(paths: Sequence[str | os.PathLike[str]]) -> int:
+    """Return how many images ``find_images`` yields now; it reads folders, and no image."""
+    return sum(1 for _ in find_images(paths))
+
+
+def _sorted_in_parts(items: Iterable[Sortable]) -> Iterator[Sortable]:
+    """Yield the items sorted, ``SORTED_TOGETHER`` at a time."""
+    items = iter(items)
+    while part := sorted(islice(items, SORTED_TOGETHER)):
+        yield from part
+
+
+def _parts(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of ``size`` items; the last may be shorter. What ``items`` raises comes after them."""
+    part: list[Item] = []
+    try:
+        for item in items:
+            part.append(item)
+            if len(part) == size:
+                yield part
+                part = []
+    except Exception:
+        if part:
+            yield part
+        raise
+    if part:
+        yield part
 
 
 def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
@@ -375,7 +429,3 @@ def _file_of(source: ImageSource) -> str | None:
 def _valid(text: str) -> str:
     # A file name that is not valid UTF-8 must still fit into JSON.
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest, write_atomically
 from ghostclas.data.source import Source
-from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file
+from ghostclas.engines.base import ENGINES, Engine, arithmetics, installed_engines, load_file
 from ghostclas.errors import ExportError, ImageError
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Frozen
@@ -50,8 +50,9 @@ TOLERANCE: Mapping[Precision, Tolerance] = {
     "bf16": Tolerance(5e-1, 0.995),
     "int8": Tolerance(100.0, 0.0),
 }
-"""By the precision of the file. int8 is judged by its accuracy on photos when it is made: generated images
-drive it out of the ranges that it was calibrated for, so that here it has to give numbers, and no more."""
+"""By the precision of the file, or of the arithmetic where that is another. int8 is judged by its accuracy
+on photos when it is made: generated images drive it out of the ranges that it was calibrated for, so that
+here it has to give numbers, and no more."""
 
 
 class VerifyReport(Frozen):
@@ -60,6 +61,9 @@ class VerifyReport(Frozen):
     ``files`` has one entry for each file and engine, against the stored logits. ``photos``, with data, has
     one for each but the first, against the first, on the caller's images; ``bad_photos`` of them could not be
     read. ``skipped`` says which files no engine here can run. ``max_pixel_difference`` is in levels of 256.
+
+    A file is right if it is in its own precision. That an engine which can also compute in less is wrong in
+    that is no fault of the bundle: ``auto`` then leaves it alone.
     """
 
     bundle: str
@@ -73,8 +77,9 @@ class VerifyReport(Frozen):
     @property
     def ok(self) -> bool:
         """Whether everything that was checked is within its tolerance."""
+        results = (*self.files, *self.photos)
         pixels = self.max_pixel_difference <= self.pixel_tolerance
-        return pixels and all(result.ok for result in (*self.files, *self.photos))
+        return pixels and all(result.ok for result in results if result.arithmetic is None)
 
     def require_ok(self) -> None:
         """Raise ExportError, naming each file that is not within its tolerance."""
@@ -90,7 +95,7 @@ class VerifyReport(Frozen):
             f"of {result.images} {what}"
             for what, results in (("reference images", self.files), ("photos", self.photos))
             for result in results
-            if not result.ok
+            if not result.ok and result.arithmetic is None
         ]
         if lines:
             raise ExportError("\n       ".join([f"{self.bundle} does not answer as it should", *lines]))
@@ -122,25 +127,22 @@ def verify(
     decoded = np.stack([preprocess(jpeg, bundle.preprocess) for jpeg in reference.jpegs])
     levels = np.abs(decoded.astype(int) - reference.pixels).max()
     chosen = [name for name in installed_engines() if engines is None or name in engines]
-    pairs = [
-        (name, file) for name, file in _pairs(bundle, chosen) if files is None or file.entry.path in files
-    ]
+    runs = [run for run in _runs(bundle, chosen) if files is None or run.file.entry.path in files]
     results = []
-    for name, file in pairs:
-        with _opened(name, file) as engine:
+    for run in runs:
+        with _opened(run) as engine:
             on_stored, on_decoded = _Tally(), _Tally()
             on_stored.add(engine.run(reference.pixels), reference.logits)
             on_decoded.add(engine.run(decoded), reference.logits)
-        tolerance = TOLERANCE[file.entry.precision]
-        results.append(on_stored.parity(name, file, tolerance, decoded_max_abs=on_decoded.max_abs))
-    photos, bad = _on_photos(bundle, pairs, data) if data is not None else ((), 0)
+        results.append(on_stored.parity(run, run.tolerance, decoded_max_abs=on_decoded.max_abs))
+    photos, bad = _on_photos(bundle, runs, data) if data is not None else ((), 0)
     report = VerifyReport(
         bundle=str(bundle.path),
         max_pixel_difference=int(levels),
         files=tuple(results),
         photos=photos,
         bad_photos=bad,
-        skipped=tuple(_skipped(bundle, {file.entry.path for _, file in pairs})),
+        skipped=tuple(_skipped(bundle, {run.file.entry.path for run in runs})),
     )
     if strict:
         report.require_ok()
@@ -151,7 +153,8 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
     """Write what was found into the manifest, under ``parity``, and into ``parity.json`` beside it.
 
     In the manifest it takes the place of what was known of the same file in the same engine; from then on
-    ``auto`` may choose an engine that passed and does not choose one that failed.
+    ``auto`` may choose an engine that passed and does not choose one that failed, be it on the reference or
+    on the caller's photos.
 
     Raises:
         BundleError: the bundle is an archive, or was changed by hand.
@@ -159,16 +162,37 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
     asked = {(result.file, result.engine) for result in report.files}
     known = Bundle.open(bundle.path).manifest.parity
     kept = [result for result in known if (result.file, result.engine) not in asked]
-    recorded = update_manifest(bundle, parity=(*kept, *report.files))
+    failed = {(photo.file, photo.engine, photo.arithmetic) for photo in report.photos if not photo.ok}
+    found = [
+        result.model_copy(
+            update={"ok": result.ok and (result.file, result.engine, result.arithmetic) not in failed}
+        )
+        for result in report.files
+    ]
+    recorded = update_manifest(bundle, parity=(*kept, *found))
     write_atomically(bundle.path / PARITY, report.model_dump_json(indent=1).encode() + b"\n")
     return recorded
 
 
-def _pairs(bundle: Bundle, engines: Collection[str]) -> Iterator[tuple[str, BundleFile]]:
+class _Run(NamedTuple):
+    """A file in an engine, computed in ``arithmetic`` or, without it, in the file's precision."""
+
+    engine: str
+    file: BundleFile
+    arithmetic: Precision | None
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return TOLERANCE[self.arithmetic or self.file.entry.precision]
+
+
+def _runs(bundle: Bundle, engines: Collection[str]) -> Iterator[_Run]:
     for entry in bundle.manifest.files:
         for name in engines:
             if entry.input is not None and entry.format in ENGINES[name].formats:
-                yield name, BundleFile(bundle, entry)
+                file = BundleFile(bundle, entry)
+                for arithmetic in arithmetics(name, file):
+                    yield _Run(name, file, arithmetic)
 
 
 def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
@@ -179,8 +203,8 @@ def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(name: str, file: BundleFile) -> Iterator[Engine]:
-    engine = load_file(name, file)
+def _opened(run: _Run) -> Iterator[Engine]:
+    engine = load_file(run.engine, run.file, arithmetic=run.arithmetic)
     try:
         yield engine
     finally:
@@ -215,13 +239,12 @@ class _Tally:
         self.total += float(differences.sum(dtype=np.float64))
         self.max_abs = max(self.max_abs, float(differences.max(initial=0)))
 
-    def parity(
-        self, engine: str, file: BundleFile, tolerance: Tolerance, *, decoded_max_abs: float | None = None
-    ) -> FileParity:
+    def parity(self, run: _Run, tolerance: Tolerance, *, decoded_max_abs: float | None = None) -> FileParity:
         top1 = self.equal / max(self.images, 1)
         return FileParity(
-            file=file.entry.path,
-            engine=engine,
+            file=run.file.entry.path,
+            engine=run.engine,
+            arithmetic=run.arithmetic,
             images=self.images,
             max_abs=self.max_abs,
             mean_abs=self.total / max(self.values, 1),
@@ -232,20 +255,18 @@ class _Tally:
         )
 
 
-def _on_photos(
-    bundle: Bundle, pairs: Sequence[tuple[str, BundleFile]], data: Source
-) -> tuple[tuple[FileParity, ...], int]:
+def _on_photos(bundle: Bundle, runs: Sequence[_Run], data: Source) -> tuple[tuple[FileParity, ...], int]:
     """Compare every file and engine with the first, a batch at a time; return also how many were unreadable.
 
     Each of two answers may be off by its own tolerance, so they may be apart by both.
     """
-    if len(pairs) < 2:
+    if len(runs) < 2:
         return (), 0
     bad = 0
     batch: list[UInt8] = []
-    tallies = [_Tally() for _ in pairs[1:]]
+    tallies = [_Tally() for _ in runs[1:]]
     with ExitStack() as stack:
-        engines = [stack.enter_context(_opened(name, file)) for name, file in pairs]
+        engines = [stack.enter_context(_opened(run)) for run in runs]
 
         def compare() -> None:
             first, *others = (engine.run(np.stack(batch)) for engine in engines)
@@ -262,10 +283,10 @@ def _on_photos(
                 compare()
         if batch:
             compare()
-    of_first = TOLERANCE[pairs[0][1].entry.precision]
+    of_first = runs[0].tolerance
     results = []
-    for (name, file), tally in zip(pairs[1:], tallies, strict=True):
-        own = TOLERANCE[file.entry.precision]
+    for run, tally in zip(runs[1:], tallies, strict=True):
+        own = run.tolerance
         apart = Tolerance(own.max_abs + of_first.max_abs, min(own.top1, of_first.top1))
-        results.append(tally.parity(name, file, apart))
+        results.append(tally.parity(run, apart))
     return tuple(results), bad

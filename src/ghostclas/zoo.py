@@ -12,7 +12,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ghostclas.bundle import default_bundle_path
-from ghostclas.download import download
 from ghostclas.errors import BundleError, UsageError, did_you_mean
 from ghostclas.extras import require
 from ghostclas.spec import FlavourName, Frozen, ModelSpec
@@ -274,6 +273,8 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
         raise UsageError(
             f"nobody published weights for {entry.name}; there are some for {', '.join(with_weights)}"
         )
+    from ghostclas.download import download
+
     return download(entry.url, f"{entry.name}{Path(entry.url).suffix}", sha256=entry.sha256, cache=cache)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 
 from ghostclas.bundle import Bundle
 from ghostclas.cli import main
+from ghostclas.cli.predict import _counted
 from ghostclas.predict import Classifier
 from tests import images
 
@@ -134,6 +136,20 @@ def test_the_python_answer_is_the_answer_on_the_command_line(
     assert out == expected.model_dump_json() + "\n"
 
 
+def test_photos_are_counted_in_the_background(folder: Path) -> None:
+    total = _counted([str(folder), str(folder / "a.jpg")])
+    for thread in threading.enumerate():
+        if thread.name == "ghostclas-count":
+            thread.join()
+    assert total == [4]
+
+
+def test_photos_whose_names_come_one_by_one_are_not_counted(folder: Path) -> None:
+    assert _counted([str(folder), "-"]) == []
+    assert _counted([str(folder / "a.jpg")]) == []
+    assert not any(thread.name == "ghostclas-count" for thread in threading.enumerate())
+
+
 # ------------------------------------------------------------------ bad photos
 
 
@@ -247,6 +263,29 @@ def test_output_into_a_file_is_refused(run: Run, folder: Path) -> None:
 
 
 # ------------------------------------------------------------------ what it costs
+
+
+PHOTO_BUDGET = 430
+"""Modules that Python loads to label one photo: what is imported is what a cold start waits for."""
+
+
+def test_one_photo_imports_little(small_bundle: Bundle, folder: Path) -> None:
+    command = ["-m", "ghostclas", "predict", str(folder / "a.jpg"), "--engine", "onnxruntime"]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command, "--model", str(small_bundle.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    names = {line.rpartition("|")[2].strip() for line in lines[1:]}
+    packages = {name.partition(".")[0] for name in names}
+    assert {"onnxruntime", "numpy", "PIL"} <= packages
+    heavy = {"rich", "pooch", "requests", "safetensors", "openvino", "torch", "onnx", "concurrent"}
+    assert packages & heavy == set()
+    rooms = {"download", "data", "evaluate", "verify", "bench", "export", "training"}
+    assert names & {f"ghostclas.{room}" for room in rooms} == set()
+    assert len(names) <= PHOTO_BUDGET
 
 
 def test_predict_imports_no_training_half(small_bundle: Bundle, folder: Path) -> None:

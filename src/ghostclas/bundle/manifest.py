@@ -74,10 +74,12 @@ class FileParity(Frozen):
     ``max_abs`` and ``mean_abs`` are over all images and classes, on stored pixels; ``decoded_max_abs`` is the
     same starting from the encoded images; all three are scaled down where logits are large (see
     ``verify.logit_differences``). ``top1_agreement`` is a fraction. ``tolerance`` bounds ``max_abs``.
+    ``arithmetic`` is what the engine computed in where that was asked for and is not the file's precision.
     """
 
     file: str
     engine: str
+    arithmetic: Precision | None = None
     images: int
     max_abs: float
     mean_abs: float

@@ -34,7 +34,8 @@ def predict_command(
         str, typer.Option(help="The runtime, or auto for the fastest that is installed.")
     ] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or int8, where the model has several.")
+        str | None,
+        typer.Option(help="fp32, fp16 or int8, where the model has several; bf16 where OpenVINO has it."),
     ] = None,
     top: Annotated[int, typer.Option(help="How many labels a photo gets.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -55,6 +56,7 @@ def predict_command(
     given = _given(paths or [], demo=demo)
     done = failed = 0
     progress = None if sys.stdout.isatty() and not output else console_progress("photos")
+    total = _counted(paths or []) if progress and not demo else None
     with (
         Classifier.load(
             model, engine=engine, precision=precision, threads=threads, batch_size=batch_size
@@ -71,7 +73,8 @@ def predict_command(
             done += 1
             failed += prediction.error is not None
             if progress:
-                progress(done, None)
+                # Only what is ahead of us: photos that came after the count make it no total.
+                progress(done, total[0] if total and total[0] > done else None)
         if progress:
             progress(done, done)
         if not done:
@@ -93,6 +96,18 @@ def _given(paths: list[str], *, demo: bool) -> Iterator[str]:
     if not paths and not demo:
         raise UsageError("predict needs a photo, a folder, a pattern or - (or --demo to see it work)")
     return chain(_demo_photos() if demo else (), *(_listed() if path == "-" else (path,) for path in paths))
+
+
+def _counted(paths: list[str]) -> list[int]:
+    """Return a list that will hold how many photos there are, once they are counted in the background."""
+    total: list[int] = []
+    if "-" not in paths and any(Path(path).is_dir() for path in paths):
+        from threading import Thread
+
+        from ghostclas.predict import count_images
+
+        Thread(target=lambda: total.append(count_images(paths)), name="ghostclas-count", daemon=True).start()
+    return total
 
 
 def _listed() -> Iterator[str]:

@@ -55,10 +55,10 @@ def verify_command(
 def _row(result: FileParity) -> tuple[str, ...]:
     return (
         result.file,
-        result.engine,
+        result.engine + (f" in {result.arithmetic}" if result.arithmetic else ""),
         str(result.images),
         f"{result.max_abs:.2g}",
         f"{result.tolerance:g}",
         f"{result.top1_agreement:.1%}",
-        "ok" if result.ok else "WRONG",
+        "ok" if result.ok else "not used" if result.arithmetic else "WRONG",
     )

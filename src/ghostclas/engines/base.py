@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias, cast, get_args
@@ -50,21 +50,33 @@ class Engine(Protocol):
 class Runtime(NamedTuple):
     """A row of the table: the class, the package it needs, the extra that installs it, what it reads.
 
-    The class is called with the file and ``threads``. ``formats`` come best first.
+    The class is called with the file and ``threads``. ``formats`` come best first. One that is ``concurrent``
+    computes batches of several threads side by side and takes ``callers``, how many these are; in the others
+    they take turns. ``arithmetic`` lists in what it can compute a floating-point file besides the file's own
+    precision, where the processor can: the class takes that as ``arithmetic``, and its ``computes`` tells.
     """
 
     implementation: str
     package: str
     formats: Sequence[str]
     extra: str | None = None
+    concurrent: bool = False
+    arithmetic: Sequence[Precision] = ()
 
 
 ENGINES: Mapping[str, Runtime] = {
     "openvino": Runtime(
-        "ghostclas.engines.openvino:OpenVINOEngine", "openvino", ("openvino", "onnx"), extra="openvino"
+        "ghostclas.engines.openvino:OpenVINOEngine",
+        "openvino",
+        ("openvino", "onnx"),
+        extra="openvino",
+        concurrent=True,
+        arithmetic=("bf16",),
     ),
-    "onnxruntime": Runtime("ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",)),
-    "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn"),
+    "onnxruntime": Runtime(
+        "ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",), concurrent=True
+    ),
+    "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn", concurrent=True),
     "mnn": Runtime("ghostclas.engines.mnn:MnnEngine", "MNN", ("mnn",), extra="mnn"),
     "litert": Runtime("ghostclas.engines.litert:LiteRTEngine", "ai_edge_litert", ("litert",), extra="litert"),
     "executorch": Runtime(
@@ -78,6 +90,17 @@ ENGINES: Mapping[str, Runtime] = {
 }
 """``auto`` looks in this order."""
 
+FLOATS: Sequence[Precision] = ("fp32", "fp16")
+"""What is computed in float32 unless something else is asked for; the first is the most precise."""
+
+
+class Choice(NamedTuple):
+    """An engine, the file it opens, and what it computes in where that is not the file's precision."""
+
+    engine: str
+    file: BundleFile
+    arithmetic: Precision | None = None
+
 
 def installed_engines() -> list[str]:
     """Return the engines whose package is installed, in the order of the table; imports none of them."""
@@ -89,6 +112,8 @@ def _is_installed(package: str) -> bool:
     if spec is None or spec.origin is not None:
         return spec is not None
     # A namespace: one that was installed, or a folder of that name that lies around, such as a bundle's own.
+    from importlib import metadata
+
     try:
         metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -97,18 +122,27 @@ def _is_installed(package: str) -> bool:
 
 
 def open_engine(
-    name: str, bundle: Bundle, *, threads: int | None = None, precision: str | None = None
+    name: str,
+    bundle: Bundle,
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
+    callers: int = 1,
 ) -> Engine:
     """Load the bundle into an engine.
 
     Args:
         name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers
             on one of the bundle's fp32 or fp16 files were compared with the reference, and were right, as
-            the manifest's ``parity`` says. Where nothing was compared, the engine of the default file.
+            the manifest's ``parity`` says, in bf16 where those were right and the processor has it. Where
+            nothing was compared, the engine of the default file.
         bundle: an open bundle.
-        threads: how many threads compute one batch; ``None`` for what the runtime finds best on the cores
-            that this process may use.
+        threads: how many threads compute at once; ``None`` for what the runtime finds best on the cores that
+            this process may use.
         precision: of the file; the bundle's first that fits when absent. ``auto`` takes int8 only when asked.
+            Where there is no such file, of the arithmetic, if a runtime can compute in it.
+        callers: how many threads will call ``run`` at once. A runtime that can shares ``threads`` out among
+            them, so that each batch is computed by fewer threads and more of them side by side.
 
     Raises:
         UsageError: there is no such engine or precision, or ``threads`` is not positive.
@@ -120,20 +154,59 @@ def open_engine(
             did_you_mean(precision, get_args(Precision)) or f"; there are: {', '.join(get_args(Precision))}"
         )
         raise UsageError(f"there is no precision {precision!r}{near}")
-    if name == "auto":
-        name, file = _automatic(bundle, precision)
-    else:
-        file = _readable(name, bundle, precision)
-    return load_file(name, file, threads=threads)
+    wanted = cast("Precision | None", precision)
+    choice = _automatic(bundle, wanted) if name == "auto" else _readable(name, bundle, wanted)
+    return load_file(
+        choice.engine, choice.file, threads=threads, arithmetic=choice.arithmetic, callers=callers
+    )
 
 
-def load_file(name: str, file: BundleFile, *, threads: int | None = None) -> Engine:
-    """Load this one file of a bundle into the engine ``name``; see ``open_engine``."""
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
-    module, _, attribute = _row(name).implementation.partition(":")
-    implementation: Any = getattr(import_module(module), attribute)
-    return cast(Engine, implementation(file, threads=threads))
+def load_file(
+    name: str,
+    file: BundleFile,
+    *,
+    threads: int | None = None,
+    arithmetic: Precision | None = None,
+    callers: int = 1,
+) -> Engine:
+    """Load this one file of a bundle into the engine ``name``; see ``open_engine``.
+
+    Raises:
+        UsageError: the runtime or the processor cannot compute in ``arithmetic``.
+    """
+    for number, what in ((threads, "threads"), (callers, "callers")):
+        if number is not None and number < 1:
+            raise UsageError(f"{what} must be at least 1, got {number}")
+    row = _row(name)
+    options: dict[str, Any] = {"callers": callers} if row.concurrent else {}
+    if arithmetic is not None:
+        if not computes(name, arithmetic):
+            raise UsageError(f"{name} does not compute in {arithmetic} on this processor; leave it out")
+        options["arithmetic"] = arithmetic
+    return cast(Engine, _implementation(row)(file, threads=threads, **options))
+
+
+def computes(name: str, arithmetic: Precision) -> bool:
+    """Return whether the installed engine ``name`` computes floating-point files in ``arithmetic`` here."""
+    row = _row(name)
+    return arithmetic in row.arithmetic and bool(_implementation(row).computes(arithmetic))
+
+
+def arithmetics(name: str, file: BundleFile) -> list[Precision | None]:
+    """Return in what the installed engine ``name`` can compute this file here; ``None`` is its precision."""
+    if file.entry.precision not in FLOATS:
+        return [None]
+    return [None, *(other for other in _row(name).arithmetic if computes(name, other))]
+
+
+def threads_each(threads: int | None, callers: int) -> int | None:
+    """Return how many threads compute one batch where ``callers`` run at once; ``None`` for all there are."""
+    return threads if callers == 1 else max(1, (threads or usable_cores()) // callers)
+
+
+def _implementation(row: Runtime) -> Any:
+    module, _, attribute = row.implementation.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
@@ -286,33 +359,35 @@ def _row(name: str) -> Runtime:
     return ENGINES[name]
 
 
-def _automatic(bundle: Bundle, precision: str | None) -> tuple[str, BundleFile]:
+def _automatic(bundle: Bundle, precision: Precision | None) -> Choice:
     """Choose by the order of the table among what was compared, else what reads the default file."""
-    wanted = ("fp32", "fp16") if precision is None else (precision,)
-    entries = {
-        entry.path: entry
-        for entry in bundle.manifest.files
-        if entry.input is not None and (entry.precision in wanted or precision is None)
-    }
     installed = installed_engines()
+    runnable = [entry for entry in bundle.manifest.files if entry.input is not None]
+    if precision is not None and all(entry.precision != precision for entry in runnable):
+        able = [name for name in ENGINES if precision in ENGINES[name].arithmetic]
+        for name in sorted(able, key=lambda name: name not in installed):
+            return _readable(name, bundle, precision)
+    entries = {entry.path: entry for entry in runnable if precision in (None, entry.precision)}
     default = next(iter(entries.values()), None)
     compared = {
-        (result.engine, result.file)
-        for result in bundle.manifest.parity
-        if result.ok and result.file in entries and entries[result.file].precision in wanted
+        (result.engine, result.file, result.arithmetic): result.ok for result in bundle.manifest.parity
     }
     for name in installed:
         for known in ENGINES[name].formats:
             for path, entry in entries.items():
-                if entry.format == known and (name, path) in compared:
-                    return name, BundleFile(bundle, entry)
-    failed = {(result.engine, result.file) for result in bundle.manifest.parity if not result.ok}
+                if entry.format != known or entry.precision not in ((precision,) if precision else FLOATS):
+                    continue
+                for arithmetic in ENGINES[name].arithmetic if precision is None else ():
+                    if compared.get((name, path, arithmetic)) and computes(name, arithmetic):
+                        return Choice(name, BundleFile(bundle, entry), arithmetic)
+                if compared.get((name, path, None)):
+                    return Choice(name, BundleFile(bundle, entry))
     plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
     for name in plain:
-        if default is None or (name, default.path) in failed:
+        if default is None or compared.get((name, default.path, None)) is False:
             continue
         if default.format in ENGINES[name].formats:
-            return name, BundleFile(bundle, default)
+            return Choice(name, BundleFile(bundle, default))
     formats = sorted({entry.format for entry in entries.values()})
     raise BundleError(
         f"{bundle.path}: no installed engine reads a file of this bundle "
@@ -320,11 +395,19 @@ def _automatic(bundle: Bundle, precision: str | None) -> tuple[str, BundleFile]:
     )
 
 
-def _readable(name: str, bundle: Bundle, precision: str | None) -> BundleFile:
-    formats = _row(name).formats
-    for wanted in ("fp32", "fp16", "bf16", "int8") if precision is None else (precision,):
-        for known in formats:
-            for entry in bundle.manifest.files:
-                if entry.input is not None and (entry.format, entry.precision) == (known, wanted):
-                    return BundleFile(bundle, entry)
-    return bundle.file(formats[-1], precision)
+def _readable(name: str, bundle: Bundle, precision: Precision | None) -> Choice:
+    row = _row(name)
+
+    def first(wanted: Sequence[Precision]) -> BundleFile | None:
+        for kind in wanted:
+            for known in row.formats:
+                for entry in bundle.manifest.files:
+                    if entry.input is not None and (entry.format, entry.precision) == (known, kind):
+                        return BundleFile(bundle, entry)
+        return None
+
+    if file := first(get_args(Precision) if precision is None else (precision,)):
+        return Choice(name, file)
+    if precision in row.arithmetic and (file := first(FLOATS)):
+        return Choice(name, file, precision)
+    return Choice(name, bundle.file(row.formats[-1], precision))

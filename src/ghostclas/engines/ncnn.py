@@ -17,6 +17,7 @@ from ghostclas.engines.base import (
     companion,
     loading_failed,
     one_by_one,
+    threads_each,
     usable_cores,
 )
 from ghostclas.extras import require
@@ -31,12 +32,12 @@ class NcnnEngine:
 
     name = "ncnn"
 
-    def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
+    def __init__(self, file: BundleFile, *, threads: int | None = None, callers: int = 1) -> None:
         self._ncnn = require("ncnn", extra="ncnn")
         self._file = file
         graph = file.path
         weights = companion(file, ".param", ".bin")
-        network = float_network(self._ncnn, threads or usable_cores())
+        network = float_network(self._ncnn, threads_each(threads, callers) or usable_cores())
         if network.load_param(str(graph)) or network.load_model(str(weights)):
             raise loading_failed(file, "ncnn", ValueError("it is no complete ncnn network"))
         assert file.entry.input is not None

@@ -21,6 +21,7 @@ from ghostclas.engines.base import (
     no_logits,
     read_onnx,
     running,
+    threads_each,
 )
 
 
@@ -29,10 +30,10 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
+    def __init__(self, file: BundleFile, *, threads: int | None = None, callers: int = 1) -> None:
         self._file = file
-        providers = self._providers(file)
-        self._session: Any = _in_a_thread_of_its_own(_session, file, threads, providers)
+        each = threads_each(threads, callers)
+        self._session: Any = _in_a_thread_of_its_own(_session, file, each, self._providers(file))
 
     def _providers(self, file: BundleFile) -> Sequence[Any]:
         """Return what computes the file, first choice first."""

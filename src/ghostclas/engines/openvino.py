@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostclas.bundle import BundleFile
+from ghostclas.bundle import BundleFile, Precision
 from ghostclas.engines.base import (
     Float32Logits,
     Port,
@@ -20,6 +20,7 @@ from ghostclas.engines.base import (
     no_logits,
     read_onnx,
     running,
+    usable_cores,
 )
 from ghostclas.extras import require
 
@@ -27,27 +28,47 @@ from ghostclas.extras import require
 class OpenVINOEngine:
     """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.base.Engine``.
 
-    Arithmetic is float32: left alone, OpenVINO computes in bfloat16 on processors that have it, and the same
-    bundle would answer differently from machine to machine. Threads are not pinned to cores: beside another
-    busy process, a pinned thread waits for its core while others idle, for seconds a batch when measured.
+    Arithmetic is float32 unless ``arithmetic`` is bf16: left alone, OpenVINO computes in bfloat16 on
+    processors that have it, whether or not the bundle's answers were compared in it. Threads are not pinned
+    to cores: beside another busy process, a pinned thread waits for its core while others idle, for seconds
+    a batch when measured.
     Denormals are left alone, since flushing them would change the caller's arithmetic, too.
     """
 
     name = "openvino"
 
-    def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
+    @staticmethod
+    def computes(arithmetic: Precision) -> bool:
+        """Return whether this processor has instructions for it."""
+        core = require("openvino", extra="openvino").Core()
+        return arithmetic.upper() in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+    def __init__(
+        self,
+        file: BundleFile,
+        *,
+        threads: int | None = None,
+        callers: int = 1,
+        arithmetic: Precision | None = None,
+    ) -> None:
         ov = require("openvino", extra="openvino")
         self._file = file
+        self.arithmetic = arithmetic
         if file.entry.format == "onnx":
             source: Any = read_onnx(file)
         else:
             companion(file, ".xml", ".bin")
             source = file.path
-        options = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": arithmetic or "f32",
             "ENABLE_CPU_PINNING": False,
         }
+        if callers == 1:
+            options["PERFORMANCE_HINT"] = "LATENCY"
+        else:
+            # Batches of several callers would otherwise wait for each other.
+            options["NUM_STREAMS"] = callers
+            threads = threads or usable_cores()
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:

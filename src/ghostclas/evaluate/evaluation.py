@@ -284,10 +284,12 @@ def _bad(key: str, code: str, message: str) -> BadImage:
 
 def _through(classifier: Classifier) -> str:
     name: str = classifier.engine.name
+    arithmetic = getattr(classifier.engine, "arithmetic", None)
+    suffix = f" in {arithmetic}" if arithmetic else ""
     try:
-        return f"{name} {metadata.version(name)}"
+        return f"{name} {metadata.version(name)}{suffix}"
     except metadata.PackageNotFoundError:
-        return name
+        return name + suffix
 
 
 def _calibration(calibration: Calibration) -> dict[str, Any]:
