@@ -8,28 +8,15 @@ import pytest
 import torch
 
 from ghostclas.errors import BundleError, UsageError
-from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training import resolve_config, train
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-
-SETTINGS = [
-    "model.name=ghostnet_x0_2",
-    "data.resolution=32",
-    "data.workers=0",
-    "schedule.epochs=2",
-    "schedule.warmup_epochs=0",
-    "loop.batch_size=8",
-    "loop.device=cpu",
-]
+from tests.training.test_run import settings
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photo_folder(tmp_path_factory.mktemp("photos"))
-
-
-def settings(folder: Path, *more: str) -> TrainConfig:
-    return resolve_config("scratch", [*SETTINGS, *more], {"data": {"path": str(folder)}})
 
 
 def epochs(run: Path) -> list[int]:
