@@ -124,7 +124,7 @@ def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> N
 
 def test_a_second_process_in_the_same_directory_is_refused(finished: Path, folder: Path) -> None:
     code = (
-        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); "
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
         "print('held', flush=True); input()"
     )
     holder = subprocess.Popen(

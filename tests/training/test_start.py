@@ -30,6 +30,13 @@ def test_a_stopped_run_goes_on_from_its_directory_alone(folder: Path, tmp_path: 
     assert epochs(run) == [1, 2]
 
 
+def test_a_killed_run_can_be_resumed_while_its_loader_still_lives(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    killed = settings(folder, "loop.save_minutes=0", "data.workers=1")
+    assert run_killed(killed, run, "step", 3) == -signal.SIGKILL
+    assert train(output=run, resume=True).epochs == 2
+
+
 def test_a_setting_that_is_given_on_resume_must_be_the_same(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert run_killed(settings(folder, "loop.save_minutes=0"), run, "step", 2) == -signal.SIGKILL

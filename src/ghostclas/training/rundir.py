@@ -105,7 +105,8 @@ class RunDirectory:
     def _hold(self) -> None:
         lock = (self.path / _LOCK).open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Unlike flock's, this lock is not inherited by loader processes, which outlive a killed run.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.close()
             raise TrainingError(
