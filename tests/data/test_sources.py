@@ -231,7 +231,7 @@ def test_differing_class_names_are_told_with_their_places(photos: Path) -> None:
         f"class names differ between the model and {photos}",
         "       only in the model: 'Ant' (class 0)",
         "       only in the data:  'ant' (class 0)",
-        "       rename the classes of the data, or use a model trained on them",
+        "       rename the classes of the data, or name a model that knows them: --model runs/...",
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_folder_smaller_than_a_batch_is_learned_in_batches_of_all_its_images(t
     folder = photo_folder(tmp_path / "photos", train=7)
     changes = ["model.name=ghostnet_x0_2", "data.resolution=32", "data.workers=0", "schedule.epochs=8"]
     changes += ["loop.batch_size=64", "loop.device=cpu", "loop.ema=0.5", "optimizer.lr_batch=null"]
-    changes += ["optimizer.lr=0.05", "schedule.warmup_epochs=1", "model.dropout=0"]
+    changes += ["optimizer.lr=0.01", "schedule.warmup_epochs=1", "model.dropout=0"]
     config = resolve_config("scratch", changes, {"data": {"path": str(folder)}})
 
     run = train(config=config, output=tmp_path / "run")

@@ -66,7 +66,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_names() -> None:
 
 
 def test_a_configuration_without_data_says_so() -> None:
-    with pytest.raises(UsageError, match="'data' is needed"):
+    with pytest.raises(UsageError, match="give --data FOLDER"):
         resolve_config(None, [])
 
 

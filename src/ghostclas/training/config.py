@@ -82,6 +82,11 @@ class DataConfig(Frozen):
             std=self.std,
         )
 
+    @property
+    def sides(self) -> frozenset[int]:
+        """The resolutions that a run comes through."""
+        return frozenset({self.resolution, *(min(side, self.resolution) for _, side in self.progressive)})
+
     def resolution_at(self, progress: float) -> int:
         """Return the training resolution when the fraction ``progress`` of the run is over."""
         for until, resolution in self.progressive:
@@ -203,7 +208,7 @@ class TrainConfig(Frozen):
             raise ValueError(
                 "distil.views stores whole views: set augment.mixup=0 and augment.cutmix=0, or distil.views=0"
             )
-        if self.distil and self.distil.views and self.data.progressive:
+        if self.distil and self.distil.views and len(self.data.sides) > 1:
             raise ValueError(
                 "distil.views stores views of one size: set data.progressive=[], or distil.views=0"
             )

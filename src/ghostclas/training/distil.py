@@ -194,9 +194,8 @@ def _open(config: TeacherConfig, device: str) -> Teacher:
 
 
 def _check_sides(config: TrainConfig, distil: DistilConfig, teacher: Teacher, say: Say) -> None:
-    data = config.data
-    views = {data.resolution, *(min(side, data.resolution) for _, side in data.progressive)}
-    seen = {distil.resolution} if distil.resolution else views
+    views = config.data.sides
+    seen = {distil.resolution} if distil.resolution else set(views)
     if teacher.side is not None and seen != {teacher.side}:
         shown = " and ".join(f"{side} x {side}" for side in sorted(seen))
         raise UsageError(
