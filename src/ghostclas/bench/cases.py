@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from ghostclas.bundle import Bundle, FileEntry
+from ghostclas.bundle import Bundle, FileEntry, Precision
 from ghostclas.engines import ENGINES, installed_engines, open_engine
 from ghostclas.engines.base import FLOATS, computes
 from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 PACKAGES = {"litert": "ai-edge-litert", "mnn": "MNN"}
 """Of engines whose package has another name."""

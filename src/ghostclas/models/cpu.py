@@ -103,8 +103,8 @@ def speed_up(model: nn.Module, *, compiled: bool) -> None:
     """Swap what a CPU trains slowly, in place.
 
     Depthwise convolutions that stride or have a kernel above 3 stay in float32 under autocast: their
-    gradients in bfloat16 have no fast kernel in oneDNN and take 20 to 100 times as long. Batch norms become
-    ``TwoSumBatchNorm2d`` if the network will be compiled; uncompiled, PyTorch's own are faster.
+    gradients in bfloat16 have no fast kernel in oneDNN. Batch norms become ``TwoSumBatchNorm2d`` if the
+    network will be compiled; uncompiled, each of its steps would be a pass of its own over memory.
     """
     for module in model.modules():
         if compiled and type(module) is nn.BatchNorm2d and module.affine and module.momentum is not None:

@@ -22,7 +22,7 @@ from ghostclas.errors import TrainingError, UsageError
 from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
 
 _LOCK = ".lock"
-_OWN_FILES = (_LOCK, ".config.yaml.tmp")
+_OWN_FILES = (_LOCK, "config.yaml", ".config.yaml.tmp")
 
 
 class RunDirectory:
@@ -79,8 +79,10 @@ class RunDirectory:
         """Whether there is nothing in the directory but what a start leaves that came to nothing."""
         if not self.path.exists():
             return True
-        empty = {entry.name for entry in self.path.iterdir() if entry.is_dir() and not any(entry.iterdir())}
-        return {entry.name for entry in self.path.iterdir()} <= {self.config.name, *_OWN_FILES, *empty}
+        return all(
+            not any(entry.iterdir()) if entry.is_dir() else entry.name in _OWN_FILES
+            for entry in self.path.iterdir()
+        )
 
     def close(self) -> None:
         """Let another process have the directory."""
