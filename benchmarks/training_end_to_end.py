@@ -27,7 +27,7 @@ from ghostclas.data import open_source
 from ghostclas.data.loader import Batch, RankBatches, TrainingImages, epoch_tickets, training_loader
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.models import create_model
-from ghostclas.models.cpu import speed_up
+from ghostclas.models.cpu import compile_training, speed_up
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.zoo import resolve_spec
 
@@ -64,7 +64,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     network = create_model(resolve_spec("ghostnet_x1_0")).to(memory_format=torch.channels_last).train()
     speed_up(network, compiled=True)
-    forward = torch.compile(network, dynamic=False)
+    forward = compile_training(network)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
     real = photos(arguments.data, arguments.batch, arguments.resolution, arguments.workers)
     side = arguments.resolution

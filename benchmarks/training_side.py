@@ -30,7 +30,7 @@ def torch_step(name: str, threads: int, batch: int, resolution: int) -> Callable
         network: torch.nn.Module = timm.create_model("ghostnet_100", drop_rate=0.2)
     else:
         from ghostclas.models import create_model
-        from ghostclas.models.cpu import speed_up
+        from ghostclas.models.cpu import compile_training, speed_up
         from ghostclas.training.memory import keep_freed_memory
         from ghostclas.zoo import resolve_spec
 
@@ -38,7 +38,7 @@ def torch_step(name: str, threads: int, batch: int, resolution: int) -> Callable
         network = create_model(resolve_spec("ghostnet_x1_0"))
         speed_up(network, compiled=True)
     network.to(memory_format=torch.channels_last).train()
-    forward = network if name == "timm" else torch.compile(network, dynamic=False)
+    forward = network if name == "timm" else compile_training(network)
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.9, nesterov=True)
     images = torch.randn(batch, 3, resolution, resolution).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,))

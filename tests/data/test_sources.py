@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits
 from ghostclas.data.labels import read_label_file
+from ghostclas.data.loader import Batch, RankBatches, TrainingImages, epoch_tickets, training_loader
 from ghostclas.data.parquet import ParquetSource
 from ghostclas.data.samples import Samples
 from ghostclas.data.shards import expand_braces, shard_index, write_shards
+from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import DataError, ImageError
 from tests.data.trees import list_folder, make_folder, parquet_folder, picture, zip_folder
 
@@ -74,6 +77,27 @@ def test_the_same_images_are_the_same_samples_in_every_storage(
     source = open_source(path, root=photos) if store is in_list else open_source(path)
     assert contents(source) == contents(open_source(photos))
     assert list(source.classes) == CLASSES
+
+
+def batches(source: Source) -> list[Batch]:
+    images = TrainingImages(source, AugmentConfig(policy="trivialaugment"), 32)
+    tickets = epoch_tickets(np.array([sample.label for sample in source.samples]), seed=0, epoch=0)
+    return list(training_loader(images, RankBatches(tickets, 5), workers=0))
+
+
+@pytest.mark.parametrize("store", STORAGE)
+def test_the_same_images_are_the_same_batches_in_every_storage(
+    store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    path = store(photos, place)
+    source = open_source(path, root=photos) if store is in_list else open_source(path)
+    found, expected = batches(source), batches(open_source(photos))
+    assert len(found) == 3
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.equal(mine.images, theirs.images)
+        assert torch.equal(mine.labels, theirs.labels)
 
 
 # Python 3.12 and later warn of forks in a process that has threads; workers of a loader are forked just so.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostclas.models import create_model
-from ghostclas.models.cpu import Float32Conv2d, TwoSumBatchNorm2d, speed_up
+from ghostclas.models.cpu import Float32Conv2d, TwoSumBatchNorm2d, compile_training, speed_up
 from ghostclas.models.efficientnet_lite import SameConv
 from ghostclas.spec import ModelSpec
 from ghostclas.zoo import resolve_spec
@@ -106,3 +106,19 @@ def test_an_uncompiled_network_keeps_pytorchs_batch_norm() -> None:
     norm = nn.BatchNorm2d(4)
     speed_up(norm, compiled=False)
     assert type(norm) is nn.BatchNorm2d
+
+
+@pytest.mark.slow
+def test_compiled_it_has_the_same_gradients() -> None:
+    torch.manual_seed(0)
+    network = create_model(spec_of("ghostnet_x0_5"))
+    # Channels of fewer than a register's numbers, sums by rows, a stride, a shortcut.
+    plain = nn.Sequential(network.stem, *list(network.blocks)[:2]).to(memory_format=torch.channels_last)
+    swapped = copy.deepcopy(plain)
+    speed_up(swapped, compiled=True)
+    images = torch.randn(2, 3, 160, 160).contiguous(memory_format=torch.channels_last)
+    expected = gradients(plain, images)
+    compiled = compile_training(swapped.train())
+    compiled(images).square().sum().backward()
+    for name, parameter in swapped.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=5e-2, rtol=1e-3, msg=name)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image, ImageEnhance
 
-DATA = Path(os.environ.get("GHOSTCLAS_DATA") or Path(__file__).parents[3] / "shared" / "data")
-TINY = DATA / "tiny-imagenet-200.zip"
-
-needs_tiny = pytest.mark.skipif(not TINY.is_file(), reason=f"no {TINY}; GHOSTCLAS_DATA names its folder")
+from tests.real_data import TINY
 
 
 def tiny_members(split: str) -> list[str]:

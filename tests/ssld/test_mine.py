@@ -20,7 +20,8 @@ from ghostclas.ssld.mine import open_mined
 from ghostclas.ssld.mine_page import write_page
 from tests.colours import COLOURS, colour_bundle
 from tests.data.trees import make_folder, parquet_folder, picture
-from tests.ssld.pictures import CHANGES, needs_tiny, tiny_members, unpack
+from tests.real_data import needs_tiny
+from tests.ssld.pictures import CHANGES, tiny_members, unpack
 from tests.test_public import modules_after
 
 

@@ -16,7 +16,8 @@ from ghostclas.errors import UsageError
 from ghostclas.training import ssld as steps
 from ghostclas.training.config import resolve_config
 from tests.colours import colour_bundle
-from tests.ssld.pictures import needs_tiny, tiny_members, unpack
+from tests.real_data import needs_tiny
+from tests.ssld.pictures import tiny_members, unpack
 from tests.training.photos import photo_folder, photos
 
 TINY_RUN = [

@@ -93,6 +93,8 @@ def audit_command(
     """
     from ghostclas.data.audit import audit
 
+    if report and report.is_file():
+        raise UsageError(f"cannot write a page to {report}: it is a file; name a folder")
     found = audit(folder, root=root, threads=threads, progress=console_progress())
     if as_json:
         say_json(found.to_json())

@@ -80,7 +80,7 @@ def predict_command(
         if not done:
             raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}")
     if output:
-        note(f"{done} photos: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
+        note(f"{done} photo{'s' * (done != 1)}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
     if failed:
         raise DataError(f"{failed} of {done} photos could not be labelled; each result says why")
     if demo:

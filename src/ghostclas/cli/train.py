@@ -30,12 +30,20 @@ def train_command(
     time: Annotated[
         str | None, typer.Option(metavar="30m", help="End within this time: 90s, 30m or 2h.")
     ] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Print every setting of the recipe, explained, and end.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a classifier on labelled photos."""
     from ghostclas.extras import require
 
     require("torch", extra="train")
+    if show_settings:
+        from ghostclas.training.settings import settings_document
+
+        console.say(settings_document(recipe or "scratch").rstrip())
+        return
     from ghostclas.training import train
 
     run = train(

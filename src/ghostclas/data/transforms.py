@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL.Image import Image
@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 from ghostclas.spec import Fraction, Frozen
 
@@ -38,19 +39,34 @@ class AugmentConfig(Frozen):
     repeats: Annotated[int, Field(ge=1, le=8)] = 1
 
 
+class _CropThenResize(v2.RandomResizedCrop):  # type: ignore[misc]
+    """A random part of a photo, as a tensor of one size.
+
+    Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes take half of Pillow's
+    time, for pixels that differ by a rounding.
+    """
+
+    def transform(self, inpt: Image, params: dict[str, Any]) -> Tensor:
+        """Cut the box in ``params`` out of ``inpt`` and return it at the size asked for."""
+        part = F.crop(inpt, params["top"], params["left"], params["height"], params["width"])
+        resized: Tensor = F.resize(
+            F.pil_to_tensor(part), self.size, interpolation=self.interpolation, antialias=True
+        )
+        return resized
+
+
 def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], Tensor]:
     """Return a function from an RGB photo to one random uint8 view ``[3, resolution, resolution]``.
 
     It draws from torch's global random state.
     """
     steps: list[torch.nn.Module] = [
-        v2.RandomResizedCrop(
+        _CropThenResize(
             resolution,
             scale=config.crop_scale,
             ratio=config.crop_ratio,
             interpolation=InterpolationMode(config.interpolation),
         ),
-        v2.PILToTensor(),
     ]
     if config.flip:
         steps.append(v2.RandomHorizontalFlip(config.flip))

@@ -332,11 +332,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
         if key in ("data", "data.path"):
             return "there is nothing to train on: give --data FOLDER"
         return f"the setting {key!r} is needed and has no value"
-    return (
-        f"{key or 'configuration'}: {problem['msg']}, got {problem['input']!r}"
-        if key
-        else str(problem["msg"])
-    )
+    if problem["type"] == "model_type":
+        inside = [known for known in _valid_keys() if known.startswith(f"{key}.")]
+        return f"{key} is a group of settings, such as {inside[0]}; got {problem['input']!r}"
+    if problem["type"] == "tuple_type":
+        return f"{key} is a list, such as [{problem['input']}]; got {problem['input']!r}"
+    return f"{key}: {problem['msg']}, got {problem['input']!r}" if key else str(problem["msg"])
 
 
 def _nearest(key: str, valid: Sequence[str]) -> str:

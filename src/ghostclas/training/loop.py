@@ -7,7 +7,7 @@ run that was stopped and resumed does what the uninterrupted one does.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -32,6 +32,7 @@ from ghostclas.data.loader import (
 from ghostclas.data.mixing import build_mixing
 from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
+from ghostclas.models.cpu import compile_training
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import TrainConfig
 from ghostclas.training.curves import draw_curves
@@ -43,8 +44,10 @@ from ghostclas.training.rundir import RunDirectory, write_text
 
 FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
-# Of a time budget, the share kept for the last validation and the export.
+# Of a time budget, the share kept for the last validation, the export and the report; where validating takes
+# longer than that, so many times what it took, up to a half.
 TIME_RESERVE = 0.1
+VALIDATIONS_RESERVE = 3
 _CALMER = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
 
 
@@ -65,6 +68,7 @@ class Position:
     wait_seconds: float = 0.0
     lr: float = 0.0
     micro_batches: int = 1
+    validation_seconds: float = 0.0
 
     def start_epoch(self, epoch: int, resolution: int) -> None:
         """Begin ``epoch`` with empty sums."""
@@ -110,7 +114,11 @@ class Trainer:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=self.global_batch)
         self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        self.forward = torch.compile(self.network, dynamic=False) if loop.compile else self.network
+        self.forward: Callable[[Tensor], Tensor] = self.network
+        if loop.compile and loop.channels_last and self.accelerator.device.type == "cpu":
+            self.forward = compile_training(self.network)
+        elif loop.compile:
+            self.forward = torch.compile(self.network, dynamic=False)
         self.ema = EMA(self.model, loop.ema)
 
         device, num_classes = self.accelerator.device, len(self.train_source.classes)
@@ -176,6 +184,7 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         """Return ``top1`` and, beyond five classes, ``top5`` in percent of the averaged model on ``val``."""
+        began = time.monotonic()
         if self.accelerator.num_processes > 1:
             self.ema.load(broadcast(self.ema.state))
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -194,6 +203,7 @@ class Trainer:
         result = {"top1": 100 * top1 / images}
         if len(self.train_source.classes) > 5:
             result["top5"] = 100 * top5 / images
+        self.position.validation_seconds = time.monotonic() - began
         return result
 
     def _train_epoch(self) -> None:
@@ -350,6 +360,9 @@ class Trainer:
             step=position.epoch + 1,
         )
         self.save()
+        if due:
+            # Validating may have used up the time; if so, the epoch that was validated is the last.
+            self._measure_progress()
 
     @torch.inference_mode()
     def _count_correct(self) -> Tensor:
@@ -390,7 +403,9 @@ class Trainer:
         """
         done = self.position.step / self.total_steps
         if self.config.loop.time:
-            budget = 60 * self.config.loop.time * (1 - TIME_RESERVE)
+            whole = 60 * self.config.loop.time
+            last = VALIDATIONS_RESERVE * self.position.validation_seconds
+            budget = whole - min(max(TIME_RESERVE * whole, last), whole / 2)
             spent = torch.tensor((time.monotonic() - self._clock) / budget, device=self.accelerator.device)
             if self.accelerator.num_processes > 1:
                 spent = broadcast(spent)

@@ -1,0 +1,83 @@
+"""Every setting of a run, written as a recipe that explains itself."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from textwrap import fill
+from typing import Any
+
+from pydantic import BaseModel
+
+from ghostclas.training.config import TrainConfig, resolve_config
+
+_WIDTH = 110
+_PLACEHOLDER = "photos/"
+
+
+def settings_document(recipe: str) -> str:
+    """Return the YAML document of all settings, with the values that they have in ``recipe``.
+
+    Beside each stands what it takes, above each group what it is for. The document is itself a recipe;
+    ``data.path`` is to be replaced, or given by ``--data``.
+    """
+    config = resolve_config(recipe, [], {"data": {"path": _PLACEHOLDER}})
+    definitions = TrainConfig.model_json_schema()["$defs"]
+    return "\n".join(_group(config, definitions, indent=0)).strip() + "\n"
+
+
+def _group(group: BaseModel, definitions: Mapping[str, Any], indent: int) -> Iterator[str]:
+    margin = " " * indent
+    fields = definitions.get(type(group).__name__, {}).get("properties", {})
+    values = group.model_dump(mode="json")
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if isinstance(value, BaseModel):
+            if indent == 0:
+                yield ""
+            for paragraph in inspect.cleandoc(type(value).__doc__ or "").split("\n\n"):
+                prefix = f"{margin}# "
+                text = " ".join(paragraph.replace("``", "`").split())
+                yield fill(
+                    text, _WIDTH, initial_indent=prefix, subsequent_indent=prefix, break_on_hyphens=False
+                )
+            yield f"{margin}{name}:"
+            yield from _group(value, definitions, indent + 2)
+        elif name in fields:
+            line = f"{margin}{name}: {json.dumps(values[name])}"
+            taken = _taken(fields[name])
+            yield f"{line:<40}  # {taken}" if taken else line
+
+
+def _taken(schema: Mapping[str, Any]) -> str:
+    """Say in a few words what a setting takes."""
+    if "anyOf" in schema:
+        return " or ".join(_taken(choice) for choice in schema["anyOf"])
+    if "$ref" in schema:
+        return "group of settings"
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    kind = schema.get("type", "")
+    if kind == "array":
+        items = schema.get("prefixItems") or [schema["items"]]
+        inside = [_taken(item) for item in items]
+        if len(set(inside)) == 1:
+            inside = inside[:1]
+        length = f"{len(items)} " if "prefixItems" in schema else ""
+        return f"list of {length}({'; '.join(inside)})"
+    bounds = [
+        f"{word} {schema[key]:g}"
+        for key, word in (
+            ("minimum", "from"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "to"),
+            ("exclusiveMaximum", "below"),
+            ("multipleOf", "in steps of"),
+        )
+        if key in schema
+    ]
+    words = {"integer": "whole number", "boolean": "true or false", "string": "text"}
+    return " ".join([words.get(kind, kind), *bounds])

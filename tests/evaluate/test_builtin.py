@@ -1,0 +1,21 @@
+"""The built-in model is as good as its manifest says."""
+
+import json
+
+import pytest
+
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+from ghostclas.zoo import resolve_model
+from tests.real_data import TINY, needs_tiny
+
+
+@pytest.mark.slow
+@needs_tiny
+def test_eval_repeats_the_accuracy_in_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "--data", str(TINY), "--model", "default", "--engine", "onnxruntime", "--json"]
+    assert main(command) == 0
+    measured = json.loads(capsys.readouterr().out)
+    (metric,) = Bundle.open(resolve_model("default")).manifest.metrics
+    assert (measured["top1"], measured["top5"]) == (metric.top1, metric.top5)
+    assert measured["images"] == metric.images == 5000
