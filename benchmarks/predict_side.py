@@ -1,7 +1,7 @@
 """One contestant of predict.py: labels prepared pixels, or photos from files, when it is told to.
 
     python predict_side.py NAME WORK THREADS WIDTH     waits for work on stdin
-    python predict_side.py NAME WORK prepare           writes what it needs into WORK, once
+    python predict_side.py NAME WORK prepare WIDTH     writes what it needs for that width into WORK
     python predict_side.py NAME WORK cold PHOTO        labels one photo, as a program that just started
 
 NAME is a key of ``SIDES``. Each line on stdin is a job, ``["pixels", BATCH, RUNS]`` or ``["files", FOLDER,
@@ -81,7 +81,7 @@ class Side:
         print(int(self.network(self.feed(decode(photo)[None])).argmax()))
 
     @staticmethod
-    def prepare(work: Path) -> None:
+    def prepare(work: Path, width: str) -> None:
         pass
 
 
@@ -187,6 +187,8 @@ class TimmCompiled(TimmEager):
 class Paddle(Side):
     """PaddleClas' network on Paddle Inference with oneDNN, what PaddleClas' own predictor runs."""
 
+    onednn = True
+
     def __init__(self, work: Path, threads: int, width: str) -> None:
         super().__init__(work, threads, width)
         from paddle import inference
@@ -196,9 +198,13 @@ class Paddle(Side):
         config = inference.Config(str(graph), str(stem.with_suffix(".pdiparams")))
         config.disable_gpu()
         config.disable_glog_info()
-        config.enable_mkldnn()
+        if self.onednn:
+            config.enable_mkldnn()
         config.set_cpu_math_library_num_threads(threads)
         config.switch_ir_optim(True)
+        # Without these two, a network saved as .json cannot have its memory optimised.
+        config.enable_new_executor(True)
+        config.enable_new_ir(True)
         config.enable_memory_optim()
         self.predictor = inference.create_predictor(config)
         (name,) = self.predictor.get_input_names()
@@ -216,7 +222,8 @@ class Paddle(Side):
         return self.output.copy_to_cpu()
 
     @staticmethod
-    def prepare(work: Path) -> None:
+    def prepare(work: Path, width: str) -> None:
+        # The names of Paddle's parameters are those of the process: it can hold one such network.
         import paddle
 
         spec = importlib.util.find_spec("paddleclas")
@@ -227,11 +234,16 @@ class Paddle(Side):
         from ppcls.arch.backbone.model_zoo import ghostnet
 
         paddle.seed(0)
-        for width in WIDTHS:
-            network = getattr(ghostnet, f"GhostNet_{width}")(class_num=CLASSES)
-            network.eval()
-            images = paddle.static.InputSpec([None, 3, SIZE, SIZE], "float32", "images")
-            paddle.jit.save(network, str(work / "paddle" / width), input_spec=[images])
+        network = getattr(ghostnet, f"GhostNet_{width}")(class_num=CLASSES)
+        network.eval()
+        images = paddle.static.InputSpec([None, 3, SIZE, SIZE], "float32", "images")
+        paddle.jit.save(network, str(work / "paddle" / width), input_spec=[images])
+
+
+class PaddleWithoutOneDNN(Paddle):
+    """The same without oneDNN."""
+
+    onednn = False
 
 
 class Ultralytics(Side):
@@ -253,7 +265,7 @@ class Ultralytics(Side):
         print(int(self.model.predict(str(photo), imgsz=SIZE, verbose=False)[0].probs.top1))
 
     @staticmethod
-    def prepare(work: Path) -> None:
+    def prepare(work: Path, width: str) -> None:
         from ultralytics import YOLO
 
         YOLO("yolo11n-cls.yaml", task="classify").save(str(work / "ultralytics.pt"))
@@ -268,6 +280,7 @@ SIDES: dict[str, type[Side]] = {
     "timm_eager": TimmEager,
     "timm_compiled": TimmCompiled,
     "paddle": Paddle,
+    "paddle_plain": PaddleWithoutOneDNN,
     "ultralytics": Ultralytics,
 }
 
@@ -299,7 +312,7 @@ def serve(side: Side, jobs: Iterator[Sequence[Any]]) -> None:
 def main(name: str, work: Path, what: str, last: str = "") -> None:
     side = SIDES[name]
     if what == "prepare":
-        side.prepare(work)
+        side.prepare(work, last)
     elif what == "cold":
         side(work, 2, "x1_0").cold(Path(last))
     else:

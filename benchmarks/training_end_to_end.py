@@ -111,7 +111,7 @@ def main() -> None:
             "clothing-dataset-small, photos with a short side of 256. "
             f"Median of {arguments.rounds} interleaved rounds of {arguments.steps} steps (smallest to "
             f"largest). torch {version('torch')}, {os.cpu_count()} CPU cores, {platform.system()} "
-            f"{platform.machine()}.",
+            f"{platform.machine()}, GLIBC_TUNABLES={os.environ.get('GLIBC_TUNABLES', '')}.",
             "",
             "| | images a second |",
             "| --- | --- |",
@@ -128,7 +128,8 @@ def main() -> None:
             f"On photos: {100 * (1 - statistics.median(shares)):.1f} % below the synthetic rate "
             f"({100 * (1 - max(shares)):.1f} to {100 * (1 - min(shares)):.1f}).",
             "",
-            "`python benchmarks/training_end_to_end.py clothing` repeats it.",
+            "`GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/training_end_to_end.py clothing "
+            f"--rounds {arguments.rounds} --steps {arguments.steps}` repeats it.",
             "",
         ]
     )

@@ -24,7 +24,7 @@ from ghostclas.training.objective import Views
 from ghostclas.zoo import resolve_model
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, assert_same_weights
+from tests.training.test_run import SETTINGS, WHOLE, assert_same_weights
 
 ONES = torch.ones(2)
 P = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
@@ -114,7 +114,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that knows the classes of the photos."""
-    config = resolve_config("scratch", [*SETTINGS, "schedule.epochs=30"], {"data": {"path": str(folder)}})
+    config = resolve_config("scratch", [*SETTINGS, *WHOLE], {"data": {"path": str(folder)}})
     return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
 
 
@@ -193,7 +193,7 @@ def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(
         (root / "train" / old).rename(root / "train" / new)
     for old, new in (("a", "1"), ("b", "2"), ("c", "0")):
         (root / "train" / old).rename(root / "train" / new)
-    config = distilling(root, f"distil.teacher.model={teacher}", "schedule.epochs=30")
+    config = distilling(root, f"distil.teacher.model={teacher}", *WHOLE)
     run = train(config=config, output=tmp_path / "run")
     assert run.top1 == 100
     assert (run.path / "report" / "index.html").exists()

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +108,31 @@ def test_a_tracker_that_is_not_installed_is_named_before_anything_is_written(
     with pytest.raises(MissingExtraError, match=r"pip install 'ghostclas\[wandb\]'"):
         train(config=settings(folder, "loop.trackers=[wandb]"), output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+TRACKED = """
+import sys
+from pathlib import Path
+from ghostclas.training import resolve_config, train
+data, tracker = sys.argv[1:]
+settings = [
+    "model.name=ghostnet_x0_2", "data.resolution=32", "data.workers=0", "schedule.epochs=2",
+    "loop.batch_size=12", "loop.device=cpu", f"loop.trackers=[{tracker}]",
+]
+train(config=resolve_config("scratch", settings, {"data": {"path": data}}), output="run")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tracker", "trace"), [("wandb", "wandb/offline-run-*/*.wandb"), ("mlflow", "mlflow.db")]
+)
+def test_a_tracker_follows_a_run(tracker: str, trace: str, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip(tracker, reason=f"needs {tracker}, which brings half a hundred packages")
+    offline = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", TRACKED, str(folder), tracker]
+    subprocess.run(command, cwd=tmp_path, env=offline, check=True, capture_output=True)
+    assert list(tmp_path.glob(trace))
 
 
 @pytest.mark.slow

@@ -120,9 +120,7 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(finished: Path, folder:
 
 def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> None:
     with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 12 -> 4"):
-        train(
-            config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True
-        )
+        train(config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True)
 
 
 def test_a_second_process_in_the_same_directory_is_refused(finished: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ import ghostclas
 from ghostclas.cli import main
 from ghostclas.export.sources import open_trained
 from tests.training.photos import photo_folder
-from tests.training.test_run import settings
+from tests.training.test_run import WHOLE, settings
 
 SHORT = (
     "data.resolution=64",
@@ -45,7 +45,7 @@ def test_a_recipe_for_small_folders_starts_from_the_built_in_weights_and_ends_wi
 
 @pytest.mark.slow
 def test_half_precision_with_loss_scaling_learns(folder: Path, tmp_path: Path) -> None:
-    config = settings(folder, "loop.precision=fp16", "schedule.epochs=20")
+    config = settings(folder, *WHOLE, "loop.precision=fp16", "schedule.epochs=20")
     assert ghostclas.train(config=config, output=tmp_path / "run").top1 == 100
 
 
