@@ -67,12 +67,13 @@ def main() -> None:
         mean = statistics.fmean(top1 for top1, _ in results)
         minutes = statistics.fmean(minutes for _, minutes in results)
         lines.append(f"| {start} | {cells} | {mean:.2f} | {minutes:.0f} |")
+    threads = f"OMP_NUM_THREADS={value} " if (value := os.environ.get("OMP_NUM_THREADS")) else ""
     options = "".join(f" --set {setting}" for setting in arguments.settings)
     lines += [
         "",
         f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}; the minutes are those of "
         "the epochs, without the export. "
-        f"`python benchmarks/clothing_finetune.py clothing{options}` repeats it.",
+        f"`{threads}python benchmarks/clothing_finetune.py clothing{options}` repeats it.",
         "",
     ]
     text = "\n".join(lines)

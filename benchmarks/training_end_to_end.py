@@ -101,6 +101,7 @@ def main() -> None:
             rates.append(arguments.steps * arguments.batch / (time.perf_counter() - began))
         shown = ", ".join(f"{way} {rates[-1]:.1f}" for way, rates in found.items())
         print(f"round {number + 1}: {shown} images a second", file=sys.stderr)
+    tunables = f"GLIBC_TUNABLES={value} " if (value := os.environ.get("GLIBC_TUNABLES")) else ""
     shares = [real / synthetic for real, synthetic in zip(found["real"], found["synthetic"], strict=True)]
     text = "\n".join(
         [
@@ -111,7 +112,7 @@ def main() -> None:
             "clothing-dataset-small, photos with a short side of 256. "
             f"Median of {arguments.rounds} interleaved rounds of {arguments.steps} steps (smallest to "
             f"largest). torch {version('torch')}, {os.cpu_count()} CPU cores, {platform.system()} "
-            f"{platform.machine()}, GLIBC_TUNABLES={os.environ.get('GLIBC_TUNABLES', '')}.",
+            f"{platform.machine()}.",
             "",
             "| | images a second |",
             "| --- | --- |",
@@ -128,7 +129,7 @@ def main() -> None:
             f"On photos: {100 * (1 - statistics.median(shares)):.1f} % below the synthetic rate "
             f"({100 * (1 - max(shares)):.1f} to {100 * (1 - min(shares)):.1f}).",
             "",
-            "`GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python benchmarks/training_end_to_end.py clothing "
+            f"`{tunables}python benchmarks/training_end_to_end.py clothing "
             f"--rounds {arguments.rounds} --steps {arguments.steps}` repeats it.",
             "",
         ]

@@ -175,3 +175,15 @@ def test_duplicates_alone_exit_with_0(tmp_path: Path, capfd: pytest.CaptureFixtu
     (root / "ant" / "again.jpg").write_bytes((root / "ant" / "000.jpg").read_bytes())
     assert main(["data", "audit", str(root)]) == 0
     assert "duplicates within a part: 1" in capfd.readouterr().out
+
+
+def test_a_page_that_would_be_a_file_is_refused_before_the_work(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken.html"
+    taken.write_text("mine")
+    assert main(["data", "audit", str(dirty), "--report", str(taken)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"cannot write a page to {taken}: it is a file; name a folder" in err
+    assert taken.read_text() == "mine"

@@ -63,6 +63,14 @@ def in_parquet(photos: Path, place: Path) -> Path:
 STORAGE = [in_zip, in_wrapped_zip, in_list, in_shards, in_parquet]
 
 
+def stored(store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path) -> Source:
+    """Store ``photos`` that way and open what was stored."""
+    place = tmp_path / "place"
+    place.mkdir()
+    path = store(photos, place)
+    return open_source(path, root=photos) if store is in_list else open_source(path)
+
+
 def contents(source: Source) -> list[tuple[str, str, bytes]]:
     return [(s.key, source.classes[s.label], source.read(i)) for i, s in enumerate(source.samples)]
 
@@ -71,10 +79,7 @@ def contents(source: Source) -> list[tuple[str, str, bytes]]:
 def test_the_same_images_are_the_same_samples_in_every_storage(
     store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    path = store(photos, place)
-    source = open_source(path, root=photos) if store is in_list else open_source(path)
+    source = stored(store, photos, tmp_path)
     assert contents(source) == contents(open_source(photos))
     assert list(source.classes) == CLASSES
 
@@ -89,10 +94,7 @@ def batches(source: Source) -> list[Batch]:
 def test_the_same_images_are_the_same_batches_in_every_storage(
     store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    path = store(photos, place)
-    source = open_source(path, root=photos) if store is in_list else open_source(path)
+    source = stored(store, photos, tmp_path)
     found, expected = batches(source), batches(open_source(photos))
     assert len(found) == 3
     for mine, theirs in zip(found, expected, strict=True):
@@ -106,10 +108,7 @@ def test_the_same_images_are_the_same_batches_in_every_storage(
 def test_a_source_can_be_pickled_and_read_by_threads_and_forks(
     store: Callable[[Path, Path], Path], photos: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
-    path = store(photos, place)
-    source = open_source(path, root=photos) if store is in_list else open_source(path)
+    source = stored(store, photos, tmp_path)
     expected = [source.read(i) for i in range(len(source.samples))]
     copy = pickle.loads(pickle.dumps(source))
     indices = list(range(len(expected))) * 20

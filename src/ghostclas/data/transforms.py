@@ -15,6 +15,9 @@ from torchvision.transforms.v2 import functional as F
 
 from ghostclas.spec import Fraction, Frozen
 
+# Counts the changes of what a seed shows: answers to stored views are those of one of them.
+VIEWS_VERSION = 2
+
 Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
 
 
@@ -42,8 +45,8 @@ class AugmentConfig(Frozen):
 class _CropThenResize(v2.RandomResizedCrop):  # type: ignore[misc]
     """A random part of a photo, as a tensor of one size.
 
-    Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes take half of Pillow's
-    time, for pixels that differ by a rounding.
+    Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes are faster than
+    Pillow's, for nearly the same pixels.
     """
 
     def transform(self, inpt: Image, params: dict[str, Any]) -> Tensor:

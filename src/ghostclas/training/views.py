@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ghostclas.data.loader import RankBatches, Ticket, TrainingImages, training_loader
 from ghostclas.data.source import Source
+from ghostclas.data.transforms import VIEWS_VERSION
 from ghostclas.errors import ImageError
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
 from ghostclas.ssld.score import LOGITS, SHARD, half, open_view_cache
@@ -94,6 +95,7 @@ def store_views(
         "student": config.data.resolution,
         "teacher": distil.resolution or config.data.resolution,
         "views": number,
+        "version": VIEWS_VERSION,
         "torch": torch.__version__.split("+")[0],
         "torchvision": torchvision.__version__.split("+")[0],
     }
