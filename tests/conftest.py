@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,15 @@ def made_once(name: str, make: Callable[[Path], object], temporary: pytest.TempP
             make(whole)
             shutil.move(whole, target)
     return Bundle.open(target)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own, shared by the processes of ``./check``."""
+    folder = Path(os.environ.get("GHOSTCLAS_TEST_BUNDLES") or tmp_path_factory.mktemp("shared")) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GHOSTCLAS_CACHE", str(folder))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
+from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.base import computes, load_file
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
@@ -405,7 +406,7 @@ def test_a_changed_byte_is_refused_before_the_runtime_sees_it(
 
 
 def test_only_the_engines_that_are_torch_need_torch(name: str, full_bundle: Bundle) -> None:
-    if name in ("torch", "executorch"):
+    if name in ("torch", "inductor", "executorch"):
         pytest.skip("its package is part of torch")
     code = f"""
 import sys
@@ -420,6 +421,20 @@ print(abs(open_engine({name!r}, bundle).run(reference.pixels) - reference.logits
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # Also: whatever a runtime says, it does not say it on stdout.
     assert done.stdout == "True\n"
+
+
+@pytest.mark.skipif("inductor" not in installed_engines(), reason="no torch, or no C++ compiler")
+def test_a_program_is_compiled_once_and_kept_outside_the_bundle(full_bundle: Bundle) -> None:
+    def kept() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (cache_directory() / "inductor").iterdir()}
+
+    names = sorted(full_bundle.path.rglob("*"))
+    open_engine("inductor", full_bundle).close()
+    compiled = kept()
+    open_engine("inductor", full_bundle).close()
+    assert kept() == compiled
+    assert compiled
+    assert sorted(full_bundle.path.rglob("*")) == names
 
 
 # ------------------------------------------------------------------ choosing

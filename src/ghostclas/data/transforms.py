@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from PIL.Image import Image
@@ -42,20 +42,30 @@ class AugmentConfig(Frozen):
     repeats: Annotated[int, Field(ge=1, le=8)] = 1
 
 
-class _CropThenResize(v2.RandomResizedCrop):  # type: ignore[misc]
-    """A random part of a photo, as a tensor of one size.
+class _CropAndFlip:
+    """A random part of a photo, as a tensor of one size, and its mirror image now and then.
 
     Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes are faster than
-    Pillow's, for nearly the same pixels.
+    Pillow's, for nearly the same pixels. torchvision's transforms draw the numbers; called as modules, they
+    would search each photo for what else they could transform, which takes as long as resizing it.
     """
 
-    def transform(self, inpt: Image, params: dict[str, Any]) -> Tensor:
-        """Cut the box in ``params`` out of ``inpt`` and return it at the size asked for."""
-        part = F.crop(inpt, params["top"], params["left"], params["height"], params["width"])
-        resized: Tensor = F.resize(
-            F.pil_to_tensor(part), self.size, interpolation=self.interpolation, antialias=True
+    def __init__(self, config: AugmentConfig, resolution: int) -> None:
+        self._flip = config.flip
+        self._size = [resolution, resolution]
+        self._interpolation = InterpolationMode(config.interpolation)
+        self._box = v2.RandomResizedCrop(resolution, scale=config.crop_scale, ratio=config.crop_ratio)
+
+    def __call__(self, photo: Image) -> Tensor:
+        box = self._box.make_params([photo])
+        left, top = box["left"], box["top"]
+        part = photo.crop((left, top, left + box["width"], top + box["height"]))
+        pixels: Tensor = F.resize_image(
+            F.pil_to_tensor(part), self._size, interpolation=self._interpolation, antialias=True
         )
-        return resized
+        if self._flip and torch.rand(1) < self._flip:
+            pixels = pixels.flip(-1)
+        return pixels
 
 
 def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], Tensor]:
@@ -63,16 +73,8 @@ def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], T
 
     It draws from torch's global random state.
     """
-    steps: list[torch.nn.Module] = [
-        _CropThenResize(
-            resolution,
-            scale=config.crop_scale,
-            ratio=config.crop_ratio,
-            interpolation=InterpolationMode(config.interpolation),
-        ),
-    ]
-    if config.flip:
-        steps.append(v2.RandomHorizontalFlip(config.flip))
+    first = _CropAndFlip(config, resolution)
+    steps: list[torch.nn.Module] = []
     if config.policy == "randaugment":
         steps.append(v2.RandAugment(magnitude=config.magnitude))
     elif config.policy == "trivialaugment":
@@ -84,5 +86,12 @@ def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], T
         steps.append(v2.ColorJitter(strength, strength, strength))
     if config.erasing:
         steps.append(v2.RandomErasing(config.erasing))
-    view: Callable[[Image], Tensor] = v2.Compose(steps)
+    if not steps:
+        return first
+    rest = v2.Compose(steps)
+
+    def view(photo: Image) -> Tensor:
+        varied: Tensor = rest(first(photo))
+        return varied
+
     return view

@@ -54,6 +54,7 @@ class Runtime(NamedTuple):
     computes batches of several threads side by side and takes ``callers``, how many these are; in the others
     they take turns. ``arithmetic`` lists in what it can compute a floating-point file besides the file's own
     precision, where the processor can: the class takes that as ``arithmetic``, and its ``computes`` tells.
+    One of ``programs`` must be there, too, if any is named.
     """
 
     implementation: str
@@ -62,6 +63,7 @@ class Runtime(NamedTuple):
     extra: str | None = None
     concurrent: bool = False
     arithmetic: Sequence[Precision] = ()
+    programs: Sequence[str] = ()
 
 
 ENGINES: Mapping[str, Runtime] = {
@@ -86,6 +88,13 @@ ENGINES: Mapping[str, Runtime] = {
         extra="executorch",
     ),
     "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
+    "inductor": Runtime(
+        "ghostclas.engines.inductor:InductorEngine",
+        "torch",
+        ("torch",),
+        extra="export",
+        programs=("g++", "clang++"),
+    ),
     "tensorrt": Runtime("ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt"),
 }
 """``auto`` looks in this order."""
@@ -104,7 +113,17 @@ class Choice(NamedTuple):
 
 def installed_engines() -> list[str]:
     """Return the engines whose package is installed, in the order of the table; imports none of them."""
-    return [name for name, runtime in ENGINES.items() if _is_installed(runtime.package)]
+    return [
+        name
+        for name, runtime in ENGINES.items()
+        if _is_installed(runtime.package) and (not runtime.programs or _is_there(runtime.programs))
+    ]
+
+
+def _is_there(programs: Sequence[str]) -> bool:
+    from shutil import which
+
+    return any(map(which, programs))
 
 
 def _is_installed(package: str) -> bool:

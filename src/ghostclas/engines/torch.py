@@ -21,7 +21,7 @@ from ghostclas.engines.base import (
     running,
 )
 from ghostclas.engines.pt2 import plain_program
-from ghostclas.errors import BundleError
+from ghostclas.errors import BundleError, GhostclasError
 from ghostclas.extras import require
 
 
@@ -32,6 +32,7 @@ class TorchEngine:
     """
 
     name = "torch"
+    runtime = "PyTorch"
 
     def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
         self._torch = require("torch", extra="export")
@@ -42,11 +43,16 @@ class TorchEngine:
             raise BundleError(f"{file.bundle.path}: {file.entry.path}: {error}; nothing was loaded") from None
         try:
             loaded = self._torch.export.load(io.BytesIO(program))
-            ports = _ports(loaded)
-            self._module: Any = loaded.module()
+            check_signature(file, self.runtime, *_ports(loaded))
+            self._module: Any = self._callable(loaded)
+        except GhostclasError:
+            raise
         except Exception as error:  # whatever the reader of the format raises
-            raise loading_failed(file, "PyTorch", error) from None
-        check_signature(file, "PyTorch", *ports)
+            raise loading_failed(file, self.runtime, error) from None
+
+    def _callable(self, loaded: Any) -> Any:
+        """Return what takes a uint8 tensor to logits."""
+        return loaded.module()
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
@@ -56,7 +62,7 @@ class TorchEngine:
         batch = check_images(images, entry)
         if len(batch) == 0:
             return no_logits(entry)
-        with torch.inference_mode(), running(self._file, "PyTorch"):
+        with torch.inference_mode(), running(self._file, self.runtime):
             logits = np.array(module(torch.tensor(batch)).numpy(), np.float32)
         return check_logits(logits, len(batch), self._file, self.name)
 

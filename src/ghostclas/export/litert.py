@@ -17,6 +17,8 @@ from ghostclas.extras import require
 
 MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
+NO_RANGE = 1e-6
+
 OPERATIONS = {
     ".se.": "SqueezeExcite_se",
     ".stem.": "ConvNorm_stem",
@@ -91,4 +93,8 @@ def _quantize(path: Path, job: Conversion) -> None:
         static.update_quantization_recipe(".*", port, algorithm_key=plain)
     photos = np.load(job.quantization.calibration, mmap_mode="r")
     ranges = static.calibrate({"serving_default": [{"args_0": np.array(photo[None])} for photo in photos]})
+    for extremes in ranges.values():
+        # XNNPACK refuses the scale of what was the same number in every photo, such as a layer that is dead.
+        if np.max(extremes["max"]) - np.min(extremes["min"]) < NO_RANGE:
+            extremes["max"] = extremes["max"] + 1
     path.write_bytes(static.quantize(ranges, enable_progress_report=False).quantized_model)
