@@ -444,7 +444,8 @@ def main() -> None:
                 title, section = TITLES[name]
                 say(title)
                 lines += ["", f"## {title}", "", *section(b)]
-    lines += ["", "`python benchmarks/predict.py` repeats it.", ""]
+    only = "" if arguments.only == ",".join(SECTIONS) else f" --only {arguments.only}"
+    lines += ["", f"`python benchmarks/predict.py{only}` repeats it.", ""]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
