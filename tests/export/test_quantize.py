@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from ghostclas.data import Sample
 from ghostclas.engines import open_engine
 from ghostclas.errors import DataError, ExportError, UsageError
 from ghostclas.export import quantize as quantization
+from ghostclas.export.conversion import Quantization
+from ghostclas.export.formats import add_format
+from ghostclas.export.onnx import export_bundle
 from ghostclas.export.quantize import CANDIDATES, Candidate, Measured, quantize
+from ghostclas.models.folded import bundle_state
+from ghostclas.models.registry import create_model
 from tests.images import encode
 
 
@@ -112,7 +118,7 @@ def test_what_costs_accuracy_is_told_candidate_by_candidate(
         quantize(tiny_bundle, "openvino", calibration=labelled, validation=labelled)
     lines = str(caught.value).splitlines()[1:]
     assert len(lines) == 2
-    assert "se, classifier, stem, head, tail in float" in lines[1]
+    assert "classifier, se, stem, head, tail in float" in lines[1]
     assert Bundle.open(tiny_bundle.path).manifest == before
 
 
@@ -186,3 +192,22 @@ def test_other_classes_and_unreadable_photos_are_refused(tiny_bundle: Bundle, la
         quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
     with pytest.raises(UsageError, match="mnn cannot be written in 'int8'"):
         quantize(tiny_bundle, "mnn", calibration=labelled, validation=labelled)
+
+
+def test_a_layer_that_is_dead_does_not_keep_litert_from_int8(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="the extra 'export-litert' is not installed")
+    import torch
+
+    model = create_model(tiny_bundle.spec)
+    model.load_state_dict(bundle_state(tiny_bundle))
+    dead = next(module for name, module in model.named_modules() if name.endswith("se.reduce"))
+    with torch.no_grad():
+        dead.weight.zero_()
+        dead.bias.fill_(-1.0)
+    made = export_bundle(
+        model.eval(), tiny_bundle.spec, tiny_bundle.classes, tiny_bundle.preprocess, tmp_path / "dead"
+    )
+    np.save(tmp_path / "photos.npy", np.stack([made.reference().pixels[0]] * 4))
+    how = Quantization(calibration=tmp_path / "photos.npy", per_channel=True)
+    kept = add_format(made, "litert", precision="int8", quantization=how)
+    assert kept.file("litert", "int8").entry.bytes > 0
