@@ -27,8 +27,9 @@ from ghostclas.engines.base import load_file
 from ghostclas.export.formats import FORMATS, add_format
 from ghostclas.export.quantize import measure_top1, quantize
 
-PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert"}
+PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert", "inductor": "torch"}
 THREADS = (1, 2)
+REST_SECONDS, WARMUP = 0.05, 3
 
 
 def exported(folder: Path, formats: list[str], data: str) -> Bundle:
@@ -73,7 +74,11 @@ def main() -> None:
             for name in installed_engines()
             if entry.input is not None and entry.format in ENGINES[name].formats
         ]
-        parity = {(result.file, result.engine): result for result in bundle.manifest.parity}
+        parity = {
+            (result.file, result.engine): result
+            for result in bundle.manifest.parity
+            if result.arithmetic is None
+        }
         accuracy, times = {}, {}
         for name, file in pairs:
             accuracy[name, file.entry.path] = measure_top1(name, file, pixels, labels)
@@ -83,11 +88,14 @@ def main() -> None:
             for round_number in range(arguments.rounds + 3):
                 for name, file, engine in engines:
                     photo = pixels[round_number % len(pixels)][None]
-                    if name == "torch":
+                    if name in ("torch", "inductor"):
                         import torch
 
                         torch.set_num_threads(threads)
-                    engine.run(photo)
+                    # The threads of the engine before may spin for a while after their last work.
+                    time.sleep(REST_SECONDS)
+                    for _ in range(WARMUP):
+                        engine.run(photo)
                     began = time.perf_counter()
                     engine.run(photo)
                     if round_number >= 3:
@@ -112,7 +120,7 @@ def main() -> None:
         if entry.format == "coreml" and entry.input is not None:
             size = f"{sizes['coreml', entry.precision] / 1e6:.1f}"
             rows.append(["coreml", entry.precision, size, "on a Mac only", *[""] * 5])
-    packages = [PACKAGES.get(name, name) for name in installed_engines()]
+    packages = list(dict.fromkeys(PACKAGES.get(name, name) for name in installed_engines()))
     crop = bundle.preprocess.crop
     note = (
         f"The built-in model at {crop} x {crop}. Differences from the training framework are on the "
