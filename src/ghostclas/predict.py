@@ -71,6 +71,7 @@ class Classifier:
         precision: str | None = None,
         threads: int | None = None,
         batch_size: int = BATCH_SIZE,
+        brief: bool = False,
     ) -> Self:
         """Open ``model`` in ``engine``.
 
@@ -85,6 +86,7 @@ class Classifier:
                 Each decodes and runs batches of its own, so one photo alone is computed on one core;
                 ``engines.open_engine`` computes one batch on several.
             batch_size: how many photos go through the network together in ``stream``.
+            brief: it is for a few photos only: ``auto`` then takes the engine that starts fastest.
 
         Raises:
             UsageError: there is no such model or engine.
@@ -100,7 +102,7 @@ class Classifier:
         workers = threads or usable_cores()
         return cls(
             model,
-            open_engine(engine, model, threads=threads, precision=precision, callers=workers),
+            open_engine(engine, model, threads=threads, precision=precision, callers=workers, brief=brief),
             batch_size=batch_size,
             workers=workers,
         )

@@ -66,6 +66,17 @@ def test_a_file_gets_its_labels_best_first(run: Run, folder: Path, small_bundle:
     assert "ghostclas predict" in err
 
 
+def test_a_few_named_photos_take_the_engine_that_starts_fastest(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    load = Classifier.load
+    monkeypatch.setattr(Classifier, "load", lambda *a, **k: asked.append(k["brief"]) or load(*a, **k))
+    for paths in ([folder / "a.jpg"], [folder / "a.jpg"] * 100, [folder / "a.jpg"] * 101, [folder]):
+        assert run(*paths)[0] == 0
+    assert asked == [True, True, False, False]
+
+
 def test_a_folder_is_every_photo_below_it_in_order(run: Run, folder: Path) -> None:
     code, out, _ = run(folder, "--json")
     assert code == 0

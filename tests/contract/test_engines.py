@@ -22,6 +22,7 @@ from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, w
 from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.base import computes, load_file
+from ghostclas.engines.openvino import bf16_gains
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 from ghostclas.verify import TOLERANCE
@@ -484,17 +485,53 @@ def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> 
 
 
 @needs_openvino
-@pytest.mark.parametrize("here", [True, False])
+@pytest.mark.parametrize("can", [True, False])
+@pytest.mark.parametrize("gains", [True, False])
 @pytest.mark.parametrize("ok", [True, False])
 @pytest.mark.parametrize("precision", [None, "fp32"])
-def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_can(
-    full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, here: bool, ok: bool, precision: str | None
+def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_is_faster_so(
+    full_bundle: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    can: bool,
+    gains: bool,
+    ok: bool,
+    precision: str | None,
 ) -> None:
     bundle = with_bf16(full_bundle, ok=ok)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: here)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: can)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: gains)
     opened: Any = open_engine("auto", bundle, precision=precision)
     assert opened.name == "openvino"
-    assert opened.arithmetic == ("bf16" if here and ok and precision is None else None)
+    assert opened.arithmetic == ("bf16" if can and gains and ok and precision is None else None)
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "faster"),
+    [
+        ("AuthenticAMD", "fma avx512f avx512_bf16", True),
+        ("AuthenticAMD", "fma avx512f", False),
+        ("GenuineIntel", "fma avx512f avx512_bf16 avx512_fp16", False),
+        ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile", True),
+    ],
+)
+def test_bf16_gains_on_the_processors_that_are_faster_in_it(vendor: str, flags: str, faster: bool) -> None:
+    one = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: x\nflags\t\t: {flags}\nbugs\t\t:\n"
+    assert bf16_gains(one * 2) is faster
+
+
+def test_bf16_gains_nothing_on_an_unknown_processor() -> None:
+    assert not bf16_gains("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+
+
+@needs_openvino
+def test_auto_takes_for_a_few_photos_what_starts_fastest(full_bundle: Bundle) -> None:
+    bundle = with_bf16(full_bundle, ok=True)
+    opened: Any = open_engine("auto", bundle, brief=True)
+    assert (opened.name, opened.arithmetic) == ("openvino", None), "nothing else was compared"
+    opened.close()
+    opened = open_engine("auto", full_bundle, brief=True)
+    assert opened.name == "onnxruntime"
     opened.close()
 
 

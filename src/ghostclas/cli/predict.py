@@ -19,6 +19,9 @@ from ghostclas.errors import DataError, MissingExtraError, UsageError
 if TYPE_CHECKING:
     from ghostclas.spec import Prediction
 
+A_FEW = 100
+"""Up to so many photos, an engine that starts 0.3 s sooner is done sooner, however fast the others are."""
+
 DEMO_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 
 
@@ -31,7 +34,10 @@ def predict_command(
     ] = None,
     model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
     engine: Annotated[
-        str, typer.Option(help="The runtime, or auto for the fastest that is installed.")
+        str,
+        typer.Option(
+            help="The runtime, or auto for the fastest that is installed; for a few photos, to start."
+        ),
     ] = "auto",
     precision: Annotated[
         str | None,
@@ -59,7 +65,12 @@ def predict_command(
     total = _counted(paths or []) if progress and not demo else None
     with (
         Classifier.load(
-            model, engine=engine, precision=precision, threads=threads, batch_size=batch_size
+            model,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            batch_size=batch_size,
+            brief=_are_few(paths or []),
         ) as classifier,
         PredictionFiles(output, top) if output else nullcontext() as files,
     ):
@@ -96,6 +107,10 @@ def _given(paths: list[str], *, demo: bool) -> Iterator[str]:
     if not paths and not demo:
         raise UsageError("predict needs a photo, a folder, a pattern or - (or --demo to see it work)")
     return chain(_demo_photos() if demo else (), *(_listed() if path == "-" else (path,) for path in paths))
+
+
+def _are_few(paths: list[str]) -> bool:
+    return len(paths) <= A_FEW and all(Path(path).is_file() for path in paths)
 
 
 def _counted(paths: list[str]) -> list[int]:

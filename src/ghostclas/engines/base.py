@@ -53,7 +53,8 @@ class Runtime(NamedTuple):
     The class is called with the file and ``threads``. ``formats`` come best first. One that is ``concurrent``
     computes batches of several threads side by side and takes ``callers``, how many these are; in the others
     they take turns. ``arithmetic`` lists in what it can compute a floating-point file besides the file's own
-    precision, where the processor can: the class takes that as ``arithmetic``, and its ``computes`` tells.
+    precision, where the processor can: the class takes that as ``arithmetic``, its ``computes`` tells whether
+    it can, and its ``gains`` whether that is faster here.
     One of ``programs`` must be there, too, if any is named.
     """
 
@@ -147,14 +148,15 @@ def open_engine(
     threads: int | None = None,
     precision: str | None = None,
     callers: int = 1,
+    brief: bool = False,
 ) -> Engine:
     """Load the bundle into an engine.
 
     Args:
         name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers
             on one of the bundle's fp32 or fp16 files were compared with the reference, and were right, as
-            the manifest's ``parity`` says, in bf16 where those were right and the processor has it. Where
-            nothing was compared, the engine of the default file.
+            the manifest's ``parity`` says, in bf16 where those were right and the processor is faster in it.
+            Where nothing was compared, the engine of the default file.
         bundle: an open bundle.
         threads: how many threads compute at once; ``None`` for what the runtime finds best on the cores that
             this process may use.
@@ -162,6 +164,8 @@ def open_engine(
             Where there is no such file, of the arithmetic, if a runtime can compute in it.
         callers: how many threads will call ``run`` at once. A runtime that can shares ``threads`` out among
             them, so that each batch is computed by fewer threads and more of them side by side.
+        brief: a few photos only, so that starting takes longer than running: ``auto`` then looks first at
+            the engines of every installation, which start fastest, and computes in the file's precision.
 
     Raises:
         UsageError: there is no such engine or precision, or ``threads`` is not positive.
@@ -174,7 +178,7 @@ def open_engine(
         )
         raise UsageError(f"there is no precision {precision!r}{near}")
     wanted = cast("Precision | None", precision)
-    choice = _automatic(bundle, wanted) if name == "auto" else _readable(name, bundle, wanted)
+    choice = _automatic(bundle, wanted, brief=brief) if name == "auto" else _readable(name, bundle, wanted)
     return load_file(
         choice.engine, choice.file, threads=threads, arithmetic=choice.arithmetic, callers=callers
     )
@@ -209,6 +213,11 @@ def computes(name: str, arithmetic: Precision) -> bool:
     """Return whether the installed engine ``name`` computes floating-point files in ``arithmetic`` here."""
     row = _row(name)
     return arithmetic in row.arithmetic and bool(_implementation(row).computes(arithmetic))
+
+
+def gains(name: str, arithmetic: Precision) -> bool:
+    """Return whether ``name`` computes in ``arithmetic`` here, known to be faster than in float32."""
+    return computes(name, arithmetic) and bool(_implementation(_row(name)).gains(arithmetic))
 
 
 def arithmetics(name: str, file: BundleFile) -> list[Precision | None]:
@@ -378,9 +387,10 @@ def _row(name: str) -> Runtime:
     return ENGINES[name]
 
 
-def _automatic(bundle: Bundle, precision: Precision | None) -> Choice:
+def _automatic(bundle: Bundle, precision: Precision | None, *, brief: bool) -> Choice:
     """Choose by the order of the table among what was compared, else what reads the default file."""
     installed = installed_engines()
+    plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
     runnable = [entry for entry in bundle.manifest.files if entry.input is not None]
     if precision is not None and all(entry.precision != precision for entry in runnable):
         able = [name for name in ENGINES if precision in ENGINES[name].arithmetic]
@@ -391,17 +401,16 @@ def _automatic(bundle: Bundle, precision: Precision | None) -> Choice:
     compared = {
         (result.engine, result.file, result.arithmetic): result.ok for result in bundle.manifest.parity
     }
-    for name in installed:
+    for name in plain if brief else installed:
         for known in ENGINES[name].formats:
             for path, entry in entries.items():
                 if entry.format != known or entry.precision not in ((precision,) if precision else FLOATS):
                     continue
-                for arithmetic in ENGINES[name].arithmetic if precision is None else ():
-                    if compared.get((name, path, arithmetic)) and computes(name, arithmetic):
+                for arithmetic in ENGINES[name].arithmetic if precision is None and not brief else ():
+                    if compared.get((name, path, arithmetic)) and gains(name, arithmetic):
                         return Choice(name, BundleFile(bundle, entry), arithmetic)
                 if compared.get((name, path, None)):
                     return Choice(name, BundleFile(bundle, entry))
-    plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
     for name in plain:
         if default is None or compared.get((name, default.path, None)) is False:
             continue
