@@ -27,19 +27,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
-from predict_side import SIZE, WIDTHS, bundle_of
+from predict_side import WIDTHS, bundle_of
 
 from ghostclas.bench.fresh import run_fresh
 from ghostclas.bench.machine import describe_machine
 from ghostclas.bench.noise import judge, warning
 from ghostclas.bench.statistics import Spread, spread
 from ghostclas.bench.timer import seconds
-from ghostclas.bundle import Bundle
-from ghostclas.engines.base import computes
+from ghostclas.engines.base import computes, gains
 from ghostclas.export.variants import make_variant
 from ghostclas.imaging import preprocess
 from ghostclas.predict import Classifier
@@ -75,6 +74,9 @@ MODULES = {
     "ultralytics": "ultralytics",
 }
 FOLDER_BATCHES = {"paddle": (1, 8, 32), "paddle_plain": (1, 8, 32), "ultralytics": (1, 8)}
+Contestant: TypeAlias = tuple[str, int]
+"""A name, and how many threads it has."""
+
 SECTIONS = ("latency", "photos", "large", "cold", "memory")
 
 
@@ -124,7 +126,8 @@ class Benchmark:
         self.present = [name for name in NAMES if self._is_installed(name)]
         if BF16 in self.present and not computes("openvino", "bf16"):
             self.present.remove(BF16)
-        self.best = next(name for name in (BF16, OURS, BASE) if name in self.present)
+        fast = [BF16] if gains("openvino", "bf16") else []
+        self.best = next(name for name in (*fast, OURS, BASE) if name in self.present)
         self.source = photos_of(arguments.data)
         self.notes: list[str] = []
 
@@ -145,22 +148,22 @@ class Benchmark:
 
     def compete(
         self,
-        names: Sequence[str],
-        threads: int,
+        contestants: Sequence[Contestant],
         width: str,
-        jobs: Callable[[str], Sequence[Sequence[object]]],
-    ) -> dict[tuple[str, str], list[Any]]:
+        jobs: Callable[[Contestant], Sequence[Sequence[object]]],
+    ) -> dict[tuple[Contestant, str], list[Any]]:
         """Give every side its jobs, in turn, round by round; return the answers by side and job."""
-        sides = [Side(name, self.pythons[name], self.work, threads, width) for name in names]
-        answers: dict[tuple[str, str], list[Any]] = {}
+        sides = [Side(name, self.pythons[name], self.work, threads, width) for name, threads in contestants]
+        turns = [*zip(contestants, sides, strict=True)]
+        answers: dict[tuple[Contestant, str], list[Any]] = {}
         try:
             for number in range(-1, self.rounds):
-                for side in sides if number % 2 else reversed(sides):
-                    for job in jobs(side.name):
+                for contestant, side in turns if number % 2 else reversed(turns):
+                    for job in jobs(contestant):
                         answer = side.ask(*job)
                         if number >= 0:
-                            answers.setdefault((side.name, json.dumps(job)), []).append(answer)
-                say(f"  {width}, {threads} threads: round {number + 1} of {self.rounds}")
+                            answers.setdefault((contestant, json.dumps(job)), []).append(answer)
+                say(f"  {width}: round {number + 1} of {self.rounds}")
         finally:
             for side in sides:
                 side.close()
@@ -185,8 +188,9 @@ def latency(b: Benchmark) -> list[str]:
     pairs: list[tuple[Spread, Spread]] = []
     for width in WIDTHS:
         for threads in (1, CORES):
-            answers = b.compete(names, threads, width, lambda name: [("pixels", 1, 20)])
-            found = {name: rounds for (name, _), rounds in answers.items()}
+            sides = [(name, threads) for name in names]
+            answers = b.compete(sides, width, lambda side: [("pixels", 1, 20)])
+            found = {name: rounds for ((name, _), _), rounds in answers.items()}
             for name, rounds in found.items():
                 medians[name, width, threads] = [statistics.median(times) for times in rounds]
             pooled = {name: spread([t for times in found[name] for t in times]) for name in (BASE, TWIN)}
@@ -215,56 +219,54 @@ def latency(b: Benchmark) -> list[str]:
 
 
 def photos(b: Benchmark) -> list[str]:
-    """A folder of photos from the disk, and the limit of this machine."""
-
-    def jobs(name: str) -> list[tuple[str, str, int]]:
-        return [("files", str(b.folder), batch) for batch in FOLDER_BATCHES.get(name, (8,))]
-
-    names = [name for name in b.present if name not in (TWIN, "timm_compiled")]
-    answers = b.compete(names, CORES, "x1_0", jobs)
-    rates: dict[str, tuple[float, list[float], int]] = {}
-    for (name, job), taken in answers.items():
-        rate = [b.count / value for value in taken]
-        best = rates.get(name)
-        if best is None or statistics.median(rate) > best[0]:
-            rates[name] = (statistics.median(rate), rate, json.loads(job)[2])
-    limit, decoding, inference = _limit(b)
-    best = rates[b.best][1]
-    rows = []
-    for name, (median, rate, batch) in rates.items():
-        ratio = statistics.median(mine / theirs for mine, theirs in zip(best, rate, strict=True))
-        cells = [f"{median:.0f} ({min(rate):.0f} to {max(rate):.0f})", str(batch)]
-        rows.append([NAMES[name], *cells, f"{ratio:.2f}", f"{median / limit:.0%}"])
-    header = ["", "photos/s", "batch", f"{NAMES[b.best]} is faster by", "of the limit"]
-    return [
-        *table(header, rows),
-        "",
-        f"{b.count:,} photos, {CORES} cores, GhostNet x1.0. The limit is {limit:.0f} a second: {CORES} cores "
-        f"over {decoding:.2f} ms for the fastest decoding and {inference:.2f} ms for the fastest inference "
-        "of a photo, both on one core, in the same run. The batch is the best of those tried.",
+    """A folder of photos from the disk, and the limit of this machine, measured in the same rounds."""
+    folder = str(b.folder)
+    whole = [(name, CORES) for name in b.present if name not in (TWIN, "timm_compiled")]
+    # What one core takes for each half of the work, by itself.
+    alone = [
+        (name, 1) for name in b.present if name in (BF16, OURS, BASE, "onnxruntime_loop", "openvino_loop")
     ]
 
+    def jobs(side: Contestant) -> Sequence[Sequence[object]]:
+        name, threads = side
+        if threads == CORES:
+            return [("files", folder, batch) for batch in FOLDER_BATCHES.get(name, (8,))]
+        decoding = [(kind, folder, 200) for kind in ("decode", "draft")] if name == BASE else []
+        return [*decoding, *(("pixels", batch, 10) for batch in (1, 8))]
 
-def _limit(b: Benchmark) -> tuple[float, float, float]:
-    """Return photos a second if nothing but decoding and inference took time, and the ms of both."""
-    bundle = Bundle.open(bundle_of(b.work, "x1_0"))
-    files = sorted(b.folder.iterdir())[:200]
-    decoding = [statistics.mean(seconds(lambda f=f: preprocess(f, bundle.preprocess)) for f in files)]
-    decoding.append(statistics.mean(seconds(lambda f=f: _drafted(f)) for f in files))
-    names = [name for name in b.present if name in (BF16, OURS, BASE, "onnxruntime_loop", "openvino_loop")]
-    answers = b.compete(names, 1, "x1_0", lambda name: [("pixels", batch, 10) for batch in (1, 8)])
-    inference = min(
-        statistics.median(t for times in taken for t in times) / json.loads(job)[1]
-        for (_, job), taken in answers.items()
-    )
-    fastest = 1000 * min(decoding)
-    return CORES * 1000 / (fastest + inference), fastest, inference
-
-
-def _drafted(file: Path) -> np.ndarray:
-    image = Image.open(file)
-    image.draft("RGB", (256, 256))
-    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    answers = b.compete([*whole, *alone], "x1_0", jobs)
+    rates: dict[tuple[str, int], list[float]] = {}
+    decoding: list[float] = []
+    inference: list[float] = []
+    for ((name, _), job), taken in answers.items():
+        kind, _, size = json.loads(job)
+        if kind == "files":
+            rates[name, size] = [b.count / value for value in taken]
+        elif kind == "pixels":
+            batch = json.loads(job)[1]
+            inference.append(statistics.median(t for times in taken for t in times) / batch)
+        else:
+            decoding.append(1000 * statistics.median(taken) / size)
+    limit = CORES * 1000 / (min(decoding) + min(inference))
+    best = rates[b.best, 8]
+    base = rates[BASE, 8]
+    rows = []
+    for (name, batch), rate in rates.items():
+        median = statistics.median(rate)
+        ratios = (
+            statistics.median(mine / theirs for mine, theirs in zip(ours, rate, strict=True))
+            for ours in (best, base)
+        )
+        cells = [f"{median:.0f} ({min(rate):.0f} to {max(rate):.0f})", *(f"{ratio:.2f}" for ratio in ratios)]
+        rows.append([NAMES[name], str(batch), *cells, f"{median / limit:.0%}"])
+    faster = [f"{NAMES[name]} is faster by" for name in (b.best, BASE)]
+    return [
+        *table(["", "batch", "photos/s", *faster, "of the limit"], rows),
+        "",
+        f"{b.count:,} photos, {CORES} cores, GhostNet x1.0. The limit is {limit:.0f} a second: {CORES} cores "
+        f"over {min(decoding):.2f} ms for the fastest decoding and {min(inference):.2f} ms for the fastest "
+        "inference of a photo, both on one core, in the same rounds.",
+    ]
 
 
 def large(b: Benchmark) -> list[str]:

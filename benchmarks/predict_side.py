@@ -4,10 +4,11 @@
     python predict_side.py NAME WORK prepare WIDTH     writes what it needs for that width into WORK
     python predict_side.py NAME WORK cold PHOTO        labels one photo, as a program that just started
 
-NAME is a key of ``SIDES``. Each line on stdin is a job, ``["pixels", BATCH, RUNS]`` or ``["files", FOLDER,
-BATCH]``, and each answer a line that begins with ``@``: the milliseconds of every run, or the seconds for the
-folder. Every side uses GhostNet with random weights for 1,000 classes at 224 x 224, except Ultralytics, which
-has none and uses its own smallest classifier.
+NAME is a key of ``SIDES``. Each line on stdin is a job, ``["pixels", BATCH, RUNS]``, ``["files", FOLDER,
+BATCH]`` or ``["decode", FOLDER, COUNT]`` (``"draft"``: with the least work), and each answer a line that
+begins with ``@``: the milliseconds of every run, or the seconds for the files. Every side uses GhostNet with
+random weights for 1,000 classes at 224 x 224, except Ultralytics, which has none and uses its own smallest
+classifier.
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ def decode(file: Path) -> np.ndarray:
     return np.asarray(resized.crop((left, top, left + SIZE, top + SIZE)))
 
 
+def drafted(file: Path) -> np.ndarray:
+    """The least work: scaled by the JPEG decoder, then at once to the network's size."""
+    from PIL import Image
+
+    image = Image.open(file)
+    image.draft("RGB", (SHORT_SIDE, SHORT_SIDE))
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+
 def normalise(pixels: np.ndarray) -> np.ndarray:
     return ((pixels.astype(np.float32) / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
 
@@ -78,6 +88,9 @@ class Side:
         for pixels in batches(folder, batch, self.threads):
             self.network(self.feed(pixels)).argmax(axis=1)
 
+    def read(self, file: Path) -> np.ndarray:
+        return decode(file)
+
     def cold(self, photo: Path) -> None:
         print(int(self.network(self.feed(decode(photo)[None])).argmax()))
 
@@ -104,11 +117,17 @@ class Ours(Side):
         )
         self.classifiers: dict[int, Any] = {}
         bundle = Bundle.open(bundle_of(work, width))
+        self.spec = bundle.preprocess
         # A classifier gives every core its own photo; here all of them compute one.
         self.one = open_engine(self.engine, bundle, threads=threads, precision=self.precision)
 
     def network(self, fed: Any) -> Any:
         return self.one.run(fed)
+
+    def read(self, file: Path) -> np.ndarray:
+        from ghostclas.imaging import preprocess
+
+        return preprocess(file, self.spec)
 
     def files(self, folder: Path, batch: int) -> None:
         from ghostclas.predict import find_images
@@ -303,6 +322,12 @@ def serve(side: Side, jobs: Iterator[Sequence[Any]]) -> None:
         if kind == "files":
             folder, batch = rest
             answer(timed(lambda folder=folder, batch=batch: side.files(Path(folder), batch)))
+        elif kind in ("decode", "draft"):
+            folder, count = rest
+            read = drafted if kind == "draft" else side.read
+            files = sorted(Path(folder).iterdir())[:count]
+            time.sleep(REST_SECONDS)
+            answer(timed(lambda read=read, files=files: [read(file) for file in files]))
         else:
             batch, runs = rest
             fed = side.feed(photos[:batch])
