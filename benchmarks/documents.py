@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from ghostclas.bench.machine import describe_machine
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -20,7 +20,8 @@ def table(header: str, rows: Sequence[Sequence[str]]) -> list[str]:
 def machine(packages: Sequence[str]) -> str:
     """Say on what a benchmark ran, with the versions of these packages."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    return f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}; {versions}."
+    here = describe_machine()
+    return f"{here.cpu}, {here.cores} CPU cores, {here.system}; {versions}."
 
 
 def fill(document: str, name: str, lines: Sequence[str]) -> None:
