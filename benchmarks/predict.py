@@ -126,7 +126,7 @@ class Benchmark:
         self.present = [name for name in NAMES if self._is_installed(name)]
         if BF16 in self.present and not computes("openvino", "bf16"):
             self.present.remove(BF16)
-        fast = [BF16] if gains("openvino", "bf16") else []
+        fast = [BF16] if BF16 in self.present and gains("openvino", "bf16") else []
         self.best = next(name for name in (*fast, OURS, BASE) if name in self.present)
         self.source = photos_of(arguments.data)
         self.notes: list[str] = []
@@ -239,14 +239,13 @@ def photos(b: Benchmark) -> list[str]:
     decoding: list[float] = []
     inference: list[float] = []
     for ((name, _), job), taken in answers.items():
-        kind, _, size = json.loads(job)
+        kind, first, second = json.loads(job)
         if kind == "files":
-            rates[name, size] = [b.count / value for value in taken]
+            rates[name, second] = [b.count / value for value in taken]
         elif kind == "pixels":
-            batch = json.loads(job)[1]
-            inference.append(statistics.median(t for times in taken for t in times) / batch)
+            inference.append(statistics.median(t for times in taken for t in times) / first)
         else:
-            decoding.append(1000 * statistics.median(taken) / size)
+            decoding.append(1000 * statistics.median(taken) / second)
     limit = CORES * 1000 / (min(decoding) + min(inference))
     best = rates[b.best, 8]
     base = rates[BASE, 8]
@@ -447,7 +446,7 @@ def main() -> None:
                 say(title)
                 lines += ["", f"## {title}", "", *section(b)]
     only = "" if arguments.only == ",".join(SECTIONS) else f" --only {arguments.only}"
-    lines += ["", f"`python benchmarks/predict.py{only}` repeats it.", ""]
+    lines += ["", f"`python benchmarks/predict.py --rounds {b.rounds}{only}` repeats it.", ""]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))

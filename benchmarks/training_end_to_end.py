@@ -113,7 +113,7 @@ def main() -> None:
             "# Training on real JPEGs",
             "",
             f"GhostNet x1.0, {side} x {side}, batch {arguments.batch}, {arguments.precision}, compiled, "
-            f"channels_last, {arguments.threads} threads and {arguments.workers} loader process(es); "
+            f"channels_last, {arguments.threads} threads, loader processes: {arguments.workers}; "
             "clothing-dataset-small, photos with a short side of 256. "
             f"Median of {arguments.rounds} interleaved rounds of {arguments.steps} steps (smallest to "
             f"largest). torch {version('torch')}; {describe_machine()}.",

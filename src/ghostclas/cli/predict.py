@@ -36,7 +36,7 @@ def predict_command(
     engine: Annotated[
         str,
         typer.Option(
-            help="The runtime, or auto for the fastest that is installed; for a few photos, to start."
+            help="The runtime, or auto: the fastest installed; for a few photos, the fastest to start."
         ),
     ] = "auto",
     precision: Annotated[

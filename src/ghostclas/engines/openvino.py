@@ -116,10 +116,10 @@ class OpenVINOEngine:
 def bf16_gains(cpuinfo: str) -> bool:
     """Return whether bf16 is faster than float32 on the processor that Linux describes so.
 
-    AMX has a unit for it, and AMD's cores multiply bf16 at twice the rate of float32. Intel's cores without
-    AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and converting comes on top:
-    GhostNet took 1.2 times as long there, and 0.6 times as long on AMD, when measured. Of other processors
-    nothing is known.
+    AMX has a unit for it (not measured yet), and AMD's cores multiply bf16 at twice the rate of float32.
+    Intel's cores without AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and
+    converting comes on top: GhostNet took 1.3 times as long on one (``benchmarks/results/predict.md``). Of
+    other processors nothing is known.
     """
     vendor = re.search(r"^vendor_id\s*:\s*(\S+)", cpuinfo, re.MULTILINE)
     flags = re.search(r"^flags\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
