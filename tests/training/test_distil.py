@@ -12,7 +12,8 @@ import torch
 from accelerate import Accelerator
 
 from ghostclas.data import open_splits
-from ghostclas.data.loader import Ticket, TrainingImages
+from ghostclas.data.images import TrainingImages
+from ghostclas.data.tickets import Ticket
 from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.torch_teacher import open_torch_teacher

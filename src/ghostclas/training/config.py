@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from ghostclas.data.loader import Balance
+from ghostclas.data.tickets import Balance
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require

@@ -18,19 +18,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
-from ghostclas.data.loader import (
-    BadImage,
-    Batch,
-    EvaluationImages,
-    RankBatches,
-    TrainingImages,
-    class_weights,
-    epoch_tickets,
-    evaluation_loader,
-    training_loader,
-)
+from ghostclas.data.alternating import DeadWorkerError
+from ghostclas.data.images import BadImage, Batch, EvaluationImages, TrainingImages
+from ghostclas.data.loader import evaluation_loader, training_loader
 from ghostclas.data.mixing import build_mixing
 from ghostclas.data.source import Source
+from ghostclas.data.tickets import RankBatches, class_weights, epoch_tickets
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.cpu import compile_training
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
@@ -226,6 +219,7 @@ class Trainer:
                 start=position.step_in_epoch,
             ),
             workers=self.workers,
+            device=self.accelerator.device.type,
         )
         self.model.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
@@ -497,7 +491,7 @@ def _worker_failures_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" in str(error):
+        if isinstance(error, DeadWorkerError) or "DataLoader worker" in str(error):
             raise TrainingError(
                 f"a data loader worker died: {str(error).splitlines()[0]}\n"
                 "       it may have run out of memory; continue with --resume and fewer --set data.workers=N"

@@ -20,8 +20,10 @@ import torchvision
 from accelerate import Accelerator
 from torch import Tensor
 
-from ghostclas.data.loader import RankBatches, Ticket, TrainingImages, training_loader
+from ghostclas.data.images import TrainingImages
+from ghostclas.data.loader import training_loader
 from ghostclas.data.source import Source
+from ghostclas.data.tickets import RankBatches, Ticket
 from ghostclas.data.transforms import VIEWS_VERSION
 from ghostclas.errors import ImageError
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
@@ -165,7 +167,7 @@ def _ask(
             )
             waiting.clear()
 
-    for batch in training_loader(images, batches, workers=workers):
+    for batch in training_loader(images, batches, workers=workers, device=accelerator.device.type):
         seen: npt.NDArray[np.bool_] = (batch.weights > 0).numpy()
         if seen.any():
             logits = answer(batch.images[batch.weights > 0].to(accelerator.device).float())

@@ -1,0 +1,78 @@
+"""Which image comes when in an epoch, and which random view of it.
+
+Every decision is a function of ``(seed, epoch, position)``: the number of workers and of processes, a stop
+and a resume in the middle of an epoch change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+PADDING = -1
+Balance = Literal["none", "sampler", "loss"]
+
+
+class Ticket(NamedTuple):
+    """Which image (``PADDING`` for none), and the seed of its view."""
+
+    image: int
+    seed: int
+
+
+def class_weights(samples: Sequence[tuple[str, int]], num_classes: int) -> npt.NDArray[np.float64]:
+    """Return one weight per class, inversely proportional to its count, with mean 1 over the images."""
+    counts = np.bincount([label for _, label in samples], minlength=num_classes)
+    return np.where(counts > 0, len(samples) / (np.maximum(counts, 1) * np.count_nonzero(counts)), 0.0)
+
+
+def epoch_tickets(
+    labels: npt.NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    balanced: bool = False,
+    repeats: int = 1,
+    view_seeds: Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64] | None] | None = None,
+) -> list[Ticket]:
+    """Return the order of one epoch: as many tickets as images.
+
+    Each image comes once, unless ``balanced`` draws every class equally often, with replacement, or
+    ``repeats`` shows fewer images more often. ``view_seeds(images, epoch)`` may prescribe the views.
+    """
+    draw = np.random.default_rng([seed, epoch])
+    count = len(labels)
+    if balanced:
+        chance = 1.0 / np.bincount(labels)[labels]
+        order = draw.choice(count, size=count, p=chance / chance.sum())
+    else:
+        order = draw.permutation(count)
+    if repeats > 1:
+        order = np.repeat(order[: -(-count // repeats)], repeats)[:count]
+    prescribed = view_seeds(order, epoch) if view_seeds else None
+    seeds = draw.integers(0, 2**62, size=count) if prescribed is None else prescribed
+    return [Ticket(int(index), int(view)) for index, view in zip(order, seeds, strict=True)]
+
+
+class RankBatches(Sampler[list[Ticket]]):
+    """The batches of one process: its equal share of every global batch, from step ``start`` on.
+
+    Step ``s`` takes the tickets from ``s * world * size`` on, whatever the number of processes; the last
+    batch is filled up with padding.
+    """
+
+    def __init__(self, tickets: list[Ticket], size: int, *, rank: int = 0, world: int = 1, start: int = 0):
+        self.tickets, self.size, self.rank, self.world, self.start = tickets, size, rank, world, start
+
+    def __len__(self) -> int:
+        return max(0, -(-len(self.tickets) // (self.size * self.world)) - self.start)
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        for step in range(self.start, self.start + len(self)):
+            begin = (step * self.world + self.rank) * self.size
+            batch = self.tickets[begin : begin + self.size]
+            yield batch + [Ticket(PADDING, 0)] * (self.size - len(batch))
