@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, MissingExtraError
 from ghostclas.extras import require
@@ -13,7 +15,8 @@ from ghostclas.extras import require
 def count_macs(bundle: Bundle) -> int | None:
     """Return the multiply-adds of convolutions and matrix products of a bundle's network for one photo.
 
-    Counted in its float ONNX file. ``None`` where there is none, or the package onnx is not installed.
+    Counted in its float ONNX file, without channels that only hold zeros, such as those that fill up a block.
+    ``None`` where there is none, or the package onnx is not installed.
     """
     try:
         onnx = require("onnx", extra="export")
@@ -27,7 +30,22 @@ def count_macs(bundle: Bundle) -> int | None:
     except (MissingExtraError, BundleError):
         return None
     shapes = _shapes(model.graph)
+    shapes.update({name: _used(onnx.numpy_helper.to_array(w)) for name, w in _kernels(model.graph).items()})
     return sum(_macs(node, shapes) for node in model.graph.node)
+
+
+def _kernels(graph: Any) -> dict[str, Any]:
+    """Return the weights of the convolutions by the names that these read, behind a cast or not."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
+    names = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    return {name: tensors[casts.get(name, name)] for name in names if casts.get(name, name) in tensors}
+
+
+def _used(kernel: NDArray[Any]) -> list[int]:
+    """Return the shape of ``[out, in, height, width]`` without the output and input channels of zeros."""
+    outputs, inputs = kernel.any(axis=(1, 2, 3)).sum(), kernel.any(axis=(0, 2, 3)).sum()
+    return [int(outputs), int(inputs), *kernel.shape[2:]]
 
 
 def _shapes(graph: Any) -> dict[str, list[int]]:
@@ -41,7 +59,7 @@ def _shapes(graph: Any) -> dict[str, list[int]]:
 def _macs(node: Any, shapes: dict[str, list[int]]) -> int:
     if node.op_type == "Conv":
         # Each output is a sum over the weight's input channels of its group and its window.
-        return prod(shapes[node.output[0]]) * prod(shapes[node.input[1]][1:])
+        return prod(shapes[node.output[0]][2:]) * prod(shapes[node.input[1]])
     if node.op_type in ("Gemm", "MatMul"):
         return prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     return 0

@@ -31,7 +31,7 @@ class Quantization(Frozen):
 class Conversion:
     """One file to make.
 
-    ``network`` is the folded network in evaluation mode, and the same in ``onnx_file`` with float32 weights.
+    ``network`` is the folded network in evaluation mode; ``onnx_file`` is the bundle's, with float32 weights.
     ``folder`` is empty; the converter writes below it, under the names that the bundle will have, and may
     leave other things there. ``step`` is called with what is about to happen, so that a failure can say
     where it happened, even one that ends the process.

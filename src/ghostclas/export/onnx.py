@@ -4,7 +4,8 @@ The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N, and gives ``l
 Normalisation is part of it, as a subtraction and a multiplication before the first convolution: folded into
 that convolution it would be wrong at the borders, where padding is zero after normalisation and not before,
 and no faster (measured; the convolution costs a hundred times more). Batch norms are folded into the
-convolutions before them, and weights too small for a normal float are set to zero.
+convolutions before them, weights too small for a normal float are set to zero, and GhostNet is put as
+``models.arranged`` says.
 
 **Precision.** ``fp32`` bundles hold everything in full, the weights twice: as the runtime reads them and as
 training continues from them. ``fp16`` is the small form, half a runtime file and next to nothing for
@@ -43,6 +44,7 @@ from ghostclas.export.conversion import Conversion, Written
 from ghostclas.export.network import INPUT, OUTPUT, Normalised, logits_port, photos_port
 from ghostclas.export.reference import make_reference
 from ghostclas.extras import require
+from ghostclas.models.arranged import arrange
 from ghostclas.models.folded import flush_subnormals, fold_batch_norms, save_state
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 from ghostclas.verify import TOLERANCE, logit_differences, verify
@@ -95,20 +97,27 @@ def export_bundle(
     trained = copy.deepcopy(model).cpu().float().eval()
     folded = fold_batch_norms(trained).to(memory_format=torch.contiguous_format)
     flush_subnormals(folded)
-    original, network = Normalised(trained, preprocess), Normalised(folded, preprocess)
+    original = Normalised(trained, preprocess)
     reference = make_reference(original, preprocess)
     pixels = torch.from_numpy(reference.pixels)
     _check_outputs(reference.logits, spec)
-    _compare(reference.logits, _logits(network, pixels), TOLERANCE["fp32"].max_abs, "folding its norms")
+    plain = _logits(Normalised(folded, preprocess), pixels)
+    _compare(reference.logits, plain, TOLERANCE["fp32"].max_abs, "folding its norms")
     known = dict(provenance or {})
     if precision == "fp16":
-        _round_matrices(folded)
-        before = _logits(original, pixels)
-        reference = make_reference(network, preprocess)
-        max_abs, agreement = _difference(before, _logits(network, pixels))
+        _round_to_half(_matrices(folded))
+        rounded = Normalised(folded, preprocess)
+        max_abs, agreement = _difference(reference.logits, _logits(rounded, pixels))
+        reference = make_reference(rounded, preprocess)
         known["rounding"] = {"max_abs": max_abs, "top1_agreement": agreement}
-    proto = to_onnx(network, crop=preprocess.crop, name=spec.name)
-    stored = store_as_fp16(proto, _matrices(folded)) if precision == "fp16" else frozenset()
+    arranged = arrange(folded)
+    proto = to_onnx(Normalised(arranged, preprocess), crop=preprocess.crop, name=spec.name)
+    stored: Collection[str] = ()
+    if precision == "fp16":
+        stored = store_as_fp16(proto, _matrices(arranged))
+        if arranged is not folded:
+            # Put together again, they are all there or none is.
+            stored = _matrices(folded) if len(stored) == len(_matrices(arranged)) else ()
     _check(onnx, proto)
     files = {
         MODEL: FileContent(
@@ -118,7 +127,7 @@ def export_bundle(
             photos_port(preprocess.crop),
             logits_port(len(classes)),
         ),
-        WEIGHTS: FileContent(save_state(trained, stored), "weights"),
+        WEIGHTS: FileContent(save_state(trained, stored, arranged=arranged is not folded), "weights"),
         REFERENCE: FileContent(reference.to_bytes(), "reference"),
     }
 
@@ -232,13 +241,17 @@ def convert(job: Conversion) -> list[Written]:
     proto = onnx.load_model(job.onnx_file)
     if job.precision == "fp16":
         job.step("rounding the matrices")
-        network = copy.deepcopy(job.network.model)
+        used = {node.input[1] for node in proto.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
+        matrices = {
+            tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
+            for tensor in proto.graph.initializer
+            if tensor.name in used
+        }
+        _round_to_half(matrices)
         for tensor in proto.graph.initializer:
-            if tensor.name in _matrices(network):
-                values = onnx.numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        _round_matrices(network)
-        store_as_fp16(proto, _matrices(network))
+            if tensor.name in matrices:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(matrices[tensor.name].numpy(), tensor.name))
+        store_as_fp16(proto, matrices)
     job.step("checking the graph")
     _check(onnx, proto)
     path = f"model.{job.precision}.onnx"
@@ -355,8 +368,8 @@ def _matrices(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if tensor.ndim > 1}
 
 
-def _round_matrices(model: nn.Module) -> None:
-    for name, tensor in _matrices(model).items():
+def _round_to_half(matrices: Mapping[str, Tensor]) -> None:
+    for name, tensor in matrices.items():
         tensor.copy_(tensor.half())
         if not tensor.isfinite().all():
             raise ExportError(f"{name} has values beyond the range of float16; export it with precision fp32")

@@ -3,7 +3,8 @@
 At inference ``norm(conv(x))`` is one convolution: with ``s = gamma / sqrt(variance + eps)`` its weight is
 ``s * W`` and its bias ``beta - s * mean`` (Jacob et al., "Quantization and Training of Neural Networks for
 Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). A runtime needs no more; training needs
-the norms. A small bundle therefore keeps its matrices once, folded, in ``model.onnx``, and everything of one
+the norms. A small bundle therefore keeps its matrices once, folded (and of GhostNet as
+``models.arranged`` puts them), in ``model.onnx``, and everything of one
 dimension, a hundredth of them, in ``weights.safetensors``: dividing by ``s`` gives back the very network
 that was trained, up to the rounding of the matrices.
 """
@@ -23,10 +24,15 @@ from torch import Tensor, nn
 from ghostclas.bundle import WEIGHTS, Bundle
 from ghostclas.errors import BundleError
 from ghostclas.extras import require
+from ghostclas.models.arranged import ARRANGEMENT, matrices_of
+from ghostclas.models.registry import create_model
 
 ELSEWHERE = "in the onnx file"
 """Metadata of a ``weights.safetensors`` that lacks matrices: JSON of their names, each with null or with the
 name and the epsilon of the norm that is folded into it."""
+
+ARRANGED = "arrangement of the onnx file"
+"""Metadata beside it where the ONNX file holds them as ``models.arranged`` does: its name for that."""
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
@@ -65,11 +71,11 @@ def flush_subnormals(model: nn.Module) -> int:
     return flushed
 
 
-def save_state(model: nn.Module, elsewhere: Collection[str] = ()) -> bytes:
+def save_state(model: nn.Module, elsewhere: Collection[str] = (), *, arranged: bool = False) -> bytes:
     """Return the content of ``weights.safetensors``: the network as it is trained, norms and all.
 
-    It lacks the matrices called ``elsewhere``, which the ONNX file keeps, folded, under the same names, and
-    which ``bundle_state`` takes from there.
+    It lacks the matrices called ``elsewhere``, which ``bundle_state`` takes from the ONNX file. They are
+    folded there, under the same names or else ``arranged``.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if not elsewhere:
@@ -80,7 +86,8 @@ def save_state(model: nn.Module, elsewhere: Collection[str] = ()) -> bytes:
         for name in sorted(elsewhere)
     }
     rest = {name: tensor for name, tensor in state.items() if name not in origins}
-    return safetensors.torch.save(rest, {ELSEWHERE: json.dumps(origins)})
+    notes = {ARRANGED: ARRANGEMENT} if arranged else {}
+    return safetensors.torch.save(rest, {ELSEWHERE: json.dumps(origins), **notes})
 
 
 def bundle_state(bundle: Bundle) -> dict[str, Tensor]:
@@ -94,11 +101,13 @@ def bundle_state(bundle: Bundle) -> dict[str, Tensor]:
     try:
         state = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        elsewhere = json.loads(header.get("__metadata__", {}).get(ELSEWHERE, "{}"))
+        notes = header.get("__metadata__", {})
+        elsewhere = json.loads(notes.get(ELSEWHERE, "{}"))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{bundle.path}: {WEIGHTS} is not a complete safetensors file ({error})") from None
     try:
-        return state | _unfold(_matrices(bundle) if elsewhere else {}, elsewhere, state)
+        matrices = _matrices(bundle, notes.get(ARRANGED)) if elsewhere else {}
+        return state | _unfold(matrices, elsewhere, state)
     except (KeyError, TypeError) as error:
         raise BundleError(f"{bundle.path}: {WEIGHTS} and the ONNX file do not match: {error}") from None
 
@@ -136,15 +145,23 @@ def _pairs(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def _matrices(bundle: Bundle) -> dict[str, Tensor]:
+def _matrices(bundle: Bundle, arrangement: str | None) -> dict[str, Tensor]:
     onnx = require("onnx", extra="train")
     content = bundle.file("onnx").read()
     try:
         tensors = onnx.load_model_from_string(content).graph.initializer
     except Exception as error:  # protobuf's DecodeError, which onnx does not export
         raise BundleError(f"{bundle.path}: its ONNX file cannot be read ({error})") from None
-    return {
+    matrices = {
         tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
         for tensor in tensors
         if tensor.data_location == onnx.TensorProto.DEFAULT and len(tensor.dims) > 1
     }
+    if arrangement is None:
+        return matrices
+    if arrangement != ARRANGEMENT:
+        raise BundleError(
+            f"{bundle.path}: its matrices are arranged as {arrangement!r}, which this version cannot read; "
+            "update ghostclas"
+        )
+    return matrices_of(matrices, create_model(bundle.spec))

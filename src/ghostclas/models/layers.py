@@ -78,8 +78,12 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, channels, H, W]`` to the same shape."""
-        scale = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
-        return x * (scale.clamp(0, 1) if self.gate == "clip" else F.hardsigmoid(scale))
+        return x * self.scale(x.mean((2, 3), keepdim=True))
+
+    def scale(self, means: Tensor) -> Tensor:
+        """Return the gates of channels with these means, both ``[N, channels, 1, 1]``."""
+        gates = self.expand(F.relu(self.reduce(means)))
+        return gates.clamp(0, 1) if self.gate == "clip" else F.hardsigmoid(gates)
 
 
 class GhostBottleneck(nn.Module):
