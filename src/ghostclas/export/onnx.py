@@ -109,7 +109,8 @@ def export_bundle(
         rounded = Normalised(folded, preprocess)
         max_abs, agreement = _difference(reference.logits, _logits(rounded, pixels))
         reference = make_reference(rounded, preprocess)
-        known["rounding"] = {"max_abs": max_abs, "top1_agreement": agreement}
+        # Of a bundle that was rounded before, that first rounding is the one to tell of.
+        known.setdefault("rounding", {"max_abs": max_abs, "top1_agreement": agreement})
     arranged = arrange(folded)
     proto = to_onnx(Normalised(arranged, preprocess), crop=preprocess.crop, name=spec.name)
     stored: Collection[str] = ()
