@@ -29,7 +29,7 @@ Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
 Item = TypeVar("Item")
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
-BATCH_SIZE = 8
+BATCH_SIZE = 4
 
 _BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)

@@ -450,24 +450,30 @@ def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bu
 
 def test_auto_never_takes_an_engine_that_fails_parity(full_bundle: Bundle) -> None:
     manifest = full_bundle.manifest
+    first = next(name for name in ENGINES if name in {result.engine for result in manifest.parity})
     failing = [
-        result if result.engine == "onnxruntime" else result.model_copy(update={"ok": False})
-        for result in manifest.parity
+        result.model_copy(update={"ok": result.ok and result.engine != first}) for result in manifest.parity
     ]
     bundle = Bundle(
         full_bundle.path, full_bundle._store, manifest.model_copy(update={"parity": tuple(failing)})
     )
+    right = {result.engine for result in failing if result.ok}
+    if not right:
+        pytest.skip("only one engine was compared")
     engine = open_engine("auto", bundle)
-    assert engine.name == "onnxruntime"
+    assert engine.name == next(name for name in ENGINES if name in right)
     engine.close()
 
 
 def with_bf16(bundle: Bundle, *, ok: bool) -> Bundle:
-    """Return the bundle with OpenVINO's parity in float32 right, and in bf16 as ``ok`` says."""
+    """Return the bundle with two engines' parity in float32 right, and OpenVINO's in bf16 as ``ok`` says."""
+    first = next(result for result in bundle.manifest.parity if result.engine == "onnxruntime" and result.ok)
     known = next(result for result in bundle.manifest.parity if result.engine == "openvino" and result.ok)
     own = known.model_copy(update={"arithmetic": None})
     less = known.model_copy(update={"arithmetic": "bf16", "ok": ok})
-    return Bundle(bundle.path, bundle._store, bundle.manifest.model_copy(update={"parity": (own, less)}))
+    return Bundle(
+        bundle.path, bundle._store, bundle.manifest.model_copy(update={"parity": (first, own, less)})
+    )
 
 
 needs_openvino = pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
@@ -501,8 +507,9 @@ def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_is_faster_
     monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: can)
     monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: gains)
     opened: Any = open_engine("auto", bundle, precision=precision)
-    assert opened.name == "openvino"
-    assert opened.arithmetic == ("bf16" if can and gains and ok and precision is None else None)
+    faster = can and gains and ok and precision is None
+    assert opened.name == ("openvino" if faster else "onnxruntime")
+    assert getattr(opened, "arithmetic", None) == ("bf16" if faster else None)
     opened.close()
 
 
@@ -525,14 +532,15 @@ def test_bf16_gains_nothing_on_an_unknown_processor() -> None:
 
 
 @needs_openvino
-def test_auto_takes_for_a_few_photos_what_starts_fastest(full_bundle: Bundle) -> None:
-    bundle = with_bf16(full_bundle, ok=True)
-    opened: Any = open_engine("auto", bundle, brief=True)
-    assert (opened.name, opened.arithmetic) == ("openvino", None), "nothing else was compared"
-    opened.close()
-    opened = open_engine("auto", full_bundle, brief=True)
-    assert opened.name == "onnxruntime"
-    opened.close()
+def test_auto_takes_for_a_few_photos_what_starts_fastest(
+    full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: True)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: True)
+    for brief, name in ((False, "openvino"), (True, "onnxruntime")):
+        opened = open_engine("auto", with_bf16(full_bundle, ok=True), brief=brief)
+        assert opened.name == name
+        opened.close()
 
 
 @needs_openvino
@@ -572,7 +580,7 @@ def test_auto_runs_a_bundle_that_nobody_compared_in_the_engine_of_its_default_fi
 def test_an_unknown_engine_is_told_with_the_nearest_name(small_bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="no engine 'onnxruntim'; did you mean 'onnxruntime'"):
         open_engine("onnxruntim", small_bundle)
-    with pytest.raises(UsageError, match="no engine 'xyz'; there are: auto, openvino, onnxruntime"):
+    with pytest.raises(UsageError, match="no engine 'xyz'; there are: auto, onnxruntime, openvino"):
         open_engine("xyz", small_bundle)
 
 

@@ -68,6 +68,9 @@ class Runtime(NamedTuple):
 
 
 ENGINES: Mapping[str, Runtime] = {
+    "onnxruntime": Runtime(
+        "ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",), concurrent=True
+    ),
     "openvino": Runtime(
         "ghostclas.engines.openvino:OpenVINOEngine",
         "openvino",
@@ -75,9 +78,6 @@ ENGINES: Mapping[str, Runtime] = {
         extra="openvino",
         concurrent=True,
         arithmetic=("bf16",),
-    ),
-    "onnxruntime": Runtime(
-        "ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",), concurrent=True
     ),
     "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn", concurrent=True),
     "mnn": Runtime("ghostclas.engines.mnn:MnnEngine", "MNN", ("mnn",), extra="mnn"),
@@ -98,7 +98,7 @@ ENGINES: Mapping[str, Runtime] = {
     ),
     "tensorrt": Runtime("ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt"),
 }
-"""``auto`` looks in this order."""
+"""``auto`` looks in this order, after what is faster in another precision."""
 
 FLOATS: Sequence[Precision] = ("fp32", "fp16")
 """What is computed in float32 unless something else is asked for; the first is the most precise."""
@@ -153,10 +153,10 @@ def open_engine(
     """Load the bundle into an engine.
 
     Args:
-        name: a key of ``ENGINES``, or ``"auto"``: the first of the table that is installed and whose answers
-            on one of the bundle's fp32 or fp16 files were compared with the reference, and were right, as
-            the manifest's ``parity`` says, in bf16 where those were right and the processor is faster in it.
-            Where nothing was compared, the engine of the default file.
+        name: a key of ``ENGINES``, or ``"auto"``: of what is installed, and whose answers on one of the
+            bundle's fp32 or fp16 files were compared with the reference and were right, as the manifest's
+            ``parity`` says, what computes in bf16 if the processor is faster in it, else the first of the
+            table. Where nothing was compared, the engine of the default file.
         bundle: an open bundle.
         threads: how many threads compute at once; ``None`` for what the runtime finds best on the cores that
             this process may use.
@@ -164,8 +164,8 @@ def open_engine(
             Where there is no such file, of the arithmetic, if a runtime can compute in it.
         callers: how many threads will call ``run`` at once. A runtime that can shares ``threads`` out among
             them, so that each batch is computed by fewer threads and more of them side by side.
-        brief: a few photos only, so that starting takes longer than running: ``auto`` then looks first at
-            the engines of every installation, which start fastest, and computes in the file's precision.
+        brief: a few photos only, so that starting takes longer than running: ``auto`` then computes in the
+            file's precision, in the engine that starts fastest.
 
     Raises:
         UsageError: there is no such engine or precision, or ``threads`` is not positive.
@@ -388,9 +388,8 @@ def _row(name: str) -> Runtime:
 
 
 def _automatic(bundle: Bundle, precision: Precision | None, *, brief: bool) -> Choice:
-    """Choose by the order of the table among what was compared, else what reads the default file."""
+    """Choose what is fastest among what was compared, else what reads the default file."""
     installed = installed_engines()
-    plain = sorted(installed, key=lambda name: ENGINES[name].extra is not None)
     runnable = [entry for entry in bundle.manifest.files if entry.input is not None]
     if precision is not None and all(entry.precision != precision for entry in runnable):
         able = [name for name in ENGINES if precision in ENGINES[name].arithmetic]
@@ -401,17 +400,22 @@ def _automatic(bundle: Bundle, precision: Precision | None, *, brief: bool) -> C
     compared = {
         (result.engine, result.file, result.arithmetic): result.ok for result in bundle.manifest.parity
     }
-    for name in plain if brief else installed:
-        for known in ENGINES[name].formats:
-            for path, entry in entries.items():
-                if entry.format != known or entry.precision not in ((precision,) if precision else FLOATS):
-                    continue
-                for arithmetic in ENGINES[name].arithmetic if precision is None and not brief else ():
-                    if compared.get((name, path, arithmetic)) and gains(name, arithmetic):
-                        return Choice(name, BundleFile(bundle, entry), arithmetic)
-                if compared.get((name, path, None)):
-                    return Choice(name, BundleFile(bundle, entry))
-    for name in plain:
+    floats = (precision,) if precision else FLOATS
+    files = [
+        (name, entry)
+        for name in installed
+        for known in ENGINES[name].formats
+        for entry in entries.values()
+        if entry.format == known and entry.precision in floats
+    ]
+    for name, entry in files if precision is None and not brief else ():
+        for arithmetic in ENGINES[name].arithmetic:
+            if compared.get((name, entry.path, arithmetic)) and gains(name, arithmetic):
+                return Choice(name, BundleFile(bundle, entry), arithmetic)
+    for name, entry in files:
+        if compared.get((name, entry.path, None)):
+            return Choice(name, BundleFile(bundle, entry))
+    for name in installed:
         if default is None or compared.get((name, default.path, None)) is False:
             continue
         if default.format in ENGINES[name].formats:
