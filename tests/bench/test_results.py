@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ghostclas.bench.plots import PICTURES, apart, draw, family_of
+from ghostclas.bench.plots import PICTURES, _accuracy_size, apart, draw, family_of
 from ghostclas.bench.report import JSON, PAGE, markdown, tables, write_report
 from ghostclas.bench.results import Accuracy, Results, Settings, batch_threads, read_results
 from ghostclas.errors import UsageError
@@ -104,6 +104,18 @@ def test_what_cannot_be_drawn_any_more_does_not_stay_in_the_report(family: Resul
     assert not (tmp_path / "accuracy_size.png").exists()
     assert "accuracy_size.png" not in page
     assert (tmp_path / "threads.png").exists()
+
+
+def test_a_file_has_one_mark_of_its_size_in_whatever_it_is_computed() -> None:
+    widths = {"ghostnet_x0_5": 10_000_000, "ghostnet_x1_0": 20_000_000}
+    cases = [
+        case(model, engine=engine, precision=precision, bytes=size)
+        for model, size in widths.items()
+        for engine, precision in (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
+    ]
+    figure = _accuracy_size(results(*cases))
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == ["onnx, fp32"]
 
 
 def test_without_anything_to_compare_nothing_is_drawn() -> None:

@@ -204,3 +204,15 @@ def test_the_machine_is_described_without_its_name() -> None:
     assert "numpy" in machine.packages
     name = platform.node()
     assert not name or name not in machine.model_dump_json()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands for Python")
+def test_what_a_fresh_process_says_in_one_breath_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("""#!/bin/sh\nprintf 'cat\\n{"images_per_second": null, "peak_memory": 5}\\n'\n""")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    for _ in range(5):
+        assert run_fresh("model", "onnxruntime", "fp32", tmp_path / "photo.jpg").peak_memory == 5

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,22 +47,27 @@ def run_fresh(
         "folder": str(folder) if folder else None,
     }
     began = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603 - our own worker
-        [sys.executable, "-P", "-m", __name__, json.dumps(job)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,
+        subprocess.Popen(  # noqa: S603 - our own worker
+            [sys.executable, "-P", "-m", __name__, json.dumps(job)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        ) as process,
+    ):
         assert process.stdout
         label = process.stdout.readline()
         seconds = time.perf_counter() - began
-        rest, said = process.communicate()
-    if process.returncode or not label:
-        lines = said.strip().splitlines() or [f"exit code {process.returncode}"]
-        raise GhostclasError(f"a fresh process with {engine} {precision} failed: {lines[-1][:300]}")
+        # Not communicate, which would miss what came together with the first line.
+        rest = process.stdout.read()
+        if process.wait() or not label:
+            said.seek(0)
+            lines = said.read().strip().splitlines() or [f"exit code {process.returncode}"]
+            raise GhostclasError(f"a fresh process with {engine} {precision} failed: {lines[-1][:300]}")
     outcome = json.loads(rest.splitlines()[-1])
     return Fresh(seconds, outcome["images_per_second"], outcome["peak_memory"])
 

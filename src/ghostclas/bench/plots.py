@@ -73,14 +73,17 @@ def _accuracy_latency(results: Results) -> Any | None:
 
 
 def _accuracy_size(results: Results) -> Any | None:
-    # Engines that read the same file share its mark.
-    panels: dict[str, dict[tuple[str, int], Point]] = defaultdict(dict)
+    # Engines that read the same file share its mark, in whatever they compute.
+    panels: dict[str, list[Point]] = defaultdict(list)
+    files: set[tuple[str, str, int]] = set()
     for case in results.cases:
         if case.accuracy:
             point = _point(case, results, case.bytes / 1e6)
-            panels[f"{case.format}, {case.precision}"].setdefault((point.name, case.bytes), point)
-    points = {title: list(found.values()) for title, found in panels.items()}
-    return _accuracy(points, "megabytes on the disk", results)
+            file = (point.name, case.format, case.bytes)
+            if file not in files:
+                panels[f"{case.format}, {case.precision}"].append(point)
+            files.add(file)
+    return _accuracy(panels, "megabytes on the disk", results)
 
 
 def _accuracy(panels: Mapping[str, Sequence[Point]], label: str, results: Results) -> Any | None:
