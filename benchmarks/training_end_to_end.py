@@ -1,6 +1,6 @@
 """What reading photos costs while training: GhostNet x1.0 on real JPEGs beside the same steps on one batch.
 
-    python benchmarks/training_end_to_end.py ../shared/data/clothing [--rounds 7]
+    python benchmarks/training_end_to_end.py ../shared/data/clothing [--rounds 15]
 
 Each round trains some steps on one synthetic batch, then on photos from the training loader (decoded, cropped
 at random, flipped), then only takes batches from the loader; in another order every time. A round's figure is

@@ -118,8 +118,8 @@ def bf16_gains(cpuinfo: str) -> bool:
 
     AMX has a unit for it (not measured yet), and AMD's cores multiply bf16 at twice the rate of float32.
     Intel's cores without AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and
-    converting comes on top: GhostNet took 1.3 times as long on one (``benchmarks/results/predict.md``). Of
-    other processors nothing is known.
+    converting comes on top: GhostNet took 1.2 to 1.5 times as long on one
+    (``benchmarks/results/predict.md``). Of other processors nothing is known.
     """
     vendor = re.search(r"^vendor_id\s*:\s*(\S+)", cpuinfo, re.MULTILINE)
     flags = re.search(r"^flags\s*:\s*(.*)$", cpuinfo, re.MULTILINE)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostclas.models.ghostnet import GhostNet
-from ghostclas.models.layers import ConvNorm, GhostBottleneck, GhostModule, SqueezeExcite
+from ghostclas.models.layers import ConvNorm, GhostBottleneck, SqueezeExcite
 
 LANES = 8
 
@@ -110,7 +110,7 @@ class ArrangedBottleneck(nn.Module):
 
 def arrange(folded: nn.Module) -> nn.Module:
     """Return the arranged form of a network without batch norms; of any other than GhostNet, itself."""
-    if not isinstance(folded, GhostNet) or not all(map(_even, folded.modules())):
+    if not isinstance(folded, GhostNet):
         return folded
     arranged = copy.deepcopy(folded)
     layout = Layout.plain(folded.stem.conv.out_channels)
@@ -156,10 +156,6 @@ def matrices_of(arranged: Mapping[str, Tensor], model: nn.Module) -> dict[str, T
 
 def _filled(channels: int) -> int:
     return -(-channels // LANES) * LANES
-
-
-def _even(module: nn.Module) -> bool:
-    return not isinstance(module, GhostModule) or module.out_channels % 2 == 0
 
 
 def _pointwise(
