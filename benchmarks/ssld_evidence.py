@@ -3,8 +3,9 @@
     python benchmarks/ssld_evidence.py ../shared/data/tiny-imagenet-200.zip --work /somewhere [--device cuda]
 
 The student, the epochs, the resolution and the augmentation are the same in all cells: the recipe
-`ssld_tiny_imagenet`; where SSLD distils for E epochs and fine-tunes for F, cross-entropy trains for E + F.
-The teacher of each row is EfficientNet-Lite0 adapted with that row's labels only. With a fifth labelled, the
+`ssld_evidence.yaml` beside this file; where SSLD distils for E epochs and fine-tunes for F, cross-entropy
+trains for E + F. The teacher of each row is EfficientNet-Lite0 adapted with that row's labels only; on a CPU
+its answers to stored views are asked for once, on a GPU it answers on the fly. With a fifth labelled, the
 other training images are the pool; with all labelled there is none. An epoch is a pass over what a method
 learns from, so that SSLD with a pool takes more steps: `--equal-steps` adds cross-entropy with as many.
 
@@ -30,8 +31,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-RECIPE = "ssld_tiny_imagenet"
+RECIPE = Path(__file__).with_suffix(".yaml")
 FRACTIONS = (100, 20)
+TEACHER = (
+    *("data.resolution=128", "data.eval_resolution=128", "data.eval_resize=128"),
+    *("augment.crop_scale=[0.4,1.0]", "schedule.warmup_epochs=0.2", "schedule.head_epochs=0.2"),
+    *("loop.ema=0.99", "loop.compile=true"),
+)
 PUBLISHED_GAIN = 3.6
 
 
@@ -46,12 +52,18 @@ class Plan:
     seeds: int
     epochs: float
     finetune: float
-    teacher_epochs: float
+    teacher_epochs: dict[int, float]
     classes: int
     settings: tuple[str, ...]
 
-    def common(self) -> list[str]:
-        return [f"loop.device={'cpu' if self.device == 'cpu' else 'auto'}", *self.settings]
+    @property
+    def on(self) -> str:
+        return f"loop.device={'cpu' if self.device == 'cpu' else 'auto'}"
+
+    @property
+    def student(self) -> list[str]:
+        on_the_fly = [] if self.device == "cpu" else ["distil.views=0"]
+        return [self.on, *on_the_fly, *self.settings]
 
 
 @dataclass(frozen=True)
@@ -109,15 +121,22 @@ def ghostclas(words: Sequence[str], settings: Sequence[str], output: Path) -> No
 def teacher(plan: Plan, percent: int) -> Path:
     labelled, _ = prepare(plan, percent)
     output = plan.work / f"teacher-{percent}"
-    settings = [
-        *("data.resolution=128", "data.eval_resolution=128", "data.eval_resize=128"),
-        *plan.common(),
-        f"schedule.epochs={plan.teacher_epochs}",
-    ]
+    settings = [*TEACHER, plan.on, f"schedule.epochs={plan.teacher_epochs[percent]}"]
     ghostclas(
         ["ssld", "adapt", "--teacher", "efficientnet_lite0", "--labeled", str(labelled)], settings, output
     )
     return output
+
+
+def answering(plan: Plan, percent: int) -> list[str]:
+    """Return the options that name the teacher: in ONNX Runtime on a CPU, in torch on a GPU."""
+    output = teacher(plan, percent)
+    if plan.device != "cpu":
+        return ["--teacher", str(output)]
+    names = json.loads((output / "bundle" / "manifest.json").read_text())["classes"]
+    (output / "classes.txt").write_text("".join(f"{name}\n" for name in names))
+    model = output / "bundle" / "model.onnx"
+    return ["--teacher", str(model), "--teacher-classes", str(output / "classes.txt")]
 
 
 def mined(plan: Plan, percent: int) -> Path | None:
@@ -127,9 +146,9 @@ def mined(plan: Plan, percent: int) -> Path | None:
     output = plan.work / f"mined-{percent}"
     if not (output / "mined.json").exists():
         words = ["ssld", "mine", "--teacher", str(teacher(plan, percent)), "--labeled", str(labelled)]
-        words += ["--unlabeled", str(pool), "--recipe", RECIPE, "--output", str(output)]
+        words += ["--unlabeled", str(pool), "--recipe", str(RECIPE), "--output", str(output)]
         words += ["--cache", str(plan.work / f"logits-{percent}")]
-        words += [word for setting in plan.common() for word in ("--set", setting)]
+        words += [word for setting in plan.student for word in ("--set", setting)]
         subprocess.run([sys.executable, "-m", "ghostclas", *words], check=True, stdout=sys.stderr)
     return output / "mined.json"
 
@@ -142,10 +161,10 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
         return found
     labelled, _ = prepare(plan, cell.percent)
     output = plan.work / cell.name
-    settings = [*plan.common(), f"loop.seed={cell.seed}"]
-    data = ["--labeled", str(labelled), "--recipe", RECIPE]
+    settings = [*plan.student, f"loop.seed={cell.seed}"]
+    data = ["--labeled", str(labelled), "--recipe", str(RECIPE)]
     if cell.method == "ssld":
-        words = ["ssld", "distil", "--teacher", str(teacher(plan, cell.percent)), *data]
+        words = ["ssld", "distil", *answering(plan, cell.percent), *data]
         listed = mined(plan, cell.percent)
         words += ["--mined", str(listed)] if listed else []
         ghostclas(words, [*settings, f"schedule.epochs={plan.epochs}"], output / "distil")
@@ -158,7 +177,7 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
         if cell.method == "ce_steps":
             epochs = plan.finetune + plan.epochs * 100 / cell.percent
         plain = [*settings, f"schedule.epochs={epochs}", "distil=null", "loop.label_smoothing=0.1"]
-        ghostclas(["train", "--data", str(labelled), "--recipe", RECIPE], plain, output)
+        ghostclas(["train", "--data", str(labelled), "--recipe", str(RECIPE)], plain, output)
         final, runs = output, [output]
     (metric,) = json.loads((final / "bundle" / "manifest.json").read_text())["metrics"]
     logs = [json.loads(line) for folder in runs for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -186,7 +205,7 @@ def table(plan: Plan, cells: Sequence[dict[str, object]]) -> str:
     lines = [
         "# What SSLD is worth on Tiny-ImageNet",
         "",
-        f"Student ghostnet_x1_0, recipe `{RECIPE}` with {plan.epochs:g} + {plan.finetune:g} epochs, "
+        f"Student ghostnet_x1_0, recipe `{RECIPE.name}` with {plan.epochs:g} + {plan.finetune:g} epochs, "
         f"teacher EfficientNet-Lite0 adapted with the labels of its row. Top-1 on the {cells[0]['images']} "
         "validation images, of the finished bundle.",
         "",
@@ -233,9 +252,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--epochs", type=float, default=60)
-    parser.add_argument("--finetune", type=float, default=6)
-    parser.add_argument("--teacher-epochs", type=float, default=15)
+    parser.add_argument("--epochs", type=float, default=11)
+    parser.add_argument("--finetune", type=float, default=1)
+    parser.add_argument(
+        "--teacher-epochs", type=float, nargs=2, default=(2, 4), help="with all labels, with a fifth"
+    )
     parser.add_argument("--classes", type=int, default=200)
     parser.add_argument("--equal-steps", action="store_true", help="also cross-entropy with SSLD's steps")
     parser.add_argument("--only", help="run this cell alone, such as ssld-20-0")
@@ -249,7 +270,7 @@ def main() -> None:
         arguments.seeds,
         arguments.epochs,
         arguments.finetune,
-        arguments.teacher_epochs,
+        dict(zip(FRACTIONS, arguments.teacher_epochs, strict=True)),
         arguments.classes,
         tuple(arguments.settings),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from ghostclas.ssld.duplicates import Prints, alike_answers, roughly_close, same_bytes
+from ghostclas.ssld.duplicates import RATIO, Prints, _matches, alike_answers, roughly_close, same_bytes
 
 
 def prints(count: int, seed: int = 0) -> Prints:
@@ -41,3 +42,16 @@ def test_same_bytes_are_paired_once() -> None:
     keys = prints(4).keys
     assert same_bytes(keys[[0, 1, 1]], keys[[1, 2, 1]]).tolist() == [[1, 0], [2, 0]]
     assert same_bytes(keys[:2], keys[2:]).shape == (0, 2)
+
+
+def test_features_are_matched_as_opencv_does() -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs ghostclas[ssld]")
+    draw = np.random.default_rng(0)
+    one = draw.integers(0, 256, (60, 128), dtype=np.uint8)
+    other = np.concatenate([draw.integers(0, 256, (40, 128), dtype=np.uint8), one[:20] // 2, one[50:] ^ 1])
+    nearest, distinct = _matches(one, other)
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(one, other, k=2)
+    assert nearest.tolist() == [first.trainIdx for first, _ in pairs]
+    assert distinct.tolist() == [first.distance < RATIO * second.distance for first, second in pairs]
+    assert distinct[50:].all()
+    assert not distinct[20:50].all()
