@@ -313,3 +313,5 @@ def test_what_was_found_is_recorded_beside_what_was_known(tiny_bundle: Bundle) -
     ] is False
     report = VerifyReport.model_validate_json((bad.path / PARITY).read_bytes())
     assert [(r.file, r.ok) for r in report.files] == [("model.onnx", False)]
+    assert report.bundle == bad.path.name
+    assert str(bad.path.parent) not in (bad.path / PARITY).read_text()

@@ -170,7 +170,9 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
         for result in report.files
     ]
     recorded = update_manifest(bundle, parity=(*kept, *found))
-    write_atomically(bundle.path / PARITY, report.model_dump_json(indent=1).encode() + b"\n")
+    # Where the bundle lay is nobody's business.
+    moved = report.model_copy(update={"bundle": bundle.path.name})
+    write_atomically(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
     return recorded
 
 

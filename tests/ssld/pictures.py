@@ -51,6 +51,7 @@ CHANGES: Mapping[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
     "smaller": lambda image, draw: encoded(_resized(image, 0.75), quality=90),
     "larger": lambda image, draw: encoded(_resized(image, 2.5)),
     "cropped": lambda image, draw: encoded(_cropped(image, draw, 0.8), quality=90),
+    "cropped to half": lambda image, draw: encoded(_cropped(image, draw, 0.71), quality=90),
     "brightened": lambda image, draw: encoded(ImageEnhance.Brightness(image).enhance(1.35), quality=85),
     "darkened": lambda image, draw: encoded(ImageEnhance.Brightness(image).enhance(0.7), quality=85),
 }

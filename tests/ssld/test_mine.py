@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghostclas import imaging
 from ghostclas.data import open_splits
+from ghostclas.data.audit import BLANK_DETAIL
+from ghostclas.data.phash import perceptual_hashes
 from ghostclas.data.pool import UNLABELLED, open_pool
 from ghostclas.errors import DataError
 from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher, score
@@ -228,7 +231,10 @@ def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> 
 
 
 def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[str, str]]:
-    """Make a data set and a pool that holds every validation picture in every changed form."""
+    """Make a data set and a pool that holds every validation picture in every changed form.
+
+    A copy that brightening left blank is not made: it shows nothing that it could be told by.
+    """
     names = tiny_members("val")
     step = len(names) // val
     chosen = unpack(names[::step][:val], root / "data")
@@ -243,15 +249,17 @@ def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[s
         image = Image.open(path).convert("RGB")
         for change, make in CHANGES.items():
             name = f"copy-{number}-{change}.jpg"
-            (root / "pool" / name).write_bytes(make(image, draw))
-            hidden[name] = change
+            copy = make(image, draw)
+            if perceptual_hashes(imaging.decode(copy)).detail >= BLANK_DETAIL:
+                (root / "pool" / name).write_bytes(copy)
+                hidden[name] = change
     rest = train[:: max(1, len(train) // others)][:others]
     for number, path in enumerate(unpack(rest, root / "rest")):
         (root / "pool" / f"other-{number}.webp").write_bytes(path.read_bytes())
     return root / "data", root / "pool", hidden
 
 
-def find_hidden(tmp_path: Path, val: int, others: int, neighbours: int) -> tuple[dict[str, float], list[str]]:
+def find_hidden(tmp_path: Path, val: int, others: int) -> tuple[dict[str, float], list[str]]:
     """Return the recall of each change, and the pictures that were wrongly taken for validation pictures."""
     data, pool, hidden = hidden_copies(tmp_path, val, others)
     teacher = open_teacher(TeacherConfig(model="default"), threads=1)
@@ -260,10 +268,11 @@ def find_hidden(tmp_path: Path, val: int, others: int, neighbours: int) -> tuple
         open_splits(data),
         pool,
         open_cache(teacher, tmp_path / "cache"),
-        MineConfig(neighbours=neighbours),
+        MineConfig(),
     )
     removed = {found.pool.samples[one.image].key for one in found.removed if one.where == "val"}
     kinds = Counter(hidden.values())
+    assert min(kinds.values()) >= 0.95 * val
     recall = {kind: sum(hidden.get(key) == kind for key in removed) / kinds[kind] for kind in kinds}
     wrong = sorted(removed - hidden.keys())
     print(json.dumps({"recall": recall, "false removals": wrong, "others": others}))
@@ -272,18 +281,14 @@ def find_hidden(tmp_path: Path, val: int, others: int, neighbours: int) -> tuple
 
 @needs_tiny
 def test_copies_of_validation_pictures_are_found(tmp_path: Path) -> None:
-    recall, wrong = find_hidden(tmp_path, val=10, others=40, neighbours=10)
+    recall, wrong = find_hidden(tmp_path, val=10, others=40)
     assert recall == dict.fromkeys(CHANGES, 1.0)
     assert wrong == []
 
 
 @needs_tiny
 @pytest.mark.slow
-def test_almost_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -> None:
-    recall, wrong = find_hidden(tmp_path, val=40, others=400, neighbours=20)
-    # Of 240 copies two crops and a bright one were missed when this was written.
-    assert {change: recall[change] for change in ("re-encoded", "smaller", "larger", "darkened")} == (
-        dict.fromkeys(("re-encoded", "smaller", "larger", "darkened"), 1.0)
-    )
-    assert min(recall.values()) >= 0.95
+def test_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -> None:
+    recall, wrong = find_hidden(tmp_path, val=40, others=400)
+    assert recall == dict.fromkeys(CHANGES, 1.0)
     assert wrong == []

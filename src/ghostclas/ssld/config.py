@@ -32,15 +32,13 @@ class TeacherConfig(Frozen):
 class MineConfig(Frozen):
     """What is taken from the pool: for each class the ``top_k`` likeliest pictures of at least ``floor``.
 
-    ``neighbours`` is how many pictures of the pool are compared with each validation picture because the
-    teacher answers alike, besides those whose perceptual hashes are close; 0 for none. ``nearest`` is the
-    same the other way round: how many validation pictures are compared with each picture of the pool.
+    ``neighbours`` is how many validation pictures, those whose features are most like its own, are compared
+    with each picture of the pool, besides those whose perceptual hashes are close; 0 for none.
     ``max_bad`` is the part of the pool that may be unreadable.
     """
 
     top_k: Annotated[int, Field(ge=1)] = 4000
     floor: Fraction = 0.0
-    neighbours: Annotated[int, Field(ge=0, le=1000)] = 20
-    nearest: Annotated[int, Field(ge=0, le=1000)] = 20
+    neighbours: Annotated[int, Field(ge=0, le=1000)] = 10
     duplicates_in_pool: bool = True
     max_bad: Fraction = 0.01

@@ -1,15 +1,13 @@
 """Which pictures of a pool show the same photograph as pictures that are measured on, or as each other.
 
-Candidates come cheaply, from three signs: the same bytes, perceptual hashes that are close, and a teacher's
-answers that are alike, which finds what was cut off at the edges, too. Each candidate is then confirmed by
-looking at both pictures: in colour as a whole, as ``ghostclas.data.audit`` does, or by SIFT features that
-agree on one affine transform (Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", 2004; found
-by RANSAC) under which the pictures' grey values correlate.
+Candidates come cheaply, from three signs: the same bytes, perceptual hashes that are close, and features
+that are alike (``ssld.features``), which finds what was cut off at the edges, too. Each candidate is then
+confirmed by looking at both pictures: in colour as a whole, as ``ghostclas.data.audit`` does, or by SIFT
+features that agree on one affine transform (found by RANSAC) under which the pictures' grey values correlate.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,14 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from ghostclas import imaging
 from ghostclas.data.audit import BLANK_DETAIL, NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
-from ghostclas.data.phash import close_pairs, distance, likeness, signature
+from ghostclas.data.phash import close_pairs, distance, likeness
 from ghostclas.extras import require
+from ghostclas.ssld.features import Look, Looker, matches
 
 Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
 Pairs = npt.NDArray[np.int64]
 Why = Literal["same bytes", "same picture", "same scene by SIFT"]
 
@@ -35,19 +33,18 @@ ROUGH_LIKENESS = 0.93
 16 x 16 correlate so.
 """
 
-SIFT_SIDE = 192
-"""Both pictures are brought to this long side: small ones have too few features at their own size."""
-MAX_FEATURES = 400
-RATIO = 0.8
-"""Lowe's ratio of the nearest to the second nearest descriptor, section 7.1."""
 MIN_INLIERS = 8
 RANSAC_PIXELS = 3.0
 SCALE = (0.35, 2.9)
 MIN_OVERLAP = 0.3
 """The part of the smaller picture that lies in the other one."""
 MIN_CORRELATION = 0.9
+EXPOSURES = (1.0, 1.2, 1.4, 1.6)
+"""What one of them may have been brightened by: what was bright is white in it, and no more correlates."""
 
-_BLOCK = 1024
+AT_A_TIME = 128
+"""Pictures of a pool that are compared at a time."""
+
 _PAIRS = 1 << 21
 
 
@@ -67,18 +64,16 @@ class Prints:
         keys: content keys, uint8 ``[N, 32]``.
         hashes: perceptual hashes, uint64 ``[N, 2]``: by frequencies and by gradients.
         detail: float32 ``[N]``; see ``data.phash.Hashes``.
-        logits: the teacher's, float16 ``[N, outputs]``.
         read: returns the bytes of picture i.
     """
 
-    keys: npt.NDArray[np.uint8]
+    keys: UInt8
     hashes: npt.NDArray[np.uint64]
     detail: Float32
-    logits: npt.NDArray[np.float16]
     read: Callable[[int], bytes]
 
 
-def same_bytes(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> Pairs:
+def same_bytes(one: UInt8, other: UInt8) -> Pairs:
     """Return the pairs of rows that are equal, int64 ``[M, 2]``, each row of ``one`` at most once."""
     first = {key.tobytes(): index for index, key in reversed(list(enumerate(other)))}
     pairs = [(i, first[key.tobytes()]) for i, key in enumerate(one) if key.tobytes() in first]
@@ -114,49 +109,26 @@ def roughly_close(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
                 yield index, start + row
 
 
-def alike_answers(one: Prints, other: Prints, neighbours: int) -> Iterator[tuple[int, int]]:
-    """Yield for each picture of ``other`` the ``neighbours`` of ``one`` whose logits correlate best with its.
-
-    The mean answer of ``one`` is taken out first.
-    """
-    count = min(neighbours, len(one.keys))
-    if count == 0 or len(other.keys) == 0:
-        return
-    centre = one.logits.mean(axis=0, dtype=np.float64).astype(np.float32)
-    theirs = _unit(other.logits.astype(np.float32) - centre)
-    likeness_of = np.full((len(theirs), count), -2.0, np.float32)
-    nearest = np.zeros((len(theirs), count), np.int64)
-    for start in range(0, len(one.keys), _BLOCK):
-        ours = _unit(one.logits[start : start + _BLOCK].astype(np.float32) - centre)
-        numbers = np.broadcast_to(np.arange(start, start + len(ours)), (len(theirs), len(ours)))
-        values = np.concatenate([likeness_of, theirs @ ours.T], axis=1)
-        best = np.argpartition(-values, count - 1, axis=1)[:, :count]
-        likeness_of = np.take_along_axis(values, best, axis=1)
-        nearest = np.take_along_axis(np.concatenate([nearest, numbers], axis=1), best, axis=1)
-    for row, indices in enumerate(nearest.tolist()):
-        yield from ((index, row) for index in indices)
-
-
 class Confirmer:
     """Looks at two pictures and says whether, and why, they are the same photograph.
 
-    Needs OpenCV, which the extra ``ssld`` installs. May be used from several threads. Looks at the second set
-    are kept: to compare in the order of the first is quickest.
+    May be used from several threads. Looks at ``AT_A_TIME`` pictures of the first set and at many of the
+    second are kept. Needs OpenCV, which the extra ``ssld`` installs.
     """
 
     def __init__(self, one: Prints, other: Prints) -> None:
         self._cv2: Any = require("cv2", extra="ssld")
-        self._tools = threading.local()
+        look = Looker()
         self._one, self._other = one, other
-        self._of_one = lru_cache(maxsize=64)(lambda index: self._look(one.read(index)))
-        self._of_other = lru_cache(maxsize=8192)(lambda index: self._look(other.read(index)))
+        self.look = lru_cache(maxsize=2 * AT_A_TIME)(lambda index: look(one.read(index)))
+        self.look_at_other = lru_cache(maxsize=8192)(lambda index: look(other.read(index)))
 
     def confirm(self, index: int, other: int, *, by_scene: bool = True) -> Why | None:
         """Return why picture ``index`` of the one set is picture ``other`` of the other, or ``None``.
 
         Without ``by_scene`` only whole pictures are compared.
         """
-        a, b = self._of_one(index), self._of_other(other)
+        a, b = self.look(index), self.look_at_other(other)
         near = distance(self._one.hashes[index], self._other.hashes[other])
         by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
         if by_hash and likeness(a.signature, b.signature) >= NEAR_LIKENESS:
@@ -168,28 +140,11 @@ class Confirmer:
             return "same picture"
         return "same scene by SIFT" if self._same_scene(a, b) else None
 
-    def _look(self, data: bytes) -> _Looked:
-        image = imaging.decode(data, short_side=SIFT_SIDE)
-        scale = SIFT_SIDE / max(image.size)
-        size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
-        grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC))
-        points, descriptors = self._sift().detectAndCompute(grey, None)
-        places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
-        # Their values are whole numbers up to 255.
-        small = None if descriptors is None else descriptors.astype(np.uint8)
-        return _Looked(signature(image), grey, places, small)
-
-    def _sift(self) -> Any:
-        """Return this thread's SIFT: OpenCV's is not made to be shared."""
-        if not hasattr(self._tools, "sift"):
-            self._tools.sift = self._cv2.SIFT_create(nfeatures=MAX_FEATURES)
-        return self._tools.sift
-
-    def _same_scene(self, a: _Looked, b: _Looked) -> bool:
+    def _same_scene(self, a: Look, b: Look) -> bool:
         cv2 = self._cv2
         if min(len(a.places), len(b.places)) < MIN_INLIERS:
             return False
-        nearest, distinct = _matches(a.descriptors, b.descriptors)
+        nearest, distinct = matches(a.descriptors, b.descriptors)
         if distinct.sum() < MIN_INLIERS:
             return False
         cv2.setRNGSeed(0)
@@ -208,31 +163,7 @@ class Confirmer:
         smaller = min(a.grey.size * scale, b.grey.size)
         if covered.sum() < MIN_OVERLAP * smaller:
             return False
-        return bool(_correlation(moved[covered], b.grey[covered]) >= MIN_CORRELATION)
-
-
-class _Looked(NamedTuple):
-    signature: Float32
-    grey: npt.NDArray[np.uint8]
-    places: Float32
-    descriptors: Any
-
-
-def _matches(
-    a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the nearest row of ``b`` for each row of ``a``, and whether it is so by Lowe's ratio.
-
-    Descriptors are uint8 ``[N, 128]`` and ``[M, 128]``, M at least 2. Squares and products of them add up to
-    less than 2^24, so that float32 is exact, and one product of matrices takes a small part of the time of
-    OpenCV's matcher, which finds the same.
-    """
-    ours, theirs = a.astype(np.float32), b.astype(np.float32)
-    squared = (ours * ours).sum(1)[:, None] + (theirs * theirs).sum(1) - 2 * (ours @ theirs.T)
-    rows, nearest = np.arange(len(a)), squared.argmin(axis=1)
-    first = squared[rows, nearest]
-    squared[rows, nearest] = np.inf
-    return nearest, first < RATIO**2 * squared.min(axis=1)
+        return bool(_best_correlation(moved[covered], b.grey[covered]) >= MIN_CORRELATION)
 
 
 def _coarse(signature_of: Float32) -> Float32:
@@ -252,8 +183,16 @@ def _upright(transform: npt.NDArray[np.float64]) -> bool:
     )
 
 
-def _correlation(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
-    x, y = (values.astype(np.float32) - values.mean() for values in (a, b))
+def _best_correlation(a: UInt8, b: UInt8) -> float:
+    """Return how well two pictures' values correlate, one of them brightened until they do so best."""
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    brightened = [(np.minimum(gain * x, 255), y) for gain in EXPOSURES]
+    darkened = [(x, np.minimum(gain * y, 255)) for gain in EXPOSURES[1:]]
+    return max(_correlation(one, other) for one, other in brightened + darkened)
+
+
+def _correlation(x: Float32, y: Float32) -> float:
+    x, y = x - x.mean(), y - y.mean()
     return float((x * y).sum() / max(np.sqrt((x * x).sum() * (y * y).sum()), 1e-6))
 
 
@@ -267,7 +206,3 @@ def _across(
     for index in left[left < split].tolist():
         near = theirs[distance(hashes[theirs, 1], hashes[index, 1]) <= NEAR_GRADIENTS]
         yield from ((index, other) for other in (near - split).tolist())
-
-
-def _unit(values: Float32) -> Float32:
-    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6), np.float32)

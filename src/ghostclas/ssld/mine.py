@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,14 +30,15 @@ from ghostclas.ssld.cache import LogitCache
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import MineConfig
 from ghostclas.ssld.duplicates import (
+    AT_A_TIME,
     Confirmer,
     Prints,
     Why,
-    alike_answers,
     close_hashes,
     roughly_close,
     same_bytes,
 )
+from ghostclas.ssld.features import UNSEEN, Gallery, Look
 from ghostclas.ssld.score import DETAIL, HASHES, Scores, score
 from ghostclas.ssld.teacher import Teacher
 
@@ -320,30 +320,8 @@ def _doubles(
 
     for index, other in same_bytes(pool.keys, val.keys).tolist():
         remove(index, "val", int(val_index[other]), "same bytes")
-    candidates: dict[int, dict[int, None]] = {}
-    signs = (
-        roughly_close(pool, val),
-        alike_answers(pool, val, config.neighbours),
-        ((index, other) for other, index in alike_answers(val, pool, config.nearest)),
-    )
-    for index, other in chain.from_iterable(signs):
-        if index not in found:
-            candidates.setdefault(index, {})[other] = None
-    confirmer = Confirmer(pool, val)
-
-    def double(index: int) -> tuple[int, Why] | None:
-        for other in candidates[index]:
-            if why := _confirmed(confirmer, index, other):
-                return other, why
-        return None
-
-    order = sorted(candidates)
-    with ThreadPoolExecutor(threads) as executor:
-        for done, (index, match) in enumerate(zip(order, executor.map(double, order), strict=True), start=1):
-            if match is not None:
-                remove(index, "val", int(val_index[match[0]]), match[1])
-            if progress is not None:
-                progress(done, len(order))
+    for index, other, why in _in_val(pool, val, set(found), config.neighbours, threads, progress):
+        remove(index, "val", int(val_index[other]), why)
     readable = of_train.readable
     for index, other in same_bytes(pool.keys, of_train.keys[readable]).tolist():
         remove(index, "train", int(readable[other]), "same bytes")
@@ -351,6 +329,51 @@ def _doubles(
         for index, first, why in _within(pool, found):
             remove(index, "pool", int(pool_index[first]), why)
     return list(found.values())
+
+
+def _in_val(
+    pool: Prints,
+    val: Prints,
+    known: Set[int],
+    neighbours: int,
+    threads: int,
+    progress: Progress | None,
+) -> Iterator[tuple[int, int, Why]]:
+    """Yield the pictures of a pool, but for the known, that a validation picture shows, too, and that one."""
+    rough: dict[int, list[int]] = {}
+    for index, other in roughly_close(pool, val):
+        rough.setdefault(index, []).append(other)
+    summed = len(val.keys) if neighbours else 0
+    order = [index for index in range(len(pool.keys)) if index not in known and (summed or index in rough)]
+    confirmer = Confirmer(pool, val)
+
+    def double(index: int, alike: Sequence[int]) -> tuple[int, Why] | None:
+        for other in dict.fromkeys([*rough.get(index, ()), *alike]):
+            if why := _confirmed(confirmer, index, other):
+                return other, why
+        return None
+
+    def count(done: int) -> None:
+        if progress is not None:
+            progress(done, summed + len(order))
+
+    with ThreadPoolExecutor(threads) as executor:
+        gallery = Gallery(partial(_seen, confirmer.look_at_other), summed, executor, count)
+        for start in range(0, len(order), AT_A_TIME):
+            some = order[start : start + AT_A_TIME]
+            looks = list(executor.map(partial(_seen, confirmer.look), some))
+            alike = gallery.nearest(looks, neighbours)
+            for index, match in zip(some, executor.map(double, some, alike), strict=True):
+                if match is not None:
+                    yield index, *match
+            count(summed + start + len(some))
+
+
+def _seen(look: Callable[[int], Look], index: int) -> Look:
+    try:
+        return look(index)
+    except ImageError:  # it was there when it was scored
+        return UNSEEN
 
 
 def _within(pool: Prints, found: Mapping[int, Removed]) -> Iterator[tuple[int, int, Why]]:
@@ -387,7 +410,6 @@ def _prints(scores: Scores) -> tuple[Prints, npt.NDArray[np.int64]]:
         scores.keys[readable],
         scores.cache.read(HASHES, rows),
         scores.cache.read(DETAIL, rows),
-        scores.logits(readable),
         lambda index: scores.source.read(int(readable[index])),
     )
     return prints, readable
