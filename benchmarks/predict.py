@@ -330,24 +330,47 @@ def cold(b: Benchmark) -> list[str]:
         if name in b.present:
             side = [str(HERE / "predict_side.py"), name, str(b.work), "cold", str(photo)]
             commands[NAMES[name]] = [b.pythons[name], *side]
+    cached = starts(commands, b.rounds, "files in the system's cache")
+    titles, columns, note = ["", "seconds", "times the first"], [cached], "Files are in the system's cache"
+    if forget_files():
+        columns.append(starts(commands, b.rounds, "files on the disk", before=forget_files))
+        titles += ["seconds, from the disk", "times the first"]
+        note += "; from the disk they come when it was emptied before each start, as after booting"
+    rows = [[name, *(cell for taken in columns for cell in compared(taken, name))] for name in commands]
+    return [*table(titles, rows), "", f"{note}."]
+
+
+def starts(
+    commands: Mapping[str, list[str]], rounds: int, what: str, before: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Return how many seconds each command takes from its start to its end, in turn."""
     taken: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(-1, b.rounds):
+    for number in range(-1, rounds):
         for name, command in commands.items():
+            before()
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             if number >= 0:
                 taken[name].append(time.perf_counter() - began)
-        say(f"  cold start: round {number + 1} of {b.rounds}")
-    first = next(iter(taken.values()))
-    rows = [
-        [
-            name,
-            f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})",
-            f"{statistics.median(theirs / mine for mine, theirs in zip(first, values, strict=True)):.1f}",
-        ]
-        for name, values in taken.items()
-    ]
-    return [*table(["", "seconds", "times the first"], rows), "", "Files are in the system's cache."]
+        say(f"  cold start, {what}: round {number + 1} of {rounds}")
+    return taken
+
+
+def compared(taken: Mapping[str, list[float]], name: str) -> tuple[str, str]:
+    """Return the median of a command's times, with its range, and how it compares with the first one's."""
+    first, values = next(iter(taken.values())), taken[name]
+    ratio = statistics.median(theirs / mine for mine, theirs in zip(first, values, strict=True))
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})", f"{ratio:.1f}"
+
+
+def forget_files() -> bool:
+    """Empty the system's cache of files, where that is allowed."""
+    try:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        return False
+    return True
 
 
 def ours(*words: str) -> list[str]:
