@@ -1,6 +1,6 @@
 """Which JPEG decoder makes the network's input fastest, and whether its pixels are those of ``imaging``.
 
-    pip install simplejpeg PyTurboJPEG     # the second also needs the system's libturbojpeg
+    pip install simplejpeg PyTurboJPEG     # the second needs libjpeg-turbo 3 in the system
     python benchmarks/decode.py PHOTOS
 
 decodes every so-manieth JPEG below PHOTOS, and some of them enlarged to 12 megapixels, with each decoder that

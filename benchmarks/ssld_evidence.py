@@ -62,8 +62,7 @@ class Plan:
 
     @property
     def student(self) -> list[str]:
-        on_the_fly = [] if self.device == "cpu" else ["distil.views=0"]
-        return [self.on, *on_the_fly, *self.settings]
+        return [self.on, *self.settings]
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ def answering(plan: Plan, percent: int) -> list[str]:
     """Return the options that name the teacher: in ONNX Runtime on a CPU, in torch on a GPU."""
     output = teacher(plan, percent)
     if plan.device != "cpu":
-        return ["--teacher", str(output)]
+        return ["--teacher", str(output), "--set", "distil.views=0"]
     names = json.loads((output / "bundle" / "manifest.json").read_text())["classes"]
     (output / "classes.txt").write_text("".join(f"{name}\n" for name in names))
     model = output / "bundle" / "model.onnx"
@@ -234,12 +233,14 @@ def table(plan: Plan, cells: Sequence[dict[str, object]]) -> str:
             top1 = json.loads(manifest.read_text())["metrics"][0]["top1"]
             teachers.append(f"{top1:.2f} % with {percent} % of the labels")
     options = "".join(f" --set {setting}" for setting in plan.settings)
+    teaching = " ".join(f"{epochs:g}" for epochs in plan.teacher_epochs.values())
     lines += [
         "",
         f"The published gain of the method for GhostNet is {PUBLISHED_GAIN} points, on ImageNet. "
         f"The teachers' top-1: {', '.join(teachers)}. Device: {plan.device}, {platform.machine()}.",
         f"`python benchmarks/ssld_evidence.py tiny-imagenet-200.zip --work DIR --device {plan.device} "
-        f"--epochs {plan.epochs:g} --finetune {plan.finetune:g} --seeds {plan.seeds}{options}` repeats it.",
+        f"--epochs {plan.epochs:g} --finetune {plan.finetune:g} --seeds {plan.seeds} "
+        f"--teacher-epochs {teaching}{options}` repeats it.",
         "",
     ]
     return "\n".join(lines)
