@@ -1,6 +1,7 @@
 """What SSLD is worth: plain cross-entropy beside SSLD, with all and with a fifth of the images labelled.
 
-    python benchmarks/ssld_evidence.py ../shared/data/tiny-imagenet-200.zip --work /somewhere [--device cuda]
+    python benchmarks/ssld_evidence.py ../shared/data/tiny-imagenet-200.zip --work /somewhere \\
+        [--precision bf16] [--device cuda]
 
 The student, the epochs, the resolution and the augmentation are the same in all cells: the recipe
 `ssld_evidence.yaml` beside this file; where SSLD distils for E epochs and fine-tunes for F, cross-entropy
@@ -54,15 +55,17 @@ class Plan:
     finetune: float
     teacher_epochs: dict[int, float]
     classes: int
+    precision: str
     settings: tuple[str, ...]
 
     @property
-    def on(self) -> str:
-        return f"loop.device={'cpu' if self.device == 'cpu' else 'auto'}"
+    def on(self) -> tuple[str, str]:
+        device = "cpu" if self.device == "cpu" else "auto"
+        return f"loop.device={device}", f"loop.precision={self.precision}"
 
     @property
     def student(self) -> list[str]:
-        return [self.on, *self.settings]
+        return [*self.on, *self.settings]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def ghostclas(words: Sequence[str], settings: Sequence[str], output: Path) -> No
 def teacher(plan: Plan, percent: int) -> Path:
     labelled, _ = prepare(plan, percent)
     output = plan.work / f"teacher-{percent}"
-    settings = [*TEACHER, plan.on, f"schedule.epochs={plan.teacher_epochs[percent]}"]
+    settings = [*TEACHER, *plan.on, f"schedule.epochs={plan.teacher_epochs[percent]}"]
     ghostclas(
         ["ssld", "adapt", "--teacher", "efficientnet_lite0", "--labeled", str(labelled)], settings, output
     )
@@ -192,6 +195,7 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
         "finetune": plan.finetune,
         "settings": list(plan.settings),
         "device": plan.device,
+        "precision": plan.precision,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n")
@@ -239,8 +243,8 @@ def table(plan: Plan, cells: Sequence[dict[str, object]]) -> str:
         f"The published gain of the method for GhostNet is {PUBLISHED_GAIN} points, on ImageNet. "
         f"The teachers' top-1: {', '.join(teachers)}. Device: {plan.device}, {platform.machine()}.",
         f"`python benchmarks/ssld_evidence.py tiny-imagenet-200.zip --work DIR --device {plan.device} "
-        f"--epochs {plan.epochs:g} --finetune {plan.finetune:g} --seeds {plan.seeds} "
-        f"--teacher-epochs {teaching}{options}` repeats it.",
+        f"--precision {plan.precision} --epochs {plan.epochs:g} --finetune {plan.finetune:g} "
+        f"--seeds {plan.seeds} --teacher-epochs {teaching}{options}` repeats it.",
         "",
     ]
     return "\n".join(lines)
@@ -252,6 +256,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for data, runs and checkpoints")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=11)
     parser.add_argument("--finetune", type=float, default=1)
@@ -273,6 +278,7 @@ def main() -> None:
         arguments.finetune,
         dict(zip(FRACTIONS, arguments.teacher_epochs, strict=True)),
         arguments.classes,
+        arguments.precision,
         tuple(arguments.settings),
     )
     extra = [Cell(20, "ce_steps", seed) for seed in range(plan.seeds)] if arguments.equal_steps else []
