@@ -10,9 +10,9 @@ its answers to stored views are asked for once, on a GPU it answers on the fly. 
 other training images are the pool; with all labelled there is none. An epoch is a pass over what a method
 learns from, so that SSLD with a pool takes more steps: `--equal-steps` adds cross-entropy with as many.
 
-Each cell is a folder under --work and a file under results/ssld_evidence/; cells that are finished are not
-run again, one that was stopped goes on. Writes results/ssld_evidence.md. `--classes 4 --epochs 1` is a quick
-look.
+Each cell is a folder and a file under --work; cells that are finished there are not run again, one that was
+stopped goes on. Writes results/ssld_evidence.md and results/ssld_evidence/; `--classes 4 --epochs 1 --results
+/elsewhere` is a quick look.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import csv
 import hashlib
 import io
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,8 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ghostclas.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 RECIPE = Path(__file__).with_suffix(".yaml")
@@ -79,6 +80,21 @@ class Cell:
     @property
     def name(self) -> str:
         return f"{self.method}-{self.percent}-{self.seed}"
+
+
+def claim(plan: Plan) -> None:
+    """Keep --work for one choice of settings: what is finished there was made with them."""
+    asked = {
+        "epochs": [plan.epochs, plan.finetune, *plan.teacher_epochs.values()],
+        "classes": plan.classes,
+        "on": list(plan.on),
+        "settings": list(plan.settings),
+    }
+    file = plan.work / "plan.json"
+    if file.exists() and json.loads(file.read_text()) != asked:
+        raise SystemExit(f"{plan.work} holds runs with other settings, see {file}: choose another --work")
+    plan.work.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asked, indent=1) + "\n")
 
 
 def prepare(plan: Plan, percent: int) -> tuple[Path, Path]:
@@ -157,7 +173,7 @@ def mined(plan: Plan, percent: int) -> Path | None:
 
 def run(plan: Plan, cell: Cell) -> dict[str, object]:
     """Return what a cell came to, running what is missing of it."""
-    file = plan.results / f"{cell.name}.json"
+    file = plan.work / f"{cell.name}.json"
     if file.exists():
         found: dict[str, object] = json.loads(file.read_text())
         return found
@@ -197,7 +213,6 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
         "device": plan.device,
         "precision": plan.precision,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
@@ -241,7 +256,8 @@ def table(plan: Plan, cells: Sequence[dict[str, object]]) -> str:
     lines += [
         "",
         f"The published gain of the method for GhostNet is {PUBLISHED_GAIN} points, on ImageNet. "
-        f"The teachers' top-1: {', '.join(teachers)}. Device: {plan.device}, {platform.machine()}.",
+        f"The teachers' top-1: {', '.join(teachers)}. Device: {plan.device}; {describe_machine()}. "
+        "Minutes are those of the student's training, without the teacher, mining and stored answers.",
         f"`python benchmarks/ssld_evidence.py tiny-imagenet-200.zip --work DIR --device {plan.device} "
         f"--precision {plan.precision} --epochs {plan.epochs:g} --finetune {plan.finetune:g} "
         f"--seeds {plan.seeds} --teacher-epochs {teaching}{options}` repeats it.",
@@ -291,9 +307,12 @@ def main() -> None:
     chosen = [cell for cell in cells if arguments.only in (None, cell.name)]
     if not chosen:
         parser.error(f"--only is one of {', '.join(cell.name for cell in cells)}")
+    claim(plan)
     results = []
     for cell in chosen:
         results.append(run(plan, cell))
+        plan.results.mkdir(parents=True, exist_ok=True)
+        (plan.results / f"{cell.name}.json").write_text(json.dumps(results[-1], indent=1) + "\n")
         print(f"{cell.name}: {results[-1]['top1']:.2f} %", file=sys.stderr)
     if arguments.only is None:
         text = table(plan, results)
