@@ -441,6 +441,13 @@ def test_a_program_is_compiled_once_and_kept_outside_the_bundle(full_bundle: Bun
 # ------------------------------------------------------------------ choosing
 
 
+@pytest.fixture
+def gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that is not faster in bf16."""
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: False)
+
+
+@pytest.mark.usefixtures("gains_nothing")
 def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bundle) -> None:
     compared = {result.engine for result in full_bundle.manifest.parity if result.ok}
     engine = open_engine("auto", full_bundle)
@@ -448,6 +455,7 @@ def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bu
     engine.close()
 
 
+@pytest.mark.usefixtures("gains_nothing")
 def test_auto_never_takes_an_engine_that_fails_parity(full_bundle: Bundle) -> None:
     manifest = full_bundle.manifest
     first = next(name for name in ENGINES if name in {result.engine for result in manifest.parity})
