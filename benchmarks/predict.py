@@ -41,7 +41,7 @@ from ghostclas.bench.timer import seconds
 from ghostclas.engines.base import computes
 from ghostclas.export.variants import make_variant
 from ghostclas.imaging import preprocess
-from ghostclas.predict import BATCH_SIZE, Classifier
+from ghostclas.predict import BATCH_SIZE, BATCH_SIZE_IN_BF16, Classifier
 
 HERE = Path(__file__).parent
 CORES = 2
@@ -73,7 +73,18 @@ MODULES = {
     "paddle_plain": "paddle",
     "ultralytics": "ultralytics",
 }
-FOLDER_BATCHES = {"paddle": (1, 8, 32), "paddle_plain": (1, 8, 32), "ultralytics": (1, 8)}
+FOLDER_BATCHES = {
+    BF16: (BATCH_SIZE_IN_BF16,),
+    OURS: (BATCH_SIZE,),
+    BASE: (BATCH_SIZE,),
+    "onnxruntime_loop": (4, 8),
+    "openvino_loop": (4, 8),
+    "timm_eager": (4, 8),
+    "paddle": (1, 8, 32),
+    "paddle_plain": (1, 8, 32),
+    "ultralytics": (1, 8),
+}
+"""Ours in its own batches, the peers in several."""
 Contestant: TypeAlias = tuple[str, int]
 """A name, and how many threads it has."""
 
@@ -229,9 +240,9 @@ def photos(b: Benchmark) -> list[str]:
     def jobs(side: Contestant) -> Sequence[Sequence[object]]:
         name, threads = side
         if threads == CORES:
-            return [("files", folder, batch) for batch in FOLDER_BATCHES.get(name, (BATCH_SIZE,))]
+            return [("files", folder, batch) for batch in FOLDER_BATCHES[name]]
         decoding = [(kind, folder, 200) for kind in ("decode", "draft")] if name == BASE else []
-        return [*decoding, *(("pixels", batch, 10) for batch in (1, BATCH_SIZE, 8))]
+        return [*decoding, *(("pixels", batch, 10) for batch in (1, 4, 8))]
 
     answers = b.compete([*whole, *alone], "x1_0", jobs)
     rates: dict[tuple[str, int], list[float]] = {}
@@ -246,14 +257,15 @@ def photos(b: Benchmark) -> list[str]:
         else:
             decoding.append(1000 * statistics.median(taken) / second)
     limit = CORES * 1000 / (min(decoding) + min(inference))
-    fastest = max(b.ours, key=lambda name: statistics.median(rates[name, BATCH_SIZE]))
+    own = {name: rates[name, *FOLDER_BATCHES[name]] for name in b.ours}
+    fastest = max(b.ours, key=lambda name: statistics.median(own[name]))
     compared = list(dict.fromkeys((fastest, BASE)))
     rows = []
     for (name, batch), rate in rates.items():
         median = statistics.median(rate)
         ratios = (
             statistics.median(mine / theirs for mine, theirs in zip(ours, rate, strict=True))
-            for ours in (rates[name, BATCH_SIZE] for name in compared)
+            for ours in (own[name] for name in compared)
         )
         cells = [f"{median:.0f} ({min(rate):.0f} to {max(rate):.0f})", *(f"{ratio:.2f}" for ratio in ratios)]
         rows.append([NAMES[name], str(batch), *cells, f"{median / limit:.0%}"])
@@ -468,7 +480,9 @@ def main() -> None:
                 say(title)
                 lines += ["", f"## {title}", "", *section(b)]
     only = "" if arguments.only == ",".join(SECTIONS) else f" --only {arguments.only}"
-    lines += ["", f"`python benchmarks/predict.py --rounds {b.rounds}{only}` repeats it.", ""]
+    name = arguments.output.name
+    output = "" if name == "predict.md" else f" --output benchmarks/results/{name}"
+    lines += ["", f"`python benchmarks/predict.py --rounds {b.rounds}{only}{output}` repeats it.", ""]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))

@@ -19,8 +19,17 @@ from PIL import Image
 
 from ghostclas import imaging
 from ghostclas.bundle import Bundle
+from ghostclas.engines import installed_engines
+from ghostclas.engines.base import callers_per_core, computes
 from ghostclas.errors import BundleError, UsageError
-from ghostclas.predict import Classifier, PredictionFiles, count_images, find_images
+from ghostclas.predict import (
+    BATCH_SIZE,
+    BATCH_SIZE_IN_BF16,
+    Classifier,
+    PredictionFiles,
+    count_images,
+    find_images,
+)
 from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError
 
 
@@ -221,6 +230,35 @@ def test_all_workers_run_the_network_side_by_side(classifier: Classifier) -> Non
     assert together.predict(photos) == Classifier(classifier.bundle, classifier.engine, batch_size=1).predict(
         photos
     )
+
+
+@pytest.mark.parametrize(
+    "engine", [name for name in ("onnxruntime", "openvino") if name in installed_engines()]
+)
+def test_as_many_photos_are_ahead_as_keep_the_cores_busy(small_bundle: Bundle, engine: str) -> None:
+    taken = 0
+
+    def photos() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for seed in itertools.count():
+            taken += 1
+            yield photo(seed % 3)
+
+    with Classifier.load(small_bundle, engine=engine, threads=2, batch_size=3) as loaded:
+        stream = loaded.stream(photos())
+        next(stream)
+        # Two batches for each that decodes, of which there are as many as the engine leaves room for.
+        assert taken == 2 * 3 * 2 * callers_per_core(engine)
+        stream.close()
+
+
+def test_batches_are_larger_where_numbers_are_shorter(small_bundle: Bundle) -> None:
+    with Classifier.load(small_bundle, engine="onnxruntime") as loaded:
+        assert loaded.batch_size == BATCH_SIZE
+    if "openvino" not in installed_engines() or not computes("openvino", "bf16"):
+        pytest.skip("no OpenVINO, or a processor without bf16")
+    with Classifier.load(small_bundle, engine="openvino", precision="bf16") as loaded:
+        assert loaded.batch_size == BATCH_SIZE_IN_BF16 > BATCH_SIZE
 
 
 def test_one_photo_starts_no_thread(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle
-from ghostclas.engines.base import Engine, open_engine, usable_cores
+from ghostclas.engines.base import Engine, callers_per_core, open_engine, usable_cores
 from ghostclas.errors import ImageError, UsageError
 from ghostclas.imaging import ImageSource, preprocess, softmax, top_k
 from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError, PreprocessSpec
@@ -30,6 +30,8 @@ Item = TypeVar("Item")
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
 BATCH_SIZE = 4
+BATCH_SIZE_IN_BF16 = 8
+"""As many bytes of activations as four photos have in float32: more leave the cache of a core."""
 
 _BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
@@ -70,7 +72,7 @@ class Classifier:
         engine: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
         brief: bool = False,
     ) -> Self:
         """Open ``model`` in ``engine``.
@@ -85,7 +87,8 @@ class Classifier:
             threads: how many cores to use, for decoding as for the network; ``None`` for all there are.
                 Each decodes and runs batches of its own, so one photo alone is computed on one core;
                 ``engines.open_engine`` computes one batch on several.
-            batch_size: how many photos go through the network together in ``stream``.
+            batch_size: how many photos go through the network together in ``stream``; ``None`` for what was
+                fastest where it was measured: ``BATCH_SIZE``, or ``BATCH_SIZE_IN_BF16``.
             brief: it is for a few photos only: ``auto`` then takes the engine that starts fastest.
 
         Raises:
@@ -99,13 +102,11 @@ class Classifier:
             from ghostclas.zoo import resolve_model
 
             model = Bundle.open(resolve_model(os.fspath(model)))
-        workers = threads or usable_cores()
-        return cls(
-            model,
-            open_engine(engine, model, threads=threads, precision=precision, callers=workers, brief=brief),
-            batch_size=batch_size,
-            workers=workers,
-        )
+        cores = threads or usable_cores()
+        opened = open_engine(engine, model, threads=threads, precision=precision, callers=cores, brief=brief)
+        if batch_size is None:
+            batch_size = BATCH_SIZE_IN_BF16 if getattr(opened, "arithmetic", None) == "bf16" else BATCH_SIZE
+        return cls(model, opened, batch_size=batch_size, workers=cores * callers_per_core(opened.name))
 
     @property
     def classes(self) -> Sequence[str]:
@@ -140,7 +141,7 @@ class Classifier:
         """Label photos as they come, in order, in bounded memory.
 
         Every core decodes a batch and runs the network on it, several batches at a time. ``sources`` is read
-        lazily, two batches a core ahead of what is returned, so it may be endless; if it raises, the photos
+        lazily, two batches a worker ahead of what is returned, so it may be endless; if it raises, the photos
         before that are answered first. Batches are always filled, so that the same photos give the same
         scores in every run.
         """

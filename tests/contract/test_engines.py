@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
 from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
-from ghostclas.engines.base import computes, load_file
+from ghostclas.engines.base import callers_per_core, computes, load_file
 from ghostclas.engines.openvino import bf16_gains
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
@@ -208,6 +209,22 @@ def test_several_callers_get_the_answers_of_one(
     shared.close()
     for batch, answer in zip(batches, answers, strict=True):
         np.testing.assert_allclose(answer, engine.run(batch), rtol=0, atol=1e-3)
+
+
+def test_the_table_says_whose_threads_compute(name: str, full_bundle: Bundle) -> None:
+    # In process time, which counts every thread, and no other process.
+    if not ENGINES[name].concurrent:
+        pytest.skip("callers take turns: one at a time")
+    shared = open_engine(name, full_bundle, threads=2, callers=2)
+    batch = photos(full_bundle, 4)
+    shared.run(batch)
+    own, all_threads = time.thread_time(), time.process_time()
+    for _ in range(100):
+        shared.run(batch)
+    share = (time.thread_time() - own) / (time.process_time() - all_threads)
+    shared.close()
+    assert (share < 0.5) == ENGINES[name].own_threads
+    assert callers_per_core(name) == (2 if share < 0.5 else 1)
 
 
 def test_no_callers_at_all_are_refused(name: str, full_bundle: Bundle) -> None:

@@ -29,7 +29,9 @@ EngineOption = Annotated[str, typer.Option(help="The runtime, or auto for the fa
 PrecisionOption = Annotated[
     str | None, typer.Option(help="fp32, fp16 or int8, where the model has several files.")
 ]
-BatchOption = Annotated[int, typer.Option(help="How many photos the network sees at once.")]
+BatchOption = Annotated[
+    int | None, typer.Option(help="How many photos the network sees at once; 4, or 8 in bf16, when absent.")
+]
 ThreadsOption = Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
 ReportOption = Annotated[
@@ -48,7 +50,7 @@ def evaluate_command(
     model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
     engine: EngineOption = "auto",
     precision: PrecisionOption = None,
-    batch_size: BatchOption = 8,
+    batch_size: BatchOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     report: ReportOption = None,
@@ -117,7 +119,7 @@ def compare_command(
     root: RootOption = None,
     label_file: LabelFileOption = None,
     engine: EngineOption = "auto",
-    batch_size: BatchOption = 8,
+    batch_size: BatchOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     report: ReportOption = None,

@@ -49,7 +49,10 @@ def predict_command(
         Path | None, typer.Option(metavar="DIR", help="Write predictions.jsonl and predictions.csv there.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")] = None,
-    batch_size: Annotated[int, typer.Option(help="How many photos the network sees at once.")] = 8,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="How many photos the network sees at once; 4, or 8 in bf16, when absent."),
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Label the photographs of the extra 'demo'.")] = False,
 ) -> None:
     """Label photos.

@@ -63,6 +63,7 @@ class Runtime(NamedTuple):
     formats: Sequence[str]
     extra: str | None = None
     concurrent: bool = False
+    own_threads: bool = False
     arithmetic: Sequence[Precision] = ()
     programs: Sequence[str] = ()
 
@@ -77,6 +78,7 @@ ENGINES: Mapping[str, Runtime] = {
         ("openvino", "onnx"),
         extra="openvino",
         concurrent=True,
+        own_threads=True,
         arithmetic=("bf16",),
     ),
     "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn", concurrent=True),
@@ -225,6 +227,15 @@ def arithmetics(name: str, file: BundleFile) -> list[Precision | None]:
     if file.entry.precision not in FLOATS:
         return [None]
     return [None, *(other for other in _row(name).arithmetic if computes(name, other))]
+
+
+def callers_per_core(name: str) -> int:
+    """Return how many threads that prepare batches and call ``run`` keep a core busy.
+
+    Where the runtime computes in threads of its own, a caller's core would idle from the moment it hands its
+    batch over until the runtime's thread has woken, and again after it: a second caller has it meanwhile.
+    """
+    return 2 if _row(name).own_threads else 1
 
 
 def threads_each(threads: int | None, callers: int) -> int | None:
