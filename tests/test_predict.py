@@ -20,7 +20,7 @@ from PIL import Image
 from ghostclas import imaging
 from ghostclas.bundle import Bundle
 from ghostclas.engines import installed_engines
-from ghostclas.engines.base import callers_per_core, computes
+from ghostclas.engines.base import callers_per_core, computes, usable_cores
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.predict import (
     BATCH_SIZE,
@@ -244,12 +244,16 @@ def test_as_many_photos_are_ahead_as_keep_the_cores_busy(small_bundle: Bundle, e
             taken += 1
             yield photo(seed % 3)
 
-    with Classifier.load(small_bundle, engine=engine, threads=2, batch_size=3) as loaded:
-        stream = loaded.stream(photos())
-        next(stream)
-        # Two batches for each that decodes, of which there are as many as the engine leaves room for.
-        assert taken == 2 * 3 * 2 * callers_per_core(engine)
-        stream.close()
+    for threads, workers in ((None, usable_cores() * callers_per_core(engine)), (1, 1)):
+        if threads == usable_cores():
+            continue
+        taken = 0
+        with Classifier.load(small_bundle, engine=engine, threads=threads, batch_size=3) as loaded:
+            stream = loaded.stream(photos())
+            next(stream)
+            # Two batches for each worker; who leaves cores free has none beyond the cores asked for.
+            assert taken == 2 * 3 * workers
+            stream.close()
 
 
 def test_batches_are_larger_where_numbers_are_shorter(small_bundle: Bundle) -> None:

@@ -106,7 +106,9 @@ class Classifier:
         opened = open_engine(engine, model, threads=threads, precision=precision, callers=cores, brief=brief)
         if batch_size is None:
             batch_size = BATCH_SIZE_IN_BF16 if getattr(opened, "arithmetic", None) == "bf16" else BATCH_SIZE
-        return cls(model, opened, batch_size=batch_size, workers=cores * callers_per_core(opened.name))
+        # Who keeps some cores free gets no more workers than cores: all of them may decode at once.
+        each = callers_per_core(opened.name) if cores >= usable_cores() else 1
+        return cls(model, opened, batch_size=batch_size, workers=cores * each)
 
     @property
     def classes(self) -> Sequence[str]:
