@@ -1,11 +1,14 @@
 """What the built-in weights are worth: fine-tuning on clothing photos, beside the same from random weights.
 
-    python benchmarks/clothing_finetune.py ../shared/data/clothing [--seeds 3] [--set key=value]...
+    python benchmarks/clothing_finetune.py ../shared/data/clothing [--seeds 3] [--former BUNDLE]
+        [--set key=value]...
 
 The data: clothing-dataset-small (CC0), 3,068 photos to train on and 341 to validate, 10 classes. Trains with
 the recipe `finetune` from the built-in weights and from random ones (the whole network from the first step),
-seeds in turn, through the `ghostclas` command. Runs stay under runs/clothing-*; one that is finished is not
-run again, one that was interrupted is resumed. Writes results/clothing_finetune.md.
+seeds in turn, through the `ghostclas` command; with --former, from another bundle's weights as well, such as
+those of the built-in model before this one, which the history of its folder holds. Runs stay under
+runs/clothing-*; one that is finished is not run again, one that was interrupted is resumed. Writes
+results/clothing_finetune.md.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from ghostclas.bench.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "clothing_finetune.md"
 STARTS = {
@@ -26,12 +30,12 @@ STARTS = {
 }
 
 
-def train(data: str, start: str, seed: int, settings: list[str]) -> tuple[float, float]:
+def train(data: str, start: str, begin: list[str], seed: int, settings: list[str]) -> tuple[float, float]:
     """Return the top-1 in percent of a run's bundle, and the minutes that its epochs took."""
     run = Path("runs") / f"clothing-{start.split()[0]}-{seed}"
     if not (run / "report" / "report.json").exists():
         command = [sys.executable, "-m", "ghostclas", "train", "--data", data, "--recipe", "finetune"]
-        for setting in [*STARTS[start], *settings, f"loop.seed={seed}"]:
+        for setting in [*begin, *settings, f"loop.seed={seed}"]:
             command += ["--set", setting]
         resume = ["--resume"] if (run / "config.yaml").exists() else []
         subprocess.run([*command, "--output", str(run), *resume], check=True, stdout=sys.stderr)
@@ -44,12 +48,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--former", help="a bundle whose weights to start from, too")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     arguments = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {start: [] for start in STARTS}
+    starts = dict(STARTS)
+    if arguments.former:
+        starts["former built-in weights"] = [f"model.weights={arguments.former}"]
+    found: dict[str, list[tuple[float, float]]] = {start: [] for start in starts}
     for seed in range(arguments.seeds):
         for start, results in found.items():
-            results.append(train(arguments.data, start, seed, arguments.settings))
+            results.append(train(arguments.data, start, starts[start], seed, arguments.settings))
             print(f"seed {seed}, {start}: {results[-1][0]:.2f} %", file=sys.stderr)
     lines = [
         "# Fine-tuning on clothing photos",
@@ -69,10 +77,13 @@ def main() -> None:
         lines.append(f"| {start} | {cells} | {mean:.2f} | {minutes:.0f} |")
     threads = f"OMP_NUM_THREADS={value} " if (value := os.environ.get("OMP_NUM_THREADS")) else ""
     options = "".join(f" --set {setting}" for setting in arguments.settings)
+    if arguments.former:
+        options = f" --former {Path(arguments.former).name}{options}"
+    if arguments.seeds != parser.get_default("seeds"):
+        options = f" --seeds {arguments.seeds}{options}"
     lines += [
         "",
-        f"{os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}; the minutes are those of "
-        "the epochs, without the export. "
+        f"{describe_machine()}; the minutes are those of the epochs, without the export. "
         f"`{threads}python benchmarks/clothing_finetune.py clothing{options}` repeats it.",
         "",
     ]
