@@ -256,9 +256,12 @@ def test_as_many_photos_are_ahead_as_keep_the_cores_busy(small_bundle: Bundle, e
             stream.close()
 
 
-def test_batches_are_larger_where_numbers_are_shorter(small_bundle: Bundle) -> None:
+def test_batches_have_the_size_that_was_fastest_in_float32(small_bundle: Bundle) -> None:
     with Classifier.load(small_bundle, engine="onnxruntime") as loaded:
         assert loaded.batch_size == BATCH_SIZE
+
+
+def test_batches_are_larger_where_numbers_are_shorter(small_bundle: Bundle) -> None:
     if "openvino" not in installed_engines() or not computes("openvino", "bf16"):
         pytest.skip("no OpenVINO, or a processor without bf16")
     with Classifier.load(small_bundle, engine="openvino", precision="bf16") as loaded:

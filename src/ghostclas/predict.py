@@ -31,7 +31,7 @@ Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
 BATCH_SIZE = 4
 BATCH_SIZE_IN_BF16 = 8
-"""As many bytes of activations as four photos have in float32: more leave the cache of a core."""
+"""The fastest of 2, 4, 8 and 16 with GhostNet x1.0 on a processor with bf16; in float32 it was 4."""
 
 _BATCH_OF_IMAGES = 4
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
