@@ -232,8 +232,8 @@ def arithmetics(name: str, file: BundleFile) -> list[Precision | None]:
 def callers_per_core(name: str) -> int:
     """Return how many threads that prepare batches and call ``run`` keep a core busy.
 
-    Where the runtime computes in threads of its own, a second caller prepares its batch while the first waits;
-    elsewhere two callers a core were no faster than one.
+    Where the runtime computes in threads of its own, a second caller prepares its batch while the first
+    waits; in ONNX Runtime, which has none, two callers a core were no faster than one.
     """
     return 2 if _row(name).own_threads else 1
 
