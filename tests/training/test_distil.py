@@ -137,8 +137,10 @@ def test_the_teacher_sees_the_pixels_that_the_student_sees(folder: Path, teacher
         found.std,
     )
     pixels = torch.randint(0, 256, (4, 3, 32, 32)).float()
-    views = Views((pixels - found.mean) / found.std, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long())
-    spy(torch.zeros(4, 3), views)
+    views = Views(
+        (pixels - found.mean) / found.std, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0
+    )
+    spy(lambda images: torch.zeros(4, 3), views)
     torch.testing.assert_close(seen[0], pixels, atol=1e-3, rtol=0)
     assert config.distil is not None
 

@@ -115,14 +115,14 @@ def speed_up(model: nn.Module, *, compiled: bool) -> None:
             swapped.__class__ = _FLOAT32.get(type(module), type(module))
 
 
-def compile_training(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def compile_training(network: nn.Module) -> Callable[..., Any]:
     """Return ``network`` compiled for batches in channels_last on a CPU.
 
     Inductor looks for convolutions to decide whether to keep that layout. A graph of gradients has none, only
     their gradients, and gets every depthwise convolution's input in another layout, to be put back by oneDNN:
     so it is told to keep it.
     """
-    compiled: Callable[[Tensor], Tensor] = torch.compile(
+    compiled: Callable[..., Any] = torch.compile(
         network, dynamic=False, options={"force_layout_optimization": True}
     )
     return compiled

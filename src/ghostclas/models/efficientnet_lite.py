@@ -103,6 +103,7 @@ class InvertedBottleneck(nn.Module):
         self.expand = SameConvNorm(in_channels, hidden, 1) if expansion > 1 else nn.Identity()
         self.depthwise = SameConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
         self.project = SameConvNorm(hidden, out_channels, 1, act=False)
+        self.stride = stride
         self.has_shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,8 +145,11 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
-        x = self.tail(self.blocks(self.stem(x)))
-        logits: Tensor = self.classifier(self.dropout(self.pool(x).flatten(1)))
+        return self.answer(self.blocks(self.stem(x)))
+
+    def answer(self, last: Tensor) -> Tensor:
+        """Map what the last block gives to logits ``[N, num_classes]``."""
+        logits: Tensor = self.classifier(self.dropout(self.pool(self.tail(last)).flatten(1)))
         return logits
 
 

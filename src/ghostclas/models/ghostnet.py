@@ -107,8 +107,12 @@ class GhostNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
-        x = self.tail(self.blocks(self.stem(x)))
-        logits: Tensor = self.classifier(self.dropout(self.head(self.pool(x)).flatten(1)))
+        return self.answer(self.blocks(self.stem(x)))
+
+    def answer(self, last: Tensor) -> Tensor:
+        """Map what the last block gives to logits ``[N, num_classes]``."""
+        vector = self.head(self.pool(self.tail(last))).flatten(1)
+        logits: Tensor = self.classifier(self.dropout(vector))
         return logits
 
     def _initialise(self) -> None:

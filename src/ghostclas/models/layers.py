@@ -105,6 +105,7 @@ class GhostBottleneck(nn.Module):
         gate: Gate,
     ) -> None:
         super().__init__()
+        self.stride = stride
         self.expand = GhostModule(in_channels, hidden_channels)
         self.depthwise = (
             ConvNorm(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.extras import require
 from ghostclas.models.folded import bundle_state
+from ghostclas.models.maps import WithMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
 from ghostclas.models.weights import load_weights
 from ghostclas.spec import PreprocessSpec, Triple
@@ -51,6 +53,8 @@ class TorchTeacher:
         self.name, self.digest, self.outputs, self.labels = name, digest, outputs, labels
         self.preprocess, self.side = preprocess, side
         self.network = network.eval().requires_grad_(False).to(device)
+        self._run: Callable[[Tensor], Tensor] = self.network
+        self._run_with_maps: Callable[[Tensor], WithMaps] = self._maps_of
         self._mean, self._std = (
             255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
             for values in (preprocess.mean, preprocess.std)
@@ -69,8 +73,18 @@ class TorchTeacher:
     def answer(self, pixels: Tensor) -> Tensor:
         """Return logits ``[N, outputs]`` of float pixels ``[N, 3, H, W]`` in 0 to 255, on its device."""
         with torch.no_grad():
-            logits: Tensor = self.network((pixels - self._mean) / self._std)
-        return logits
+            return self._run(self._normalised(pixels))
+
+    def answer_with_maps(self, pixels: Tensor) -> WithMaps:
+        """Return the same, and the network's feature maps; see ``models.maps``, which must take it."""
+        with torch.no_grad():
+            return self._run_with_maps(self._normalised(pixels))
+
+    def compile(self) -> None:
+        """Have what it does compiled, once for each shape of pixels; on a CPU, to see them channels last."""
+        self.network.to(memory_format=torch.channels_last)
+        self._run = torch.compile(self.network, dynamic=False)
+        self._run_with_maps = torch.compile(self._maps_of, dynamic=False)
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return float32 logits ``[N, outputs]`` of uint8 pictures ``[N, H, W, 3]``."""
@@ -79,6 +93,13 @@ class TorchTeacher:
 
     def close(self) -> None:
         """Nothing is held but memory."""
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+
+    def _maps_of(self, pixels: Tensor) -> WithMaps:
+        assert has_maps(self.network)
+        return run_with_maps(self.network, pixels)
 
 
 def open_torch_teacher(config: TeacherConfig, *, device: str = "cpu") -> TorchTeacher:

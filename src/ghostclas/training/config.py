@@ -165,8 +165,10 @@ class DistilConfig(Frozen):
     two, ``dkd_alpha`` and ``dkd_beta`` for the last. ``batch_norm``: whether a teacher that runs in torch
     normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
     every view as it comes; n stores n views of each image and the teacher's answers before training.
-    ``resolution`` is what the teacher sees, by default what the student sees. ``mined`` is the list that
-    mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for a teacher that
+    ``resolution`` is what the teacher sees, by default what the student sees. ``features`` is the weight of
+    following the teacher's feature maps as well; 0 for its answers alone. For the first ``fed_epochs`` each
+    part of the student gets the teacher's map in place of what the part before it makes. ``mined`` is the
+    list that mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for a teacher that
     learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps before and
     after.
     """
@@ -179,6 +181,8 @@ class DistilConfig(Frozen):
     batch_norm: Literal["train", "eval"] = "train"
     views: Annotated[int, Field(ge=0, le=4096)] = 0
     resolution: Resolution | None = None
+    features: NonNegative = 0.0
+    fed_epochs: NonNegative = 0.0
     mined: str | None = None
     cache: str | None = None
     adapt_epochs: Positive | None = None
@@ -207,6 +211,15 @@ class TrainConfig(Frozen):
         if self.distil and self.distil.views and (self.augment.mixup or self.augment.cutmix):
             raise ValueError(
                 "distil.views stores whole views: set augment.mixup=0 and augment.cutmix=0, or distil.views=0"
+            )
+        if self.distil and self.distil.features and self.distil.views:
+            raise ValueError("distil.features follows maps, which are not stored: set distil.views=0")
+        if self.distil and self.distil.fed_epochs and not self.distil.features:
+            raise ValueError("distil.fed_epochs needs the teacher's maps: set distil.features=1")
+        if self.distil and self.distil.features and self.distil.resolution:
+            raise ValueError(
+                "distil.features compares maps of the same views: leave distil.resolution out, or set "
+                "distil.features=0"
             )
         if self.distil and self.distil.views and len(self.data.sides) > 1:
             raise ValueError(

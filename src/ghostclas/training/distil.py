@@ -11,28 +11,30 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ghostclas.data.pool import Joined
 from ghostclas.data.source import Source
 from ghostclas.errors import UsageError
+from ghostclas.models.maps import WithMaps, has_maps, map_channels
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.mine import open_mined
 from ghostclas.ssld.teacher import OnnxTeacher, Teacher
 from ghostclas.ssld.torch_teacher import TorchTeacher, open_torch_teacher
 from ghostclas.training.config import DistilConfig, TrainConfig
-from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
+from ghostclas.training.hints import Hints
+from ghostclas.training.losses import Loss, decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.training.objective import Objective, Views
 from ghostclas.training.views import StoredViews, store_views
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Answer = Callable[[Tensor], Tensor]
 Say = Callable[[str], None]
 
@@ -79,12 +81,18 @@ def build_objective(
         teacher.normalise_by_batch()
     elif distil.batch_norm == "train":
         say("the teacher normalises as it learned to: its answers are stored, or it is no network of torch")
+    if isinstance(teacher, TorchTeacher) and config.loop.compile:
+        teacher.compile()
     answer = answering(teacher, distil.resolution, accelerator.autocast)
+    mean, std = (
+        255 * torch.tensor(values, device=accelerator.device).view(1, 3, 1, 1)
+        for values in (config.data.mean, config.data.std)
+    )
+    if distil.features:
+        teach, channels = showing(teacher, classes, accelerator.autocast)
+        loss = build_loss(distil)
+        return Hints(teach, channels, loss, distil.features, distil.fed_epochs, mean, std)
     if not distil.views:
-        mean, std = (
-            255 * torch.tensor(values, device=accelerator.device).view(1, 3, 1, 1)
-            for values in (config.data.mean, config.data.std)
-        )
         return OnTheFly(answer, classes, build_loss(distil), mean, std)
     stored = store_views(config, distil, teacher, answer, source, accelerator, workers=workers, say=say)
     return FromStored(stored, classes, build_loss(distil))
@@ -122,14 +130,18 @@ class OnTheFly:
     mean: Tensor
     std: Tensor
 
+    def trained(self, student: nn.Module) -> nn.Module:
+        """Logits are enough."""
+        return student
+
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
         """Any view will do."""
 
-    def __call__(self, logits: Tensor, views: Views) -> Tensor:
+    def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss against the teacher's answers to the same views."""
         with torch.no_grad():
             taught = select(self.answer(views.images.float() * self.std + self.mean), self.classes)
-        return self.loss(logits, taught, views.weights)
+        return self.loss(forward(views.images), taught, views.weights)
 
 
 @dataclass(frozen=True)
@@ -140,15 +152,19 @@ class FromStored:
     classes: ClassMap
     loss: Loss
 
+    def trained(self, student: nn.Module) -> nn.Module:
+        """Logits are enough."""
+        return student
+
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
         """Return the seeds of stored views, another view of each picture in each epoch."""
         return self.stored.seeds(images, epoch)
 
-    def __call__(self, logits: Tensor, views: Views) -> Tensor:
+    def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss against the stored answers to these views."""
-        outputs = self.stored.outputs(views.tickets.numpy())
-        taught = torch.from_numpy(self.classes.logits(outputs)).to(logits.device)
-        return self.loss(logits, taught, views.weights)
+        answers = self.stored.outputs(views.tickets.numpy())
+        taught = torch.from_numpy(self.classes.logits(answers)).to(views.images.device)
+        return self.loss(forward(views.images), taught, views.weights)
 
 
 def select(outputs: Tensor, classes: ClassMap) -> Tensor:
@@ -184,6 +200,31 @@ def answering(
         return torch.from_numpy(teacher.run(images)).to(pixels.device)
 
     return answer
+
+
+def showing(
+    teacher: Teacher, classes: ClassMap, autocast: Callable[[], AbstractContextManager[None]]
+) -> tuple[Callable[[Tensor], WithMaps], list[int]]:
+    """Return a function from float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's answers and maps.
+
+    The answers are those to our classes; beside it stand the maps' channels.
+
+    Raises:
+        UsageError: a teacher whose maps cannot be had.
+    """
+    if not isinstance(teacher, TorchTeacher) or not has_maps(teacher.network):
+        raise UsageError(
+            f"distil.features compares feature maps, and those of {teacher.name} cannot be had\n"
+            "       the teacher is then efficientnet_lite0 to 2, or a bundle or run of these or of a GhostNet"
+        )
+    known = teacher
+
+    def teach(pixels: Tensor) -> WithMaps:
+        with autocast():
+            logits, maps = known.answer_with_maps(pixels)
+        return WithMaps(select(logits.float(), classes), maps)
+
+    return teach, map_channels(teacher.network)
 
 
 def _open(config: TeacherConfig, device: str) -> Teacher:

@@ -99,15 +99,16 @@ class Trainer:
         self.total_steps = max(1, round(self.config.schedule.epochs * self.steps_per_epoch))
         self.position.micro_batches = loop.accumulate
 
-        if loop.channels_last:
-            self.model.to(memory_format=torch.channels_last)
         if loop.sync_bn and self.accelerator.device.type == "cpu":
             raise UsageError("loop.sync_bn needs GPUs: PyTorch has no synchronized batch norm on the CPU")
         if loop.sync_bn and world > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
-        optimizer = build_optimizer(self.model, self.config.optimizer, batch_size=self.global_batch)
-        self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        self.forward: Callable[[Tensor], Tensor] = self.network
+        self.trained = self.criterion.trained(self.model)
+        if loop.channels_last:
+            self.trained.to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(self.trained, self.config.optimizer, batch_size=self.global_batch)
+        self.network, self.optimizer = self.accelerator.prepare(self.trained, optimizer)
+        self.forward: Callable[..., Any] = self.network
         if loop.compile and loop.channels_last and self.accelerator.device.type == "cpu":
             self.forward = compile_training(self.network)
         elif loop.compile:
@@ -153,7 +154,7 @@ class Trainer:
                 # Killed between the first line of the log and the first checkpoint.
                 self.run.write_entries([])
             return False
-        self.model.load_state_dict(state["model"])
+        self.trained.load_state_dict(state["model"])
         self.ema.load(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
@@ -221,7 +222,7 @@ class Trainer:
             workers=self.workers,
             device=self.accelerator.device.type,
         )
-        self.model.train()
+        self.trained.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
         loss_images = 0
         # Reading the loss makes a GPU wait for its queue.
@@ -302,16 +303,17 @@ class Trainer:
         parts = self.position.micro_batches
         total = torch.zeros((), device=device)
         pieces = (part.chunk(parts) for part in (images, targets, weights, batch.tickets))
-        chunks = [Views(*piece) for piece in zip(*pieces, strict=True)]
+        epoch = self._done * self.config.schedule.epochs
+        chunks = [Views(*piece)._replace(epoch=epoch) for piece in zip(*pieces, strict=True)]
         for number, views in enumerate(chunks, start=1):
             last = number == len(chunks)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                loss = self.criterion(self.forward(views.images), views)
+                loss = self.criterion(self.forward, views)
                 loss = loss * (len(views.images) / len(images))
                 self.accelerator.backward(loss)
             total += loss.detach()
         if self.config.optimizer.clip_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimizer.clip_norm)
+            self.accelerator.clip_grad_norm_(self.trained.parameters(), self.config.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return total
@@ -382,7 +384,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler
         return {
-            "model": self.model.state_dict(),
+            "model": self.trained.state_dict(),
             "ema": self.ema.state,
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -436,7 +438,7 @@ class Trainer:
     def _check_weights(self) -> None:
         """A step can break the weights although its own loss was finite: such weights are not saved."""
         position = self.position
-        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
+        if not all(bool(torch.isfinite(value).all()) for value in self.trained.state_dict().values()):
             raise TrainingError(
                 f"the weights are not finite after step {position.step} (epoch {position.epoch + 1}); "
                 f"the last checkpoint is intact\n       {_CALMER}"

@@ -1,10 +1,15 @@
-"""Losses. Each takes logits ``[N, C]`` and per-image weights ``[N]``, and returns a scalar."""
+"""Losses. Each takes per-image weights ``[N]``, among others, and returns a scalar."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of student logits, teacher logits, both ``[N, C]``, and weights ``[N]``."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing: float) -> Tensor:
@@ -57,6 +62,19 @@ def decoupled_kl(
     among = (rest_p.exp() * (rest_p - rest_q)).masked_fill(target, 0.0).sum(1)
     losses = temperature**2 * (alpha * between + beta * among)
     return (losses * weights).sum() / len(weights)
+
+
+def unexplained(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
+    """Return how much of a teacher's feature map the student misses: 0 for nothing, 1 for a constant map.
+
+    The squared difference of maps ``[N, C, H, W]``, each channel divided by the teacher's variance over the
+    batch, and averaged: channels count alike whatever their scale.
+    """
+    ours, theirs = student.float(), teacher.float()
+    variances = theirs.var((0, 2, 3), unbiased=False, keepdim=True)
+    # A channel that hardly moves says nothing, and would say it loudly.
+    differences = (ours - theirs) ** 2 / variances.clamp(min=1e-3 * variances.mean().item() + 1e-12)
+    return (differences.mean((1, 2, 3)) * weights).sum() / len(weights)
 
 
 def _pair(log_probabilities: Tensor, target: Tensor) -> Tensor:

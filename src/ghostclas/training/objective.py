@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
+from torch import Tensor, nn
 
 from ghostclas.training.losses import cross_entropy
 
@@ -17,23 +18,34 @@ class Views(NamedTuple):
 
     ``images`` float ``[N, 3, H, W]``, normalised and mixed; ``targets`` class indices ``[N]`` or, where
     mixed, probabilities ``[N, C]``; ``weights`` float ``[N]``, 0 for a blank; ``tickets`` int64 ``[N, 2]``:
-    which image of the training source and the seed of its view (see ``data.loader.Ticket``).
+    which image of the training source and the seed of its view (see ``data.loader.Ticket``). ``epoch``: how
+    many epochs of the schedule are over.
     """
 
     images: Tensor
     targets: Tensor
     weights: Tensor
     tickets: Tensor
+    epoch: float = 0.0
 
 
 class Objective(Protocol):
-    """A loss, and the views that it needs. ``data.loader`` and ``training.loop`` know nothing else of it."""
+    """A loss, the views that it needs, and what it needs the network to say of them.
+
+    ``data.loader`` and ``training.loop`` know nothing else of it.
+    """
+
+    def trained(self, student: nn.Module) -> nn.Module:
+        """Return what is trained: the network, or one around it that says more of images than its logits."""
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64] | None:
         """Return the seed of each image's view in this epoch, int64 ``[N]``, or ``None`` for any."""
 
-    def __call__(self, logits: Tensor, views: Views) -> Tensor:
-        """Return the loss of logits ``[N, C]``, summed over the images and divided by N, blanks included."""
+    def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
+        """Return the loss, summed over the images and divided by N, blanks included.
+
+        ``forward`` calls what ``trained`` gave; a plain network maps ``views.images`` to logits ``[N, C]``.
+        """
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,13 @@ class CrossEntropy:
 
     smoothing: float
 
+    def trained(self, student: nn.Module) -> nn.Module:
+        """Logits are enough."""
+        return student
+
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
         """Any view will do."""
 
-    def __call__(self, logits: Tensor, views: Views) -> Tensor:
+    def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the weighted cross-entropy; see ``losses.cross_entropy``."""
-        return cross_entropy(logits, views.targets, views.weights, smoothing=self.smoothing)
+        return cross_entropy(forward(views.images), views.targets, views.weights, smoothing=self.smoothing)

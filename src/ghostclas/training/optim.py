@@ -9,7 +9,8 @@ from torch import nn
 
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
-HEAD = "classifier."
+HEADS = ("classifier.", "student.classifier.", "projections.")
+"""What begins anew, by how its parameters' names begin; the last two are of ``training.hints``."""
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig, *, batch_size: int) -> torch.optim.Optimizer:
@@ -27,7 +28,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, *, batch_size: in
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         kind = "norm" if name in norms else "bias" if name.endswith(".bias") else "weight"
-        key = (name.startswith(HEAD), kind not in config.no_decay)
+        key = (name.startswith(HEADS), kind not in config.no_decay)
         groups.setdefault(key, []).append(parameter)
     parameters = [
         {

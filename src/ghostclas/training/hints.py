@@ -1,0 +1,105 @@
+"""A student that also learns the teacher's feature maps.
+
+Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, let one map of the student follow one of the
+teacher's and call it a hint; here every size has one. Fed with the teacher's maps, the parts of the student
+learn all at once and none waits for those before it (Li et al., "Blockwisely Supervised Neural Architecture
+Search with Knowledge Distillation", CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ghostclas.errors import UsageError
+from ghostclas.models.maps import MappedNetwork, WithMaps, has_maps, map_channels, run_with_maps
+from ghostclas.training.losses import Loss, unexplained
+from ghostclas.training.objective import Views
+
+
+class Hinted(nn.Module):
+    """A student, and for each of its maps a 1x1 convolution to the teacher's channels where they differ.
+
+    The convolutions are trained with it and thrown away.
+
+    Args:
+        student: the network that is kept.
+        channels: those of the teacher's maps.
+    """
+
+    def __init__(self, student: MappedNetwork, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.student = student
+        own = map_channels(student)
+        self.projections = nn.ModuleList(
+            nn.Identity() if ours == theirs else nn.Conv2d(ours, theirs, 1)
+            for ours, theirs in zip(own, channels, strict=True)
+        )
+
+    def forward(self, images: Tensor, given: Sequence[Tensor] = ()) -> WithMaps:
+        """Map images ``[N, 3, H, W]`` to logits and projected maps; ``given`` as ``run_with_maps`` has it."""
+        logits, maps = run_with_maps(self.student, images, given)
+        pairs = zip(self.projections, maps, strict=True)
+        return WithMaps(logits, [projection(each) for projection, each in pairs])
+
+
+@dataclass(frozen=True)
+class Hints:
+    """The teacher's answers to every view that the student sees, and its feature maps of it.
+
+    Attributes:
+        teach: maps float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's logits, as classes of ours, and
+            its maps.
+        channels: those of the teacher's maps.
+        loss: of the answers.
+        weight: of the maps beside it.
+        fed_epochs: for so long, each part of the student gets the teacher's map of the size before.
+        mean: ``[1, 3, 1, 1]``, and ``std``: undo the student's normalisation.
+    """
+
+    teach: Callable[[Tensor], WithMaps]
+    channels: Sequence[int]
+    loss: Loss
+    weight: float
+    fed_epochs: float
+    mean: Tensor
+    std: Tensor
+
+    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
+        """Any view will do."""
+
+    def trained(self, student: nn.Module) -> nn.Module:
+        """Return the student with its projections.
+
+        Raises:
+            UsageError: a network whose maps are not known, or that cannot be fed the teacher's.
+        """
+        if not has_maps(student):
+            raise UsageError(
+                "distil.features compares maps of GhostNet and EfficientNet-Lite; the student is a "
+                f"{type(student).__name__}\n       leave it out with --set distil.features=0"
+            )
+        own = map_channels(student)
+        if self.fed_epochs and own[:-1] != list(self.channels[:-1]):
+            shown = (", ".join(map(str, each[:-1])) for each in (self.channels, own))
+            raise UsageError(
+                "distil.fed_epochs feeds the student the teacher's maps; they have {} channels, and the "
+                "student takes {}\n       leave it out with --set distil.fed_epochs=0".format(*shown)
+            )
+        return Hinted(student, self.channels)
+
+    def __call__(self, forward: Callable[..., WithMaps], views: Views) -> Tensor:
+        """Return the loss against the teacher's answers and maps."""
+        with torch.no_grad():
+            taught = self.teach(views.images.float() * self.std + self.mean)
+        fed = views.epoch < self.fed_epochs
+        outputs = forward(views.images, taught.maps[:-1]) if fed else forward(views.images)
+        answers = self.loss(outputs.logits, taught.logits, views.weights)
+        pairs = zip(outputs.maps, taught.maps, strict=True)
+        missed = [unexplained(ours, theirs, views.weights) for ours, theirs in pairs]
+        return answers + self.weight * torch.stack(missed).sum()
