@@ -53,6 +53,7 @@ class TorchTeacher:
         self.name, self.digest, self.outputs, self.labels = name, digest, outputs, labels
         self.preprocess, self.side = preprocess, side
         self.network = network.eval().requires_grad_(False).to(device)
+        self.network.to(memory_format=torch.channels_last)
         self._run: Callable[[Tensor], Tensor] = self.network
         self._run_with_maps: Callable[[Tensor], WithMaps] = self._maps_of
         self._mean, self._std = (
@@ -81,8 +82,7 @@ class TorchTeacher:
             return self._run_with_maps(self._normalised(pixels))
 
     def compile(self) -> None:
-        """Have what it does compiled, once for each shape of pixels; on a CPU, to see them channels last."""
-        self.network.to(memory_format=torch.channels_last)
+        """Have what it does compiled, once for each shape of pixels."""
         self._run = torch.compile(self.network, dynamic=False)
         self._run_with_maps = torch.compile(self._maps_of, dynamic=False)
 

@@ -166,11 +166,11 @@ class DistilConfig(Frozen):
     normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
     every view as it comes; n stores n views of each image and the teacher's answers before training.
     ``resolution`` is what the teacher sees, by default what the student sees. ``features`` is the weight of
-    following the teacher's feature maps as well; 0 for its answers alone. For the first ``fed_epochs`` each
-    part of the student gets the teacher's map in place of what the part before it makes. ``mined`` is the
-    list that mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for a teacher that
-    learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps before and
-    after.
+    following each of the teacher's feature maps as well; 0 for its answers alone. For the first
+    ``fed_epochs`` each part of the student gets the teacher's map in place of what the part before it makes.
+    ``mined`` is the list that mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for
+    a teacher that learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps
+    before and after.
     """
 
     teacher: TeacherConfig | None = None
@@ -216,6 +216,11 @@ class TrainConfig(Frozen):
             raise ValueError("distil.features follows maps, which are not stored: set distil.views=0")
         if self.distil and self.distil.fed_epochs and not self.distil.features:
             raise ValueError("distil.fed_epochs needs the teacher's maps: set distil.features=1")
+        if self.distil and self.distil.fed_epochs and self.distil.fed_epochs >= self.schedule.epochs:
+            raise ValueError(
+                f"distil.fed_epochs {self.distil.fed_epochs:g} leaves none of schedule.epochs "
+                f"{self.schedule.epochs:g} to train the student as a whole"
+            )
         if self.distil and self.distil.features and self.distil.resolution:
             raise ValueError(
                 "distil.features compares maps of the same views: leave distil.resolution out, or set "

@@ -89,7 +89,7 @@ def build_objective(
         for values in (config.data.mean, config.data.std)
     )
     if distil.features:
-        teach, channels = showing(teacher, classes, accelerator.autocast)
+        teach, channels = answering_with_maps(teacher, classes, accelerator.autocast)
         loss = build_loss(distil)
         return Hints(teach, channels, loss, distil.features, distil.fed_epochs, mean, std)
     if not distil.views:
@@ -130,7 +130,7 @@ class OnTheFly:
     mean: Tensor
     std: Tensor
 
-    def trained(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: nn.Module) -> nn.Module:
         """Logits are enough."""
         return student
 
@@ -152,7 +152,7 @@ class FromStored:
     classes: ClassMap
     loss: Loss
 
-    def trained(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: nn.Module) -> nn.Module:
         """Logits are enough."""
         return student
 
@@ -202,7 +202,7 @@ def answering(
     return answer
 
 
-def showing(
+def answering_with_maps(
     teacher: Teacher, classes: ClassMap, autocast: Callable[[], AbstractContextManager[None]]
 ) -> tuple[Callable[[Tensor], WithMaps], list[int]]:
     """Return a function from float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's answers and maps.
@@ -215,13 +215,14 @@ def showing(
     if not isinstance(teacher, TorchTeacher) or not has_maps(teacher.network):
         raise UsageError(
             f"distil.features compares feature maps, and those of {teacher.name} cannot be had\n"
-            "       the teacher is then efficientnet_lite0 to 2, or a bundle or run of these or of a GhostNet"
+            "       take efficientnet_lite0 to 2, or a run or bundle of one or of a GhostNet; or leave it "
+            "out with --set distil.features=0"
         )
-    known = teacher
+    ask = teacher.answer_with_maps
 
     def teach(pixels: Tensor) -> WithMaps:
         with autocast():
-            logits, maps = known.answer_with_maps(pixels)
+            logits, maps = ask(pixels)
         return WithMaps(select(logits.float(), classes), maps)
 
     return teach, map_channels(teacher.network)
@@ -246,4 +247,5 @@ def _check_sides(config: TrainConfig, distil: DistilConfig, teacher: Teacher, sa
         )
     usual = teacher.preprocess.crop
     if seen != {usual}:
-        say(f"the teacher works at {usual} x {usual} and sees {max(seen)} x {max(seen)} (distil.resolution)")
+        how = "" if distil.features else " (distil.resolution)"
+        say(f"the teacher works at {usual} x {usual} and sees {max(seen)} x {max(seen)}{how}")

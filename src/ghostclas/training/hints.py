@@ -57,7 +57,7 @@ class Hints:
             its maps.
         channels: those of the teacher's maps.
         loss: of the answers.
-        weight: of the maps beside it.
+        weight: of each map beside it.
         fed_epochs: for so long, each part of the student gets the teacher's map of the size before.
         mean: ``[1, 3, 1, 1]``, and ``std``: undo the student's normalisation.
     """
@@ -73,7 +73,7 @@ class Hints:
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
         """Any view will do."""
 
-    def trained(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: nn.Module) -> nn.Module:
         """Return the student with its projections.
 
         Raises:

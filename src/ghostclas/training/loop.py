@@ -103,11 +103,11 @@ class Trainer:
             raise UsageError("loop.sync_bn needs GPUs: PyTorch has no synchronized batch norm on the CPU")
         if loop.sync_bn and world > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
-        self.trained = self.criterion.trained(self.model)
+        self.wrapped = self.criterion.wrap(self.model)
         if loop.channels_last:
-            self.trained.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(self.trained, self.config.optimizer, batch_size=self.global_batch)
-        self.network, self.optimizer = self.accelerator.prepare(self.trained, optimizer)
+            self.wrapped.to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(self.wrapped, self.config.optimizer, batch_size=self.global_batch)
+        self.network, self.optimizer = self.accelerator.prepare(self.wrapped, optimizer)
         self.forward: Callable[..., Any] = self.network
         if loop.compile and loop.channels_last and self.accelerator.device.type == "cpu":
             self.forward = compile_training(self.network)
@@ -154,7 +154,7 @@ class Trainer:
                 # Killed between the first line of the log and the first checkpoint.
                 self.run.write_entries([])
             return False
-        self.trained.load_state_dict(state["model"])
+        self.wrapped.load_state_dict(state["model"])
         self.ema.load(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
@@ -222,7 +222,7 @@ class Trainer:
             workers=self.workers,
             device=self.accelerator.device.type,
         )
-        self.trained.train()
+        self.wrapped.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
         loss_images = 0
         # Reading the loss makes a GPU wait for its queue.
@@ -304,7 +304,10 @@ class Trainer:
         total = torch.zeros((), device=device)
         pieces = (part.chunk(parts) for part in (images, targets, weights, batch.tickets))
         epoch = self._done * self.config.schedule.epochs
-        chunks = [Views(*piece)._replace(epoch=epoch) for piece in zip(*pieces, strict=True)]
+        chunks = [
+            Views(images, targets, weights, tickets, epoch)
+            for images, targets, weights, tickets in zip(*pieces, strict=True)
+        ]
         for number, views in enumerate(chunks, start=1):
             last = number == len(chunks)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
@@ -313,7 +316,7 @@ class Trainer:
                 self.accelerator.backward(loss)
             total += loss.detach()
         if self.config.optimizer.clip_norm:
-            self.accelerator.clip_grad_norm_(self.trained.parameters(), self.config.optimizer.clip_norm)
+            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.config.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return total
@@ -375,7 +378,9 @@ class Trainer:
             for batch in loader:
                 self._note_bad(batch.bad)
                 images = batch.images.to(self.accelerator.device)
-                logits = self.model((images.float() - self.mean) / self.std)
+                # The network may be a part of what was prepared for the run's precision.
+                with self.accelerator.autocast():
+                    logits = self.model((images.float() - self.mean) / self.std).float()
                 labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
                 best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
                 counts += torch.stack([seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()])
@@ -384,7 +389,7 @@ class Trainer:
     def _state(self) -> dict[str, Any]:
         scaler = self.accelerator.scaler
         return {
-            "model": self.trained.state_dict(),
+            "model": self.wrapped.state_dict(),
             "ema": self.ema.state,
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
@@ -438,7 +443,7 @@ class Trainer:
     def _check_weights(self) -> None:
         """A step can break the weights although its own loss was finite: such weights are not saved."""
         position = self.position
-        if not all(bool(torch.isfinite(value).all()) for value in self.trained.state_dict().values()):
+        if not all(bool(torch.isfinite(value).all()) for value in self.wrapped.state_dict().values()):
             raise TrainingError(
                 f"the weights are not finite after step {position.step} (epoch {position.epoch + 1}); "
                 f"the last checkpoint is intact\n       {_CALMER}"

@@ -65,15 +65,17 @@ def decoupled_kl(
 
 
 def unexplained(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Return how much of a teacher's feature map the student misses: 0 for nothing, 1 for a constant map.
+    """Return how much of a teacher's feature map the student misses.
 
-    The squared difference of maps ``[N, C, H, W]``, each channel divided by the teacher's variance over the
-    batch, and averaged: channels count alike whatever their scale.
+    0 for nothing, 1 for a student that knows the mean of each channel and no more: the squared difference of
+    maps ``[N, C, H, W]``, each channel divided by the teacher's variance over these images, averaged. It
+    depends on which images are looked at together.
     """
     ours, theirs = student.float(), teacher.float()
     variances = theirs.var((0, 2, 3), unbiased=False, keepdim=True)
     # A channel that hardly moves says nothing, and would say it loudly.
-    differences = (ours - theirs) ** 2 / variances.clamp(min=1e-3 * variances.mean().item() + 1e-12)
+    floor = 1e-3 * variances.mean() + 1e-12
+    differences = (ours - theirs) ** 2 / torch.maximum(variances, floor)
     return (differences.mean((1, 2, 3)) * weights).sum() / len(weights)
 
 

@@ -26,7 +26,7 @@ class Views(NamedTuple):
     targets: Tensor
     weights: Tensor
     tickets: Tensor
-    epoch: float = 0.0
+    epoch: float
 
 
 class Objective(Protocol):
@@ -35,7 +35,7 @@ class Objective(Protocol):
     ``data.loader`` and ``training.loop`` know nothing else of it.
     """
 
-    def trained(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: nn.Module) -> nn.Module:
         """Return what is trained: the network, or one around it that says more of images than its logits."""
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64] | None:
@@ -44,7 +44,7 @@ class Objective(Protocol):
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss, summed over the images and divided by N, blanks included.
 
-        ``forward`` calls what ``trained`` gave; a plain network maps ``views.images`` to logits ``[N, C]``.
+        ``forward`` calls what ``wrap`` gave; a plain network maps ``views.images`` to logits ``[N, C]``.
         """
 
 
@@ -54,7 +54,7 @@ class CrossEntropy:
 
     smoothing: float
 
-    def trained(self, student: nn.Module) -> nn.Module:
+    def wrap(self, student: nn.Module) -> nn.Module:
         """Logits are enough."""
         return student
 
