@@ -80,3 +80,14 @@ def test_a_batch_that_the_processes_cannot_share_equally_is_refused(folder: Path
     process = run_two(settings(folder, "loop.batch_size=9"), tmp_path / "run")
     assert process.returncode != 0
     assert "loop.batch_size 9 is not a multiple of 2 processes" in process.stderr
+
+
+def test_two_processes_follow_a_teachers_maps_fed_and_then_as_a_whole(
+    folder: Path, whole: Path, tmp_path: Path
+) -> None:
+    maps = (f"distil.teacher.model={whole}", "distil.features=1", "distil.fed_epochs=1")
+    process = run_two(settings(folder, *maps), tmp_path / "run")
+    assert process.returncode == 0, process.stderr
+    fed, together = log(tmp_path / "run")
+    assert fed["bad_images"] == together["bad_images"] == 0
+    assert (tmp_path / "run" / "bundle" / "manifest.json").exists()
