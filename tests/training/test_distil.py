@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from ghostclas.data import open_splits
 from ghostclas.data.images import TrainingImages
@@ -107,21 +108,11 @@ def test_differences_name_settings_that_only_one_of_two_runs_has(tmp_path: Path)
 # ------------------------------------------------------------------ views
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="module")
-def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that knows the classes of the photos."""
-    config = resolve_config("scratch", [*SETTINGS, *WHOLE], {"data": {"path": str(folder)}})
-    return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
-
-
 def objective(folder: Path, teacher: Path, *more: str) -> Any:
     config = distilling(folder, f"distil.teacher.model={teacher}", *more)
     source = open_splits(folder).train
+    # Whatever ran before in this process, in whatever precision.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(cpu=True)
     return build_objective(config, source, source, accelerator, workers=0, say=lambda _: None), config, source
 

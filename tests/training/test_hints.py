@@ -8,46 +8,35 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 
-from ghostclas.data import open_splits
 from ghostclas.errors import UsageError
 from ghostclas.models import create_model
-from ghostclas.models.maps import map_channels, run_with_maps
+from ghostclas.models.maps import MappedNetwork, has_maps, map_channels, run_with_maps
 from ghostclas.training import TrainConfig, resolve_config, train
-from ghostclas.training.distil import build_objective
 from ghostclas.training.hints import Hinted, Hints
 from ghostclas.training.losses import unexplained
 from ghostclas.training.objective import Views
 from ghostclas.training.optim import build_optimizer
 from ghostclas.zoo import resolve_spec
 from tests.training.killed import run_killed
-from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, WHOLE, assert_same_weights
+from tests.training.test_distil import distilling, objective
+from tests.training.test_run import WHOLE, assert_same_weights
 
 FEATURES = "distil.features=0.5"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("photos"))
+def following(folder: Path, teacher: Path, *more: str) -> TrainConfig:
+    return distilling(folder, f"distil.teacher.model={teacher}", FEATURES, *more)
 
 
-@pytest.fixture(scope="module")
-def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that knows the classes of the photos."""
-    config = resolve_config("scratch", [*SETTINGS, *WHOLE], {"data": {"path": str(folder)}})
-    return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
+def hints(folder: Path, teacher: Path, *more: str) -> Any:
+    return objective(folder, teacher, FEATURES, *more)[0]
 
 
-def distilling(folder: Path, teacher: Path, *more: str) -> TrainConfig:
-    given = {"data": {"path": str(folder)}, "distil": {"teacher": {"model": str(teacher)}}}
-    return resolve_config("scratch", [*SETTINGS, FEATURES, *more], given)
-
-
-def objective(config: TrainConfig) -> Any:
-    source = open_splits(config.data.path).train
-    return build_objective(config, source, source, Accelerator(cpu=True), workers=0, say=lambda _: None)
+def network_of(name: str, num_classes: int = 3) -> MappedNetwork:
+    network = create_model(resolve_spec(name, num_classes=num_classes))
+    assert has_maps(network)
+    return network
 
 
 # ------------------------------------------------------------------ maps
@@ -60,28 +49,28 @@ def objective(config: TrainConfig) -> Any:
 def test_the_maps_are_the_last_of_each_size_and_the_answers_are_the_networks(
     name: str, channels: list[int]
 ) -> None:
-    network = create_model(resolve_spec(name)).eval()
+    network = network_of(name).eval()
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits, maps = run_with_maps(network, images)  # type: ignore[arg-type]
+        logits, maps = run_with_maps(network, images)
         assert torch.equal(logits, network(images))
     assert [tuple(each.shape) for each in maps] == [
         (2, number, 64 // side, 96 // side) for number, side in zip(channels, (2, 4, 8, 16, 32), strict=True)
     ]
     network.train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert map_channels(network) == channels  # type: ignore[arg-type]
+    assert map_channels(network) == channels
     assert network.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
 def test_each_part_takes_the_given_map_in_place_of_the_one_before() -> None:
-    network = create_model(resolve_spec("ghostnet_x0_5", num_classes=3)).eval()
+    network = network_of("ghostnet_x0_5").eval()
     generator = torch.Generator().manual_seed(0)
     images, other = (torch.randn(2, 3, 64, 64, generator=generator) for _ in range(2))
     with torch.no_grad():
-        own = run_with_maps(network, images)  # type: ignore[arg-type]
-        again = run_with_maps(network, other, own.maps[:-1])  # type: ignore[arg-type]
+        own = run_with_maps(network, images)
+        again = run_with_maps(network, other, own.maps[:-1])
     # The first part sees the image, every other one what it is given.
     assert not torch.equal(again.maps[0], own.maps[0])
     assert all(torch.equal(a, b) for a, b in zip(again.maps[1:], own.maps[1:], strict=True))
@@ -121,10 +110,9 @@ def test_a_channel_that_hardly_moves_is_not_made_loud() -> None:
 def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
     folder: Path, teacher: Path
 ) -> None:
-    config = distilling(folder, teacher)
-    found = objective(config)
+    found = hints(folder, teacher)
     assert isinstance(found, Hints)
-    student = create_model(resolve_spec("ghostnet_x0_5", num_classes=3))
+    student = network_of("ghostnet_x0_5")
     trained = found.wrap(student).eval()
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
     views = Views(
@@ -140,13 +128,13 @@ def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
         )
         assert found(trained, views).item() == pytest.approx((answers + 0.5 * missed).item(), rel=1e-4)
     same = found.teach(pixels)
-    alone = objective(distilling(folder, teacher, "distil.features=0"))
+    alone = hints(folder, teacher, "distil.features=0")
     torch.testing.assert_close(alone.answer(pixels), same.logits)
 
 
 def test_while_it_is_fed_no_part_hears_of_the_errors_of_those_after_it(folder: Path, teacher: Path) -> None:
-    found = objective(distilling(folder, teacher, "distil.fed_epochs=1"))
-    trained = found.wrap(create_model(resolve_spec("ghostnet_x0_2", num_classes=3)))
+    found = hints(folder, teacher, "distil.fed_epochs=1")
+    trained = found.wrap(network_of("ghostnet_x0_2"))
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
     inputs: list[int] = []
 
@@ -170,10 +158,10 @@ def test_while_it_is_fed_no_part_hears_of_the_errors_of_those_after_it(folder: P
 
 
 def test_projections_begin_anew_as_the_classifier_does() -> None:
-    student = create_model(resolve_spec("ghostnet_x0_5"))
+    student = network_of("ghostnet_x0_5")
     # Channels of its own are taken as they are.
-    assert not [*Hinted(student, map_channels(student)).projections.parameters()]  # type: ignore[arg-type]
-    hinted = Hinted(student, [16, 24, 40, 112, 320])  # type: ignore[arg-type]
+    assert not [*Hinted(student, map_channels(student)).projections.parameters()]
+    hinted = Hinted(student, [16, 24, 40, 112, 320])
     config = resolve_config("scratch", ["optimizer.body_lr=0.1"], {"data": {"path": "x"}}).optimizer
     groups = build_optimizer(hinted, config, batch_size=512).param_groups
     heads = {id(parameter) for group in groups if group["head"] for parameter in group["params"]}
@@ -187,38 +175,39 @@ def test_projections_begin_anew_as_the_classifier_does() -> None:
 @pytest.mark.parametrize("more", ["distil.views=2", "distil.resolution=64"])
 def test_maps_that_cannot_be_compared_are_refused(folder: Path, teacher: Path, more: str) -> None:
     with pytest.raises(UsageError, match=r"distil\.features .*distil\.(views=0|features=0)"):
-        distilling(folder, teacher, more)
+        following(folder, teacher, more)
 
 
 def test_maps_that_are_followed_may_differ_in_channels_and_those_that_are_fed_may_not(
     folder: Path, teacher: Path
 ) -> None:
-    student = create_model(resolve_spec("ghostnet_x0_5", num_classes=3))
-    followed = objective(distilling(folder, teacher)).wrap(student)
+    student = network_of("ghostnet_x0_5")
+    followed = hints(folder, teacher).wrap(student)
     assert len([*followed.projections.parameters()]) == 10
     with pytest.raises(
         UsageError, match=r"they have 4, 8, 8, 24 channels, and the student takes 8, 12, 20, 56"
     ):
-        objective(distilling(folder, teacher, "distil.fed_epochs=1")).wrap(student)
+        hints(folder, teacher, "distil.fed_epochs=1").wrap(student)
     with pytest.raises(
         UsageError, match=r"fed_epochs 2 leaves none of schedule.epochs 2 to train the student"
     ):
-        distilling(folder, teacher, "distil.fed_epochs=2")
+        following(folder, teacher, "distil.fed_epochs=2")
     with pytest.raises(UsageError, match=r"distil\.fed_epochs needs the teacher's maps"):
-        distilling(folder, teacher, "distil.fed_epochs=1", "distil.features=0")
+        following(folder, teacher, "distil.fed_epochs=1", "distil.features=0")
 
 
-def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
+    folder: Path, teacher: Path, tmp_path: Path
+) -> None:
     from tests.ssld.test_teacher import onnx_file
 
     file = onnx_file(tmp_path / "t.onnx", side=32)
     (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")
     mapping = f"distil.teacher.mapping={tmp_path / 'map.csv'}"
     with pytest.raises(UsageError, match=r"feature maps, and those of .*t\.onnx cannot be had"):
-        objective(distilling(folder, file, mapping))
-    hints = Hints(lambda _: None, [16], lambda *_: None, 1.0, 0.0, torch.zeros(1), torch.ones(1))  # type: ignore[arg-type, return-value]
+        hints(folder, file, mapping)
     with pytest.raises(UsageError, match="the student is a Linear"):
-        hints.wrap(torch.nn.Linear(2, 2))
+        hints(folder, teacher).wrap(torch.nn.Linear(2, 2))
 
 
 # ------------------------------------------------------------------ runs
@@ -227,7 +216,7 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(folder: Path, 
 def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    config = distilling(folder, teacher, *WHOLE, "distil.fed_epochs=10")
+    config = following(folder, teacher, *WHOLE, "distil.fed_epochs=10")
     run = train(config=config, output=tmp_path / "run")
     assert run.top1 == 100
     manifest = (run.bundle / "manifest.json").read_text()
@@ -243,7 +232,7 @@ def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
 def test_a_killed_run_ends_with_the_weights_of_the_uninterrupted_one(
     more: tuple[str, ...], folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    config = distilling(folder, teacher, "loop.save_minutes=0", *more)
+    config = following(folder, teacher, "loop.save_minutes=0", *more)
     train(config=config, output=tmp_path / "whole")
     assert run_killed(config, tmp_path / "broken", "step", 3) == -signal.SIGKILL
     train(config=config, output=tmp_path / "broken", resume=True)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ghostclas.data.pool import Joined
@@ -83,7 +83,6 @@ def build_objective(
         say("the teacher normalises as it learned to: its answers are stored, or it is no network of torch")
     if isinstance(teacher, TorchTeacher) and config.loop.compile:
         teacher.compile()
-    answer = answering(teacher, distil.resolution, accelerator.autocast)
     mean, std = (
         255 * torch.tensor(values, device=accelerator.device).view(1, 3, 1, 1)
         for values in (config.data.mean, config.data.std)
@@ -92,6 +91,7 @@ def build_objective(
         teach, channels = answering_with_maps(teacher, classes, accelerator.autocast)
         loss = build_loss(distil)
         return Hints(teach, channels, loss, distil.features, distil.fed_epochs, mean, std)
+    answer = answering(teacher, distil.resolution, accelerator.autocast)
     if not distil.views:
         return OnTheFly(answer, classes, build_loss(distil), mean, std)
     stored = store_views(config, distil, teacher, answer, source, accelerator, workers=workers, say=say)
@@ -117,7 +117,7 @@ def build_loss(config: DistilConfig) -> Loss:
 
 
 @dataclass(frozen=True)
-class OnTheFly:
+class OnTheFly(Objective):
     """The teacher sees every view that the student sees, mixtures included ("consistent teaching").
 
     ``answer`` maps float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's logits ``[N, outputs]``;
@@ -130,13 +130,6 @@ class OnTheFly:
     mean: Tensor
     std: Tensor
 
-    def wrap(self, student: nn.Module) -> nn.Module:
-        """Logits are enough."""
-        return student
-
-    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
-        """Any view will do."""
-
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss against the teacher's answers to the same views."""
         with torch.no_grad():
@@ -145,16 +138,12 @@ class OnTheFly:
 
 
 @dataclass(frozen=True)
-class FromStored:
+class FromStored(Objective):
     """The teacher's answers were stored together with what makes the same views again."""
 
     stored: StoredViews
     classes: ClassMap
     loss: Loss
-
-    def wrap(self, student: nn.Module) -> nn.Module:
-        """Logits are enough."""
-        return student
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
         """Return the seeds of stored views, another view of each picture in each epoch."""
@@ -207,7 +196,7 @@ def answering_with_maps(
 ) -> tuple[Callable[[Tensor], WithMaps], list[int]]:
     """Return a function from float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's answers and maps.
 
-    The answers are those to our classes; beside it stand the maps' channels.
+    The answers are those to our classes; the second value is how many channels each map has.
 
     Raises:
         UsageError: a teacher whose maps cannot be had.

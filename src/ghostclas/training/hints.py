@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ghostclas.errors import UsageError
 from ghostclas.models.maps import MappedNetwork, WithMaps, has_maps, map_channels, run_with_maps
 from ghostclas.training.losses import Loss, unexplained
-from ghostclas.training.objective import Views
+from ghostclas.training.objective import Objective, Views
 
 
 class Hinted(nn.Module):
@@ -35,10 +33,10 @@ class Hinted(nn.Module):
     def __init__(self, student: MappedNetwork, channels: Sequence[int]) -> None:
         super().__init__()
         self.student = student
-        own = map_channels(student)
+        self.channels = map_channels(student)
         self.projections = nn.ModuleList(
             nn.Identity() if ours == theirs else nn.Conv2d(ours, theirs, 1)
-            for ours, theirs in zip(own, channels, strict=True)
+            for ours, theirs in zip(self.channels, channels, strict=True)
         )
 
     def forward(self, images: Tensor, given: Sequence[Tensor] = ()) -> WithMaps:
@@ -49,7 +47,7 @@ class Hinted(nn.Module):
 
 
 @dataclass(frozen=True)
-class Hints:
+class Hints(Objective):
     """The teacher's answers to every view that the student sees, and its feature maps of it.
 
     Attributes:
@@ -70,9 +68,6 @@ class Hints:
     mean: Tensor
     std: Tensor
 
-    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
-        """Any view will do."""
-
     def wrap(self, student: nn.Module) -> nn.Module:
         """Return the student with its projections.
 
@@ -84,14 +79,14 @@ class Hints:
                 "distil.features compares maps of GhostNet and EfficientNet-Lite; the student is a "
                 f"{type(student).__name__}\n       leave it out with --set distil.features=0"
             )
-        own = map_channels(student)
-        if self.fed_epochs and own[:-1] != list(self.channels[:-1]):
-            shown = (", ".join(map(str, each[:-1])) for each in (self.channels, own))
+        hinted = Hinted(student, self.channels)
+        if self.fed_epochs and hinted.channels[:-1] != list(self.channels[:-1]):
+            shown = (", ".join(map(str, each[:-1])) for each in (self.channels, hinted.channels))
             raise UsageError(
                 "distil.fed_epochs feeds the student the teacher's maps; they have {} channels, and the "
                 "student takes {}\n       leave it out with --set distil.fed_epochs=0".format(*shown)
             )
-        return Hinted(student, self.channels)
+        return hinted
 
     def __call__(self, forward: Callable[..., WithMaps], views: Views) -> Tensor:
         """Return the loss against the teacher's answers and maps."""

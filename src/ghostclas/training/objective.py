@@ -32,14 +32,17 @@ class Views(NamedTuple):
 class Objective(Protocol):
     """A loss, the views that it needs, and what it needs the network to say of them.
 
-    ``data.loader`` and ``training.loop`` know nothing else of it.
+    ``data.loader`` and ``training.loop`` know nothing else of it. Unless an objective says otherwise, any
+    views and their logits will do.
     """
 
     def wrap(self, student: nn.Module) -> nn.Module:
         """Return what is trained: the network, or one around it that says more of images than its logits."""
+        return student
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64] | None:
         """Return the seed of each image's view in this epoch, int64 ``[N]``, or ``None`` for any."""
+        return None
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss, summed over the images and divided by N, blanks included.
@@ -49,17 +52,10 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Objective):
     """The labels, smoothed."""
 
     smoothing: float
-
-    def wrap(self, student: nn.Module) -> nn.Module:
-        """Logits are enough."""
-        return student
-
-    def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> None:
-        """Any view will do."""
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the weighted cross-entropy; see ``losses.cross_entropy``."""
