@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from ghostclas.bench.machine import describe_machine
 from ghostclas.data import open_source
 from ghostclas.data.images import Batch, TrainingImages
-from ghostclas.data.loader import training_loader
+from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.tickets import RankBatches, epoch_tickets
 from ghostclas.data.transforms import AugmentConfig
 from ghostclas.models import create_model
@@ -48,7 +48,7 @@ def photos(folder: str, batch: int, resolution: int, workers: int) -> Iterator[B
     while True:
         tickets = epoch_tickets(labels, seed=0, epoch=epoch)
         whole = tickets[: len(tickets) // batch * batch]
-        yield from training_loader(images, RankBatches(whole, batch), workers=workers, device="cpu")
+        yield from TrainingLoader(workers=workers, device="cpu").epoch(images, RankBatches(whole, batch))
         epoch += 1
 
 

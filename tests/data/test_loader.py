@@ -12,7 +12,7 @@ import torch
 
 from ghostclas.data.alternating import DeadWorkerError
 from ghostclas.data.images import Batch, TrainingImages
-from ghostclas.data.loader import training_loader
+from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.source import Sample
 from ghostclas.data.tickets import PADDING, RankBatches, class_weights, epoch_tickets
 from ghostclas.data.transforms import AugmentConfig
@@ -71,7 +71,7 @@ DEVICES = ["cpu", "cuda"]
 
 
 def loaded(images: TrainingImages, batches: RankBatches, workers: int, device: str = "cpu") -> list[Batch]:
-    return list(training_loader(images, batches, workers=workers, device=device))
+    return list(TrainingLoader(workers=workers, device=device).epoch(images, batches))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -98,6 +98,30 @@ def test_batches_are_channels_last_and_hold_the_views_in_order(workers: int, dev
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(batch.images, torch.stack([images[ticket].image for ticket in tickets]))
+
+
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_a_gpu_s_workers_stay_from_epoch_to_epoch_and_show_what_new_ones_would(stop_early: bool) -> None:
+    images = TrainingImages(MemorySource(photos(classes=2, each=7)), AugmentConfig(), 32)
+    epochs = [
+        RankBatches(epoch_tickets(np.repeat([0, 1], 7), seed=3, epoch=epoch), 4, start=epoch)
+        for epoch in range(3)
+    ]
+    loader = TrainingLoader(workers=2, device="cuda")
+    crews = []
+    for batches in epochs:
+        for number, (kept, new) in enumerate(
+            zip(loader.epoch(images, batches), loaded(images, batches, 0), strict=True)
+        ):
+            assert torch.equal(kept.images, new.images)
+            assert torch.equal(kept.tickets, new.tickets)
+            if stop_early and number == 1:
+                break
+        crews.append({process.pid for process in multiprocessing.active_children()})
+    assert len(crews[0]) == 2
+    assert crews[0] == crews[1] == crews[2]
+    loader.close()
+    assert not multiprocessing.active_children()
 
 
 def test_more_workers_than_images_in_a_batch_are_no_trouble() -> None:
@@ -151,7 +175,7 @@ def test_a_worker_that_fails_unexpectedly_is_named(capfd: pytest.CaptureFixture[
 def test_stopping_in_the_middle_of_an_epoch_ends_the_workers() -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=6)), AugmentConfig(), 32)
     batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
-    for _ in training_loader(images, batches, workers=2, device="cpu"):
+    for _ in TrainingLoader(workers=2, device="cpu").epoch(images, batches):
         assert len(multiprocessing.active_children()) == 2
         break
     assert not multiprocessing.active_children()
@@ -177,7 +201,7 @@ for batch in loading():
 def loading() -> Iterable[Batch]:
     images = TrainingImages(MemorySource(photos(classes=2, each=6)), AugmentConfig(), 32)
     batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 3)
-    return training_loader(images, batches, workers=3, device="cpu")
+    return TrainingLoader(workers=3, device="cpu").epoch(images, batches)
 
 
 def _runs(pid: int) -> bool:

@@ -19,7 +19,7 @@ import torch
 from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits
 from ghostclas.data.images import Batch, TrainingImages
 from ghostclas.data.labels import read_label_file
-from ghostclas.data.loader import training_loader
+from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.parquet import ParquetSource
 from ghostclas.data.samples import Samples
 from ghostclas.data.shards import expand_braces, shard_index, write_shards
@@ -89,7 +89,7 @@ def test_the_same_images_are_the_same_samples_in_every_storage(
 def batches(source: Source) -> list[Batch]:
     images = TrainingImages(source, AugmentConfig(policy="trivialaugment"), 32)
     tickets = epoch_tickets(np.array([sample.label for sample in source.samples]), seed=0, epoch=0)
-    return list(training_loader(images, RankBatches(tickets, 5), workers=0, device="cpu"))
+    return list(TrainingLoader(workers=0, device="cpu").epoch(images, RankBatches(tickets, 5)))
 
 
 @pytest.mark.parametrize("store", STORAGE)

@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from ghostclas.data.alternating import AlternatingLoader
 from ghostclas.data.images import Batch, EvaluationImages, Slot, TrainingImages, collate
-from ghostclas.data.tickets import RankBatches
+from ghostclas.data.tickets import RankBatches, Ticket
 
 
-def training_loader(
-    images: TrainingImages, batches: RankBatches, *, workers: int, device: str
-) -> Iterable[Batch]:
-    """Return the loader of one epoch, or of the rest of it.
+class TrainingLoader:
+    """Loads the batches of one epoch after another, prepared by as many processes as there are ``workers``.
 
-    Batches for a CPU come from an ``AlternatingLoader``; others are prepared while the ``device`` computes.
-    Without ``workers``, this process prepares them.
+    Batches for a CPU come from an ``AlternatingLoader``; others are prepared while the ``device`` computes,
+    by processes that stay from epoch to epoch as long as the images are the same: a GPU may be through with a
+    small data set before new ones have started. Without ``workers``, this process prepares the batches.
     """
-    if device == "cpu" and workers:
-        return AlternatingLoader(images, batches, workers=workers)
-    return DataLoader(
-        images,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if workers else None,
-    )
+
+    def __init__(self, *, workers: int, device: str) -> None:
+        self.workers, self.device = workers, device
+        self._kept: tuple[TrainingImages, _Upcoming, DataLoader[Slot]] | None = None
+
+    def epoch(self, images: TrainingImages, batches: RankBatches) -> Iterable[Batch]:
+        """Return the batches of one epoch, or of the rest of it. The epoch before, if any, is over then."""
+        if self.device == "cpu" and self.workers:
+            return AlternatingLoader(images, batches, workers=self.workers)
+        if self._kept is None or self._kept[0] is not images:
+            upcoming = _Upcoming(batches)
+            self._kept = images, upcoming, self._load(images, upcoming)
+        _, upcoming, loader = self._kept
+        upcoming.batches = batches
+        return loader
+
+    def close(self) -> None:
+        """End the processes."""
+        self._kept = None
+
+    def _load(self, images: TrainingImages, batches: _Upcoming) -> DataLoader[Slot]:
+        return DataLoader(
+            images,
+            batch_sampler=batches,
+            num_workers=self.workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            prefetch_factor=4 if self.workers else None,
+            persistent_workers=self.workers > 0,
+        )
+
+
+class _Upcoming(Sampler[list[Ticket]]):
+    """The batches of the epoch that comes next; a ``DataLoader`` asks for them when it begins one."""
+
+    def __init__(self, batches: RankBatches) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        return iter(self.batches)
 
 
 def evaluation_loader(

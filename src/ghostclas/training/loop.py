@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ghostclas.data.alternating import DeadWorkerError
 from ghostclas.data.images import BadImage, Batch, EvaluationImages, TrainingImages
-from ghostclas.data.loader import evaluation_loader, training_loader
+from ghostclas.data.loader import TrainingLoader, evaluation_loader
 from ghostclas.data.mixing import build_mixing
 from ghostclas.data.source import Source
 from ghostclas.data.tickets import RankBatches, class_weights, epoch_tickets
@@ -120,6 +120,8 @@ class Trainer:
         self.mean = 255 * torch.tensor(statistics.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(statistics.std, device=device).view(1, 3, 1, 1)
         self.mix = build_mixing(self.config.augment, num_classes)
+        self.loader = TrainingLoader(workers=self.workers, device=device.type)
+        self.images: TrainingImages | None = None
         self._top1: float | None = None
         self._done = 0.0
         self.class_weights: Tensor | None = None
@@ -137,14 +139,17 @@ class Trainer:
         self._clock = time.monotonic() - self.position.seconds
         self._saved = time.monotonic()
         self._measure_progress()
-        while self._done < 1:
-            if self.position.step_in_epoch == 0:
-                self.position.start_epoch(
-                    self.position.step // self.steps_per_epoch,
-                    self.config.data.resolution_at(self._done),
-                )
-            self._train_epoch()
-            self._end_epoch()
+        try:
+            while self._done < 1:
+                if self.position.step_in_epoch == 0:
+                    self.position.start_epoch(
+                        self.position.step // self.steps_per_epoch,
+                        self.config.data.resolution_at(self._done),
+                    )
+                self._train_epoch()
+                self._end_epoch()
+        finally:
+            self.loader.close()
 
     def restore(self) -> bool:
         """Continue from the newest readable checkpoint; whether there was one."""
@@ -210,17 +215,14 @@ class Trainer:
             repeats=config.augment.repeats,
             view_seeds=self.criterion.seeds,
         )
-        loader = training_loader(
-            TrainingImages(self.train_source, config.augment, position.resolution),
-            RankBatches(
-                tickets,
-                self.batch_size,
-                rank=self.accelerator.process_index,
-                world=self.accelerator.num_processes,
-                start=position.step_in_epoch,
-            ),
-            workers=self.workers,
-            device=self.accelerator.device.type,
+        if self.images is None or self.images.resolution != position.resolution:
+            self.images = TrainingImages(self.train_source, config.augment, position.resolution)
+        batches = RankBatches(
+            tickets,
+            self.batch_size,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            start=position.step_in_epoch,
         )
         self.wrapped.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
@@ -229,7 +231,7 @@ class Trainer:
         every = FINITE_CHECK_STEPS if self.accelerator.device.type == "cuda" else 1
         began = time.monotonic()
         with _worker_failures_explained():
-            for batch in loader:
+            for batch in self.loader.epoch(self.images, batches):
                 waited = time.monotonic() - began
                 self._note_bad(batch.bad)
                 position.lr = set_rates(self.optimizer, config.schedule, self._done)

@@ -290,6 +290,8 @@ def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
         require(tracker, extra="train" if tracker == "tensorboard" else tracker)
     # A process' second run may be of another precision; accelerate keeps the first one's.
     AcceleratorState._reset_state()
+    # Batches never change their shape, so that it pays to try the kernels of each convolution once.
+    torch.backends.cudnn.benchmark = True
     try:
         return Accelerator(
             mixed_precision=PRECISION[config.loop.precision],

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ghostclas.data.images import TrainingImages
-from ghostclas.data.loader import training_loader
+from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.source import Source
 from ghostclas.data.tickets import RankBatches, Ticket
 from ghostclas.data.transforms import VIEWS_VERSION
@@ -167,7 +167,8 @@ def _ask(
             )
             waiting.clear()
 
-    for batch in training_loader(images, batches, workers=workers, device=accelerator.device.type):
+    loader = TrainingLoader(workers=workers, device=accelerator.device.type)
+    for batch in loader.epoch(images, batches):
         seen: npt.NDArray[np.bool_] = (batch.weights > 0).numpy()
         if seen.any():
             logits = answer(batch.images[batch.weights > 0].to(accelerator.device).float())
