@@ -290,7 +290,7 @@ def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
         require(tracker, extra="train" if tracker == "tensorboard" else tracker)
     # A process' second run may be of another precision; accelerate keeps the first one's.
     AcceleratorState._reset_state()
-    # Batches never change their shape, so that it pays to try the kernels of each convolution once.
+    # Of one resolution, all batches have the same shape: on a GPU, each convolution's kernels are tried once.
     torch.backends.cudnn.benchmark = True
     try:
         return Accelerator(
