@@ -124,6 +124,19 @@ def test_a_gpu_s_workers_stay_from_epoch_to_epoch_and_show_what_new_ones_would(s
     assert not multiprocessing.active_children()
 
 
+def test_a_gpu_s_workers_are_replaced_when_the_resolution_changes() -> None:
+    loader = TrainingLoader(workers=2, device="cuda")
+    crews = []
+    for side in (32, 48):
+        images = TrainingImages(MemorySource(photos(classes=2, each=3)), AugmentConfig(), side)
+        (batch,) = loader.epoch(images, RankBatches(epoch_tickets(np.repeat([0, 1], 3), seed=1, epoch=0), 6))
+        assert batch.images.shape == (6, 3, side, side)
+        crews.append({process.pid for process in multiprocessing.active_children()})
+    assert [len(crew) for crew in crews] == [2, 2]
+    assert not crews[0] & crews[1]
+    loader.close()
+
+
 def test_more_workers_than_images_in_a_batch_are_no_trouble() -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=2)), AugmentConfig(), 32)
     batches = RankBatches(epoch_tickets(np.repeat([0, 1], 2), seed=1, epoch=0), 2)

@@ -22,40 +22,35 @@ class TrainingLoader:
 
     def __init__(self, *, workers: int, device: str) -> None:
         self.workers, self.device = workers, device
-        self._kept: tuple[TrainingImages, _Upcoming, DataLoader[Slot]] | None = None
+        self._upcoming = _Upcoming()
+        self._kept: DataLoader[Slot] | None = None
 
     def epoch(self, images: TrainingImages, batches: RankBatches) -> Iterable[Batch]:
         """Return the batches of one epoch, or of the rest of it. The epoch before, if any, is over then."""
         if self.device == "cpu" and self.workers:
             return AlternatingLoader(images, batches, workers=self.workers)
-        if self._kept is None or self._kept[0] is not images:
-            upcoming = _Upcoming(batches)
-            self._kept = images, upcoming, self._load(images, upcoming)
-        _, upcoming, loader = self._kept
-        upcoming.batches = batches
-        return loader
+        self._upcoming.batches = batches
+        if self._kept is None or self._kept.dataset is not images:
+            self._kept = DataLoader(
+                images,
+                batch_sampler=self._upcoming,
+                num_workers=self.workers,
+                collate_fn=collate,
+                pin_memory=torch.cuda.is_available(),
+                prefetch_factor=4 if self.workers else None,
+                persistent_workers=self.workers > 0,
+            )
+        return self._kept
 
     def close(self) -> None:
         """End the processes."""
         self._kept = None
 
-    def _load(self, images: TrainingImages, batches: _Upcoming) -> DataLoader[Slot]:
-        return DataLoader(
-            images,
-            batch_sampler=batches,
-            num_workers=self.workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            prefetch_factor=4 if self.workers else None,
-            persistent_workers=self.workers > 0,
-        )
-
 
 class _Upcoming(Sampler[list[Ticket]]):
     """The batches of the epoch that comes next; a ``DataLoader`` asks for them when it begins one."""
 
-    def __init__(self, batches: RankBatches) -> None:
-        self.batches = batches
+    batches: RankBatches
 
     def __len__(self) -> int:
         return len(self.batches)
