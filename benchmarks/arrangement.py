@@ -23,9 +23,9 @@ import onnxruntime as ort
 import openvino as ov
 from documents import machine, table
 
-from ghostclas.export.network import Normalised
-from ghostclas.export.onnx import to_onnx
-from ghostclas.export.untrained import untrained
+from ghostclas.exporting.network import Normalised
+from ghostclas.exporting.onnx import to_onnx
+from ghostclas.exporting.untrained import untrained
 from ghostclas.models import arranged
 from ghostclas.models.folded import fold_batch_norms
 from ghostclas.spec import PreprocessSpec

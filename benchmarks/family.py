@@ -24,7 +24,7 @@ from ghostclas.bench.plots import PICTURES
 from ghostclas.bench.report import notes, tables, write_report
 from ghostclas.bench.results import Settings
 from ghostclas.bench.run import measure
-from ghostclas.export.variants import make_variant
+from ghostclas.exporting.variants import make_variant
 
 NETWORKS = (
     "ghostnet_x0_5",

@@ -37,11 +37,11 @@ from ghostclas.bench.fresh import run_fresh
 from ghostclas.bench.machine import describe_machine
 from ghostclas.bench.noise import judge, warning
 from ghostclas.bench.statistics import Spread, spread
-from ghostclas.bench.timer import seconds
 from ghostclas.engines.base import computes
-from ghostclas.export.variants import make_variant
+from ghostclas.exporting.variants import make_variant
 from ghostclas.imaging import preprocess
-from ghostclas.predict import BATCH_SIZE, BATCH_SIZE_IN_BF16, Classifier
+from ghostclas.prediction.classifier import BATCH_SIZE, BATCH_SIZE_IN_BF16, Classifier
+from ghostclas.timing import seconds
 
 HERE = Path(__file__).parent
 CORES = 2

@@ -106,7 +106,7 @@ class Ours(Side):
         super().__init__(work, threads, width)
         from ghostclas.bundle import Bundle
         from ghostclas.engines import open_engine
-        from ghostclas.predict import Classifier
+        from ghostclas.prediction import Classifier
 
         self.load = lambda batch: Classifier.load(
             bundle_of(work, width),
@@ -130,7 +130,7 @@ class Ours(Side):
         return preprocess(file, self.spec)
 
     def files(self, folder: Path, batch: int) -> None:
-        from ghostclas.predict import find_images
+        from ghostclas.prediction import find_images
 
         if batch not in self.classifiers:
             self.classifiers[batch] = self.load(batch)

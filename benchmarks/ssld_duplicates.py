@@ -21,8 +21,8 @@ from PIL import Image
 
 from ghostclas import imaging
 from ghostclas.data import open_splits
-from ghostclas.data.audit import BLANK_DETAIL
-from ghostclas.data.phash import perceptual_hashes
+from ghostclas.datasets.audit import BLANK_DETAIL
+from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.ssld import MineConfig, TeacherConfig, mine, open_cache, open_teacher
 from tests.ssld.pictures import CHANGES
 

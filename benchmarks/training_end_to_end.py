@@ -26,12 +26,12 @@ from torch.nn import functional as F
 
 from ghostclas.bench.machine import describe_machine
 from ghostclas.data import open_source
-from ghostclas.data.images import Batch, TrainingImages
-from ghostclas.data.loader import TrainingLoader
-from ghostclas.data.tickets import RankBatches, epoch_tickets
-from ghostclas.data.transforms import AugmentConfig
 from ghostclas.models import create_model
 from ghostclas.models.cpu import compile_training, speed_up
+from ghostclas.training.input.images import Batch, TrainingImages
+from ghostclas.training.input.loader import TrainingLoader
+from ghostclas.training.input.tickets import RankBatches, epoch_tickets
+from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.zoo import resolve_spec
 

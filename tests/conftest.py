@@ -39,7 +39,7 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A complete bundle of a narrow network with seven classes at 64 x 64, whose answers differ by photo."""
     import torch
 
-    from ghostclas.export.onnx import export_bundle
+    from ghostclas.exporting.onnx import export_bundle
     from ghostclas.models.registry import create_model
     from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 
@@ -75,7 +75,7 @@ def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
 def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same bundle with a file in every format whose toolchain is here."""
     from ghostclas.errors import MissingExtraError
-    from ghostclas.export.formats import FORMATS, add_formats
+    from ghostclas.exporting.formats import FORMATS, add_formats
 
     def make(target: Path) -> None:
         bundle = Bundle.open(shutil.copytree(small_bundle.path, target))

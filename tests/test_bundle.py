@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ghostclas import files
 from ghostclas.bundle import (
     Bundle,
     FileContent,
@@ -24,7 +25,6 @@ from ghostclas.bundle import (
     Reference,
     TensorSpec,
     add_files,
-    atomic,
     default_bundle_path,
     pack,
     update_manifest,
@@ -504,8 +504,8 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     for name in ("rmtree", "copyfile"):
         monkeypatch.setattr(shutil, name, deadly(getattr(shutil, name)))
     monkeypatch.setattr(os, "link", deadly(os.link))
-    for module in (writer, atomic):
-        monkeypatch.setattr(module, "flush", deadly(atomic.flush))
+    for module in (writer, files):
+        monkeypatch.setattr(module, "flush", deadly(files.flush))
 
 
 CHANGES: dict[str, Callable[[Bundle], Bundle]] = {
@@ -562,7 +562,7 @@ def test_an_error_while_writing_leaves_the_old_bundle_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        for module in (writer, atomic):
+        for module in (writer, files):
             patch.setattr(module, "flush", full)
         with pytest.raises(OSError, match="No space left"):
             CHANGES[change](bundle)

@@ -45,7 +45,7 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 def test_a_public_name_is_the_same_object_as_in_its_room() -> None:
-    from ghostclas.predict import Classifier
+    from ghostclas.prediction import Classifier
 
     assert ghostclas.Classifier is Classifier
 

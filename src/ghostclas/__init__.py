@@ -3,9 +3,9 @@
     from ghostclas import Classifier
     print(Classifier.load().predict("photo.jpg")[0].top[0].label)
 
-The names in ``__all__`` and the rooms (``ghostclas.training``, ``ghostclas.evaluate``, ...) are imported when
-they are first used, so that ``import ghostclas`` costs nothing and brings in no numpy, torch or runtime.
-Other functions live in their room: ``from ghostclas.evaluate import evaluate``.
+The names in ``__all__`` and the rooms (``ghostclas.training``, ...) are imported when they are first used:
+``import ghostclas`` brings in no numpy, torch or runtime.
+Other functions live in their room: ``from ghostclas.evaluation import evaluate``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
-    from ghostclas.predict import Classifier
+    from ghostclas.prediction import Classifier
     from ghostclas.spec import Prediction
     from ghostclas.training import Run, train
 
@@ -50,7 +50,7 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "bundle",
-    "Classifier": "predict",
+    "Classifier": "prediction",
     "Prediction": "spec",
     "Run": "training",
     "train": "training",
@@ -59,14 +59,15 @@ _ROOMS = {
     "bench",
     "data",
     "engines",
-    "evaluate",
-    "export",
+    "evaluation",
+    "exporting",
     "imaging",
     "models",
-    "predict",
+    "prediction",
     "ssld",
     "training",
-    "verify",
+    "verification",
+    "weights",
     "zoo",
 }
 

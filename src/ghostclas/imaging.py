@@ -53,8 +53,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from ghostclas._formats import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
 from ghostclas.errors import GhostclasError, ImageError, UsageError
+from ghostclas.image_files import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
 from ghostclas.spec import PreprocessSpec
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]

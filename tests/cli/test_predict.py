@@ -17,7 +17,7 @@ from PIL import Image
 from ghostclas.bundle import Bundle
 from ghostclas.cli import main
 from ghostclas.cli.predict import _counted
-from ghostclas.predict import Classifier
+from ghostclas.prediction import Classifier
 from tests import images
 
 Run = Callable[..., tuple[int, str, str]]

@@ -26,7 +26,7 @@ from ghostclas.engines.base import callers_per_core, computes, load_file
 from ghostclas.engines.openvino import bf16_gains
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
-from ghostclas.verify import TOLERANCE
+from ghostclas.verification import TOLERANCE
 
 SIDE = 32
 

@@ -17,15 +17,15 @@ import pytest
 import torch
 
 from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits
-from ghostclas.data.images import Batch, TrainingImages
 from ghostclas.data.labels import read_label_file
-from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.parquet import ParquetSource
 from ghostclas.data.samples import Samples
 from ghostclas.data.shards import expand_braces, shard_index, write_shards
-from ghostclas.data.tickets import RankBatches, epoch_tickets
-from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import DataError, ImageError
+from ghostclas.training.input.images import Batch, TrainingImages
+from ghostclas.training.input.loader import TrainingLoader
+from ghostclas.training.input.tickets import RankBatches, epoch_tickets
+from ghostclas.training.input.transforms import AugmentConfig
 from tests.data.trees import list_folder, make_folder, parquet_folder, picture, zip_folder
 
 CLASSES = ["ant", "bee", "cat"]

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ghostclas.models import create_model
-from ghostclas.models.weights import load_state, load_weights
 from ghostclas.spec import ModelSpec
+from ghostclas.weights.loading import load_state, load_weights
 from ghostclas.zoo import ZOO, resolve_spec
 
 ROOT = Path(__file__).parents[2]

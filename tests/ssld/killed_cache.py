@@ -10,21 +10,21 @@ import signal
 import sys
 from pathlib import Path
 
-from ghostclas.bundle import atomic
+from ghostclas import files
 from tests.ssld.test_cache import opened, rows
 
 
 def main(folder: str) -> None:
     cache = opened(Path(folder))
     cache.append(*rows(5))
-    written = atomic.flush
+    written = files.flush
 
     def killed(path: Path) -> None:
         path.write_bytes(path.read_bytes()[:100])
         written(path)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    atomic.flush = killed
+    files.flush = killed
     cache.append(*rows(5, seed=1))
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from ghostclas import imaging
 from ghostclas.data import open_splits
-from ghostclas.data.audit import BLANK_DETAIL
-from ghostclas.data.phash import perceptual_hashes
 from ghostclas.data.pool import UNLABELLED, open_pool
+from ghostclas.datasets.audit import BLANK_DETAIL
+from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.errors import DataError
 from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher, score
 from ghostclas.ssld.mine import open_mined

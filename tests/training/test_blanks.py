@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from ghostclas.data.images import Batch
-from ghostclas.data.tickets import PADDING, Ticket
 from ghostclas.training import resolve_config, train
+from ghostclas.training.input.images import Batch
+from ghostclas.training.input.tickets import PADDING, Ticket
 from ghostclas.training.loop import _without_blanks
 from tests.training.photos import photo_folder
 

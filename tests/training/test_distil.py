@@ -13,14 +13,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from ghostclas.data import open_splits
-from ghostclas.data.images import TrainingImages
-from ghostclas.data.tickets import Ticket
 from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.torch_teacher import open_torch_teacher
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.config import differences
 from ghostclas.training.distil import FromStored, OnTheFly, build_objective
+from ghostclas.training.input.images import TrainingImages
+from ghostclas.training.input.tickets import Ticket
 from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.training.objective import Views
 from ghostclas.zoo import resolve_model

@@ -9,7 +9,7 @@ import yaml
 
 import ghostclas
 from ghostclas.cli import main
-from ghostclas.export.sources import open_trained
+from ghostclas.exporting.sources import open_trained
 from tests.training.photos import photo_folder
 from tests.training.test_run import WHOLE, settings
 

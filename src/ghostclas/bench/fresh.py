@@ -74,7 +74,7 @@ def run_fresh(
 
 def main(argument: str) -> None:
     """Label what the job says, and print what came out."""
-    from ghostclas.predict import Classifier
+    from ghostclas.prediction import Classifier
 
     job: dict[str, Any] = json.loads(argument)
     with Classifier.load(job["model"], engine=job["engine"], precision=job["precision"]) as classifier:
@@ -82,7 +82,7 @@ def main(argument: str) -> None:
         _say(prediction.top[0].label if prediction.top else "no label")
         rate = None
         if job["folder"]:
-            from ghostclas.predict import find_images
+            from ghostclas.prediction import find_images
 
             began = time.perf_counter()
             labelled = sum(1 for _ in classifier.stream(find_images([job["folder"]])))

@@ -14,8 +14,8 @@ from ghostclas.bench.cases import FIXED_THREADS, Case
 from ghostclas.bench.noise import judge
 from ghostclas.bench.results import Latency, Noise, Settings, batch_threads
 from ghostclas.bench.statistics import spread
-from ghostclas.bench.timer import Call, interleave
 from ghostclas.engines import open_engine
+from ghostclas.timing import Call, interleave
 
 
 class Setting(NamedTuple):

@@ -15,8 +15,8 @@ from ghostclas.bench.results import Accuracy, CaseResult, Results, Settings
 from ghostclas.bench.throughput import EndToEnd, measure_end_to_end
 from ghostclas.data import Source, open_source
 from ghostclas.errors import DataError
-from ghostclas.evaluate import dataset_name, evaluate
-from ghostclas.predict import Classifier
+from ghostclas.evaluation import dataset_name, evaluate
+from ghostclas.prediction import Classifier
 
 Progress = Callable[[int, int], None]
 Phase = Callable[[str], Progress]

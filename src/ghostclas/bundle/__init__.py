@@ -19,7 +19,6 @@ its place. The version before it is set aside under a fixed name for the moment 
 process is killed exactly there, ``Bundle.open`` finds it, and the next writer puts it back.
 """
 
-from ghostclas.bundle.atomic import write_atomically
 from ghostclas.bundle.manifest import (
     MANIFEST,
     REFERENCE,
@@ -40,6 +39,7 @@ from ghostclas.bundle.writer import (
     update_manifest,
     write_bundle,
 )
+from ghostclas.files import write_atomically
 
 __all__ = [
     "MANIFEST",

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from ghostclas.bundle.atomic import aside_of
 from ghostclas.bundle.manifest import AGAIN, MANIFEST, check_name, reason
 from ghostclas.errors import BundleError
+from ghostclas.files import aside_of
 
 _READING_FAILS = (
     OSError,

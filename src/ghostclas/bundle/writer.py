@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ghostclas.bundle.atomic import aside_of, beside, exchange, flush, write_atomically
 from ghostclas.bundle.manifest import (
     MANIFEST,
     FileEntry,
@@ -26,6 +25,7 @@ from ghostclas.bundle.manifest import (
 )
 from ghostclas.bundle.reader import Bundle
 from ghostclas.errors import BundleError
+from ghostclas.files import aside_of, beside, exchange, flush, write_atomically
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
 
 

@@ -229,7 +229,7 @@ def _maker(folder: Path) -> Callable[[str, int | None], Bundle]:
         from ghostclas.extras import require
 
         require("torch", extra="export")
-        from ghostclas.export.variants import make_variant
+        from ghostclas.exporting.variants import make_variant
 
         note(f"exporting {model}{f' at {size} pixels' if size else ''}")
         return make_variant(model, folder / str(len(list(folder.iterdir()))), size=size)

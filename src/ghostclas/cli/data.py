@@ -12,7 +12,7 @@ from ghostclas.cli.console import console_progress, print_next, say, say_json, t
 from ghostclas.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from ghostclas.data.audit import Audit, Group
+    from ghostclas.datasets.audit import Audit, Group
 
 SHOWN = 10
 SHOWN_FILES = 4
@@ -45,7 +45,7 @@ def prepare_command(
 
     Every image is counted. After a stop, the same command goes on where it was.
     """
-    from ghostclas.data.prepare import LAYOUTS, Expected, prepare_imagenet
+    from ghostclas.datasets.imagenet import LAYOUTS, Expected, prepare_imagenet
 
     if dataset != "imagenet":
         raise UsageError(f"there is no data set {dataset!r} to prepare; there is 'imagenet'")
@@ -91,7 +91,7 @@ def audit_command(
 
     The exit code is 0 if there are neither leaks nor unreadable files, else 3.
     """
-    from ghostclas.data.audit import audit
+    from ghostclas.datasets.audit import audit
 
     if report and report.is_file():
         raise UsageError(f"cannot write a page to {report}: it is a file; name a folder")
@@ -101,7 +101,7 @@ def audit_command(
     else:
         say(_findings(found))
     if report:
-        from ghostclas.data.audit_page import write_page
+        from ghostclas.datasets.audit_page import write_page
 
         print_next(str(write_page(found, report)), why="open")
     else:

@@ -11,7 +11,7 @@ from ghostclas.cli.console import console_progress, note, print_next, say, say_j
 
 if TYPE_CHECKING:
     from ghostclas.data import Source
-    from ghostclas.evaluate import Comparison, Evaluation
+    from ghostclas.evaluation import Comparison, Evaluation
 
 DataOption = Annotated[
     Path, typer.Option(help="Folder or .zip of images: one folder a class, or that in train/ and val/.")
@@ -67,7 +67,7 @@ def evaluate_command(
     the figures. The same model, engine and images give the same figures, to the last digit.
     """
     from ghostclas.data import open_source
-    from ghostclas.evaluate import (
+    from ghostclas.evaluation import (
         check_report,
         check_writable,
         dataset_name,
@@ -75,7 +75,7 @@ def evaluate_command(
         store_temperature,
         write_report,
     )
-    from ghostclas.predict import Classifier
+    from ghostclas.prediction import Classifier
 
     if report:
         check_report(report)
@@ -130,8 +130,8 @@ def compare_command(
     (McNemar's exact test). The models must have the same classes.
     """
     from ghostclas.data import open_source
-    from ghostclas.evaluate import check_report, compare, write_comparison
-    from ghostclas.predict import Classifier
+    from ghostclas.evaluation import check_report, compare, write_comparison
+    from ghostclas.prediction import Classifier
 
     if report:
         check_report(report)
@@ -159,7 +159,7 @@ def _say_part(data: Path, source: Source, split: str | None) -> None:
 
 
 def _figures(e: Evaluation) -> str:
-    from ghostclas.evaluate.metrics import TEMPERATURES, wilson_interval
+    from ghostclas.evaluation.metrics import TEMPERATURES, wilson_interval
 
     low, high = wilson_interval(e.correct_top1, e.images)
     absent = sum(not c.support for c in e.per_class)
@@ -217,7 +217,7 @@ def _figures(e: Evaluation) -> str:
 
 
 def _changes(c: Comparison) -> str:
-    from ghostclas.evaluate.report import verdict
+    from ghostclas.evaluation.report import verdict
 
     top1 = c.top1
     lines = [

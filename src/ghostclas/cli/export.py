@@ -11,7 +11,7 @@ from ghostclas.cli.console import note, print_next, say
 from ghostclas.errors import ExportError
 
 if TYPE_CHECKING:
-    from ghostclas.export.formats import Added
+    from ghostclas.exporting.formats import Added
 
 
 def export_command(
@@ -51,7 +51,7 @@ def export_command(
 
     Every file is compared with the network it was made of before it appears; what fails leaves no trace.
     """
-    from ghostclas.export.model import export_model
+    from ghostclas.exporting.model import export_model
 
     results = []
     for added in export_model(

@@ -60,7 +60,7 @@ def predict_command(
     Prints the labels of each photo in the order given, best first. A photo that cannot be read is a result
     with an error in its place; the exit code is then 3.
     """
-    from ghostclas.predict import Classifier, PredictionFiles, find_images
+    from ghostclas.prediction import Classifier, PredictionFiles, find_images
 
     given = _given(paths or [], demo=demo)
     done = failed = 0
@@ -122,7 +122,7 @@ def _counted(paths: list[str]) -> list[int]:
     if "-" not in paths and any(Path(path).is_dir() for path in paths):
         from threading import Thread
 
-        from ghostclas.predict import count_images
+        from ghostclas.prediction import count_images
 
         Thread(target=lambda: total.append(count_images(paths)), name="ghostclas-count", daemon=True).start()
     return total

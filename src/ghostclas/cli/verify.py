@@ -30,8 +30,8 @@ def verify_command(
     """
     from ghostclas.bundle import Bundle
     from ghostclas.data import open_source
-    from ghostclas.evaluate import check_writable
-    from ghostclas.verify import record, verify
+    from ghostclas.evaluation import check_writable
+    from ghostclas.verification import record, verify
     from ghostclas.zoo import resolve_model
 
     bundle = Bundle.open(resolve_model(model))

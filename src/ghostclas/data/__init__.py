@@ -5,6 +5,6 @@ Importing this package needs no torch; its modules ``transforms``, ``mixing`` an
 
 from ghostclas.data.source import Sample, Source
 from ghostclas.data.splits import Splits, open_source, open_splits
-from ghostclas.data.views import Subset, align_source
+from ghostclas.data.subsets import Subset, align_source
 
 __all__ = ["Sample", "Source", "Splits", "Subset", "align_source", "open_source", "open_splits"]

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.data.classes import check_distinct, distinct_names, some
-from ghostclas.data.extract import write_text
 from ghostclas.errors import DataError
+from ghostclas.files import write_text
 
 _NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)

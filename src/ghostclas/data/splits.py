@@ -14,7 +14,7 @@ from ghostclas.data.classes import some
 from ghostclas.data.samples import labels_of
 from ghostclas.data.source import Source
 from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
-from ghostclas.data.views import Subset, align_source
+from ghostclas.data.subsets import Subset, align_source
 from ghostclas.errors import DataError, UsageError
 
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ghostclas.data.classes import some
 from ghostclas.data.source import Source
+from ghostclas.data.subsets import Subset
 from ghostclas.data.tree import TreeSource
-from ghostclas.data.views import Subset
 from ghostclas.errors import DataError
 
 Float32 = npt.NDArray[np.float32]

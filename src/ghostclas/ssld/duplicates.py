@@ -2,7 +2,7 @@
 
 Candidates come cheaply, from three signs: the same bytes, perceptual hashes that are close, and features
 that are alike (``ssld.features``), which finds what was cut off at the edges, too. Each candidate is then
-confirmed by looking at both pictures: in colour as a whole, as ``ghostclas.data.audit`` does, or by SIFT
+confirmed by looking at both pictures: in colour as a whole, as ``ghostclas.datasets.audit`` does, or by SIFT
 features that agree on one affine transform (found by RANSAC) under which the pictures' grey values correlate.
 """
 
@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.audit import BLANK_DETAIL, NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
-from ghostclas.data.phash import close_pairs, distance, likeness
+from ghostclas.datasets.audit import BLANK_DETAIL, NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
+from ghostclas.datasets.phash import close_pairs, distance, likeness
 from ghostclas.extras import require
 from ghostclas.ssld.features import Look, Looker, matches
 
@@ -81,7 +81,7 @@ def same_bytes(one: UInt8, other: UInt8) -> Pairs:
 
 
 def close_hashes(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
-    """Yield pairs whose perceptual hashes are close, as in ``ghostclas.data.audit``; blank ones have none."""
+    """Yield pairs whose perceptual hashes are close, as in ``datasets.audit``; blank ones have none."""
     hashes = np.concatenate([one.hashes, other.hashes])
     detail = np.concatenate([one.detail, other.detail])
     seen = np.flatnonzero(detail >= BLANK_DETAIL)

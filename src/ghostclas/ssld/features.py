@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ghostclas import imaging
-from ghostclas.data.phash import signature
+from ghostclas.datasets.phash import signature
 from ghostclas.extras import require
 
 Float32 = npt.NDArray[np.float32]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ghostclas.data.page import thumbnail, write_html
 from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
+from ghostclas.pages import thumbnail, write_html
 from ghostclas.ssld.mine import Mined, Removed, Taken, reasons
 
 SHOWN_CLASSES = 24

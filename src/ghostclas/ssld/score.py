@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas import imaging
-from ghostclas.data.phash import perceptual_hashes
 from ghostclas.data.source import Source
+from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.download import cache_directory
 from ghostclas.errors import DataError, ImageError
 from ghostclas.spec import PreprocessSpec

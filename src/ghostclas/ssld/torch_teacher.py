@@ -19,10 +19,10 @@ from ghostclas.extras import require
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.maps import WithMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
-from ghostclas.models.weights import load_weights
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.teacher import TIMM, Labels, labels_of, preprocess_of
+from ghostclas.weights.loading import load_weights
 from ghostclas.zoo import EFFICIENTNET_LITE, packaged_weights, resolve_model, resolve_spec
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)

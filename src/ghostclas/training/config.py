@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from ghostclas.data.tickets import Balance
-from ghostclas.data.transforms import AugmentConfig
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
 from ghostclas.spec import (
@@ -25,6 +23,8 @@ from ghostclas.spec import (
     Triple,
 )
 from ghostclas.ssld.config import MineConfig, TeacherConfig
+from ghostclas.training.input.tickets import Balance
+from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.recipes import recipe_names, recipe_text
 
 Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]

@@ -18,18 +18,18 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, gather_object
 from torch import Tensor, nn
 
-from ghostclas.data.alternating import DeadWorkerError
-from ghostclas.data.images import BadImage, Batch, EvaluationImages, TrainingImages
-from ghostclas.data.loader import TrainingLoader, evaluation_loader
-from ghostclas.data.mixing import build_mixing
 from ghostclas.data.source import Source
-from ghostclas.data.tickets import RankBatches, class_weights, epoch_tickets
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.cpu import compile_training
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import TrainConfig
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.ema import EMA
+from ghostclas.training.input.alternating import DeadWorkerError
+from ghostclas.training.input.images import BadImage, Batch, EvaluationImages, TrainingImages
+from ghostclas.training.input.loader import TrainingLoader, evaluation_loader
+from ghostclas.training.input.mixing import build_mixing
+from ghostclas.training.input.tickets import RankBatches, class_weights, epoch_tickets
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
 from ghostclas.training.progress import Progress, epoch_line, step_line

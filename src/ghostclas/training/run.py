@@ -19,14 +19,13 @@ from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
-from ghostclas.evaluate import dataset_name, evaluate, write_report
-from ghostclas.export.onnx import export_bundle
+from ghostclas.evaluation import dataset_name, evaluate, write_report
+from ghostclas.exporting.onnx import export_bundle
 from ghostclas.extras import require
 from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
-from ghostclas.models.weights import load_weights
-from ghostclas.predict import Classifier
+from ghostclas.prediction import Classifier
 from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
@@ -34,6 +33,7 @@ from ghostclas.training.loop import Trainer
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.progress import Progress
 from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
+from ghostclas.weights.loading import load_weights
 
 DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
 # Up to so many images, weights that have seen other photos are worth more than a longer run.

@@ -20,16 +20,16 @@ import torchvision
 from accelerate import Accelerator
 from torch import Tensor
 
-from ghostclas.data.images import TrainingImages
-from ghostclas.data.loader import TrainingLoader
 from ghostclas.data.source import Source
-from ghostclas.data.tickets import RankBatches, Ticket
-from ghostclas.data.transforms import VIEWS_VERSION
 from ghostclas.errors import ImageError
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
 from ghostclas.ssld.score import LOGITS, SHARD, half, open_view_cache
 from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.config import DistilConfig, TrainConfig
+from ghostclas.training.input.images import TrainingImages
+from ghostclas.training.input.loader import TrainingLoader
+from ghostclas.training.input.tickets import RankBatches, Ticket
+from ghostclas.training.input.transforms import VIEWS_VERSION
 
 Int64 = npt.NDArray[np.int64]
 

@@ -1,0 +1,1 @@
+"""Labelled data sets: ImageNet from its archives, audits, perceptual hashes."""

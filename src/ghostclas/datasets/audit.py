@@ -1,0 +1,420 @@
+"""What is wrong with a data set: files that cannot be read, duplicates, leaks between its splits, balance."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from itertools import combinations, product
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostclas import imaging
+from ghostclas.data.source import Source
+from ghostclas.data.storage import WHOLE, find
+from ghostclas.datasets.phash import Hashes, close_pairs, likeness, perceptual_hashes, signature
+from ghostclas.errors import ImageError
+from ghostclas.image_files import identify, open_image
+
+Progress = Callable[[int, int | None], None]
+
+NEAR_FREQUENCIES = 6
+NEAR_GRADIENTS = 10
+NEAR_LIKENESS = 0.97
+"""Near duplicates differ in at most so many bits of each hash, and their colours correlate at least so.
+
+Of photographs compressed at quality 40, halved, squashed to a square, made 15 % brighter, of 20 % less
+contrast or of 30 % less saturation, 99 % or more stay within all three; of 3,409 catalogue photos, many of
+different clothes in the same place, only one pair did, which shows the same shorts.
+"""
+
+BLANK_DETAIL = 4.0
+SMALL_SIDE = 32
+LONG_RATIO = 5.0
+
+_HASH_SIDE = 64
+_EXTENSIONS: Mapping[str, str] = {
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """One image of the data set: which split (empty if there are none), key and class."""
+
+    split: str
+    key: str
+    label: str
+    index: int
+
+    @property
+    def name(self) -> str:
+        """How to call it: the split and the key."""
+        return f"{self.split}/{self.key}" if self.split else self.key
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that cannot be decoded; ``code`` is that of :class:`~ghostclas.errors.ImageError`."""
+
+    file: File
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A file that can be decoded but is probably not what it should be; ``kind`` is stable."""
+
+    file: File
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that show the same picture.
+
+    Attributes:
+        files: two or more.
+        exact: all of them have the same bytes.
+    """
+
+    files: tuple[File, ...]
+    exact: bool
+
+    @cached_property
+    def leak(self) -> bool:
+        """The picture is in several splits."""
+        return len({file.split for file in self.files}) > 1
+
+    @cached_property
+    def conflict(self) -> bool:
+        """The picture is in several classes."""
+        return len({file.label for file in self.files}) > 1
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The figures of one split.
+
+    Attributes:
+        name: ``train``, ``val``, ``test``, or empty.
+        images: how many, with those that cannot be read.
+        bytes: all of them together.
+        classes: images in each class.
+        missing: classes of other splits that have no image here.
+        formats: images of each file format.
+        short_side: smallest, median and largest, in pixels; zeros if nothing could be read.
+        ignored: files of each extension that are no samples.
+    """
+
+    name: str
+    images: int
+    bytes: int
+    classes: Mapping[str, int]
+    missing: tuple[str, ...]
+    formats: Mapping[str, int]
+    short_side: tuple[int, int, int]
+    ignored: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What :func:`audit` found.
+
+    Attributes:
+        location: the data set.
+        splits: figures of each split.
+        unreadable: files that cannot be decoded.
+        odd: files worth a look.
+        groups: duplicates, leaks first, then conflicts, then by size.
+        sources: the images, for :func:`~ghostclas.datasets.audit_page.write_page`.
+    """
+
+    location: str
+    splits: tuple[SplitSummary, ...]
+    unreadable: tuple[Unreadable, ...]
+    odd: tuple[Odd, ...]
+    groups: tuple[Group, ...]
+    sources: Mapping[str, Source] = field(repr=False, compare=False)
+
+    @cached_property
+    def leaks(self) -> tuple[Group, ...]:
+        """The groups that span splits."""
+        return tuple(group for group in self.groups if group.leak)
+
+    @cached_property
+    def conflicts(self) -> tuple[Group, ...]:
+        """The groups that span classes."""
+        return tuple(group for group in self.groups if group.conflict)
+
+    @cached_property
+    def leaked(self) -> int:
+        """How many images outside the training part are in another part, too."""
+        return sum(file.split != "train" for group in self.leaks for file in group.files)
+
+    @cached_property
+    def surplus(self) -> int:
+        """How many images could go without losing a picture: all but one of each group."""
+        return sum(len(group.files) - 1 for group in self.groups)
+
+    @property
+    def clean(self) -> bool:
+        """No leak between splits, and every file can be read."""
+        return not self.leaks and not self.unreadable
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the images as plain values."""
+        return {
+            "location": self.location,
+            "clean": self.clean,
+            "leaked": self.leaked,
+            "splits": [asdict(split) for split in self.splits],
+            "unreadable": [_plain(item) for item in self.unreadable],
+            "odd": [_plain(item) for item in self.odd],
+            "groups": [
+                {
+                    "leak": group.leak,
+                    "conflict": group.conflict,
+                    "exact": group.exact,
+                    "files": [{"file": file.name, "class": file.label} for file in group.files],
+                }
+                for group in self.groups
+            ],
+        }
+
+
+def audit(
+    path: str | PathLike[str],
+    *,
+    root: Path | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Audit:
+    """Look at every image of a data set.
+
+    Each file is read and decoded once. Two images are exact duplicates if their bytes are the same, and near
+    duplicates if they show the same picture rescaled, compressed again, or slightly changed in brightness or
+    colour (:data:`NEAR_LIKENESS`). Mirrored, turned and cropped copies are not found, nor are blank pictures
+    unless they are exact copies.
+
+    Args:
+        path: what :func:`ghostclas.data.open_source` takes; all splits are looked at.
+        root: what the paths in a list are relative to.
+        threads: how many images to decode at a time, by default one a core.
+        progress: called with the images done and the images there are.
+
+    Raises:
+        DataError: nothing there that can be opened. Bad files in it are findings, not errors.
+    """
+    stored = find(Path(path), root=root)
+    sources: dict[str, Source] = {}
+    for split in sorted(stored.parts, key=["train", "val", "test", WHOLE].index):
+        sources[split] = stored.parts[split](strict=False)
+    files: list[File] = []
+    looks: list[_Look | ImageError] = []
+    total = sum(len(source.samples) for source in sources.values())
+    for split, source in sources.items():
+        classes = source.classes
+        files += [File(split, s.key, classes[s.label], i) for i, s in enumerate(source.samples)]
+        for look in _looks(source, threads or os.cpu_count() or 1):
+            looks.append(look)
+            if progress is not None:
+                progress(len(looks), total)
+    return Audit(
+        stored.location,
+        tuple(_summaries(sources, files, looks)),
+        tuple(
+            Unreadable(file, look.code, str(look))
+            for file, look in zip(files, looks, strict=True)
+            if isinstance(look, ImageError)
+        ),
+        tuple(
+            Odd(file, kind, message)
+            for file, look in zip(files, looks, strict=True)
+            if isinstance(look, _Look)
+            for kind, message in _oddities(file, look)
+        ),
+        tuple(_groups(sources, files, looks)),
+        sources,
+    )
+
+
+# ------------------------------------------------------------------ looking
+
+
+class _Look(NamedTuple):
+    digest: bytes
+    size: int
+    format: str
+    width: int
+    height: int
+    hashes: Hashes
+
+
+def _look(source: Source, index: int) -> _Look | ImageError:
+    key = source.samples[index].key
+    try:
+        data = source.read(index)
+        image = imaging.decode(data, short_side=_HASH_SIDE)
+    except ImageError as error:
+        return ImageError(error.code, str(error).replace("the image", key, 1))
+    kind = identify(key, data)
+    width, height = open_image(key, kind, data).size
+    return _Look(hashlib.sha256(data).digest(), len(data), kind, width, height, perceptual_hashes(image))
+
+
+def _looks(source: Source, threads: int) -> Iterator[_Look | ImageError]:
+    """Yield one result an image, in order, with a few in the making."""
+    waiting: deque[Future[_Look | ImageError]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for index in range(len(source.samples)):
+            waiting.append(pool.submit(_look, source, index))
+            if len(waiting) >= 4 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _oddities(file: File, look: _Look) -> Iterator[tuple[str, str]]:
+    claimed = _EXTENSIONS.get(PurePosixPath(file.key).suffix.lower(), look.format)
+    if claimed != look.format:
+        yield "misnamed", f"is {look.format}, but called {PurePosixPath(file.key).suffix}"
+    if min(look.width, look.height) < SMALL_SIDE:
+        yield "small", f"has only {look.width} x {look.height} pixels"
+    if max(look.width, look.height) >= LONG_RATIO * min(look.width, look.height):
+        yield "elongated", f"is {look.width} x {look.height}; the middle square shows little of it"
+    if look.hashes.detail < BLANK_DETAIL:
+        yield "blank", "shows nothing but one colour"
+
+
+def _summaries(
+    sources: Mapping[str, Source], files: Sequence[File], looks: Sequence[_Look | ImageError]
+) -> Iterator[SplitSummary]:
+    counts = {split: Counter(file.label for file in files if file.split == split) for split in sources}
+    every = sorted({name for count in counts.values() for name in count} | _declared(sources))
+    for split, source in sources.items():
+        good = [
+            look
+            for file, look in zip(files, looks, strict=True)
+            if file.split == split and isinstance(look, _Look)
+        ]
+        sides = [min(look.width, look.height) for look in good] or [0]
+        yield SplitSummary(
+            split,
+            images=len(source.samples),
+            bytes=sum(look.size for look in good),
+            classes={name: counts[split][name] for name in every if counts[split][name]},
+            missing=tuple(name for name in every if not counts[split][name]),
+            formats=dict(Counter(look.format for look in good).most_common()),
+            short_side=(min(sides), int(np.median(sides)), max(sides)),
+            ignored=dict(getattr(source, "ignored", ())),
+        )
+
+
+def _declared(sources: Mapping[str, Source]) -> set[str]:
+    return {name for source in sources.values() for name in source.classes}
+
+
+# ------------------------------------------------------------------ duplicates
+
+
+def _groups(
+    sources: Mapping[str, Source], files: Sequence[File], looks: Sequence[_Look | ImageError]
+) -> list[Group]:
+    same: defaultdict[bytes, list[int]] = defaultdict(list)
+    hashes: list[Hashes] = []
+    for index, look in enumerate(looks):
+        if isinstance(look, _Look):
+            if look.digest not in same:
+                hashes.append(look.hashes)
+            same[look.digest].append(index)
+    copies = list(same.values())
+
+    @lru_cache(maxsize=1024)
+    def picture(position: int) -> npt.NDArray[np.float32]:
+        file = files[copies[position][0]]
+        return signature(imaging.decode(sources[file.split].read(file.index), short_side=_HASH_SIDE))
+
+    joined = _Partition(len(copies))
+    for one, other in _candidates(hashes):
+        if not joined.together(one, other) and likeness(picture(one), picture(other)) >= NEAR_LIKENESS:
+            joined.join(one, other)
+    groups = []
+    for members in joined.parts():
+        chosen = sorted(index for member in members for index in copies[member])
+        if len(chosen) > 1:
+            groups.append(Group(tuple(files[index] for index in chosen), exact=len(members) == 1))
+    return sorted(groups, key=lambda group: (not group.leak, not group.conflict, -len(group.files)))
+
+
+def _candidates(hashes: Sequence[Hashes]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of positions in ``hashes`` that are close by both hashes."""
+    seen = [position for position, one in enumerate(hashes) if one.detail >= BLANK_DETAIL]
+    by_frequencies: defaultdict[int, list[int]] = defaultdict(list)
+    for position in seen:
+        by_frequencies[hashes[position].frequencies].append(position)
+    groups = list(by_frequencies.values())
+    for positions in groups:
+        yield from _close_gradients(hashes, combinations(positions, 2))
+    for pairs in close_pairs(np.array(list(by_frequencies), dtype=np.uint64), NEAR_FREQUENCIES):
+        for one, other in pairs.tolist():
+            yield from _close_gradients(hashes, product(groups[one], groups[other]))
+
+
+def _close_gradients(hashes: Sequence[Hashes], pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for one, other in pairs:
+        if (hashes[one].gradients ^ hashes[other].gradients).bit_count() <= NEAR_GRADIENTS:
+            yield one, other
+
+
+class _Partition:
+    """Sets that can only grow together (union-find)."""
+
+    def __init__(self, size: int) -> None:
+        self._above = list(range(size))
+
+    def together(self, one: int, other: int) -> bool:
+        return self._top(one) == self._top(other)
+
+    def join(self, one: int, other: int) -> None:
+        a, b = self._top(one), self._top(other)
+        self._above[max(a, b)] = min(a, b)
+
+    def parts(self) -> Iterable[list[int]]:
+        parts: defaultdict[int, list[int]] = defaultdict(list)
+        for item in range(len(self._above)):
+            parts[self._top(item)].append(item)
+        return parts.values()
+
+    def _top(self, item: int) -> int:
+        while self._above[item] != item:
+            self._above[item] = self._above[self._above[item]]
+            item = self._above[item]
+        return item
+
+
+def _plain(item: Unreadable | Odd) -> dict[str, str]:
+    what = {"code": item.code} if isinstance(item, Unreadable) else {"kind": item.kind}
+    return {"file": item.file.name, "class": item.file.label, **what, "message": item.message}

@@ -1,0 +1,189 @@
+"""Two models on the same images: what changed, image by image, and whether it can be chance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ghostclas.data import Source
+from ghostclas.errors import BundleError
+from ghostclas.evaluation.evaluation import Evaluation, Progress, evaluate, readable
+from ghostclas.evaluation.metrics import Ints, percent
+from ghostclas.spec import label_hash
+
+if TYPE_CHECKING:
+    from ghostclas.prediction import Classifier
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """How many of the ``support`` images of one class each model gets right."""
+
+    name: str
+    support: int
+    correct_a: int
+    correct_b: int
+
+    @property
+    def delta(self) -> float | None:
+        """Recall of B minus recall of A in percentage points; ``None`` without images."""
+        return percent(self.correct_b - self.correct_a, self.support) if self.support else None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What :func:`compare` found, over the images that both models could read.
+
+    The four groups hold positions in the source, int64, ascending; every image is in exactly one.
+    """
+
+    a: Evaluation
+    b: Evaluation
+    both: Ints
+    only_a: Ints
+    only_b: Ints
+    neither: Ints
+    agreeing: int
+    """images that both models put into the same class, right or wrong"""
+    per_class: tuple[ClassChange, ...]
+
+    @property
+    def images(self) -> int:
+        """How many images were compared."""
+        return len(self.both) + len(self.only_a) + len(self.only_b) + len(self.neither)
+
+    @property
+    def agreement(self) -> float:
+        """Images that both put into the same class, in percent."""
+        return percent(self.agreeing, self.images)
+
+    @property
+    def top1(self) -> tuple[float, float]:
+        """Top-1 accuracy of A and of B on the shared images, in percent."""
+        both = len(self.both)
+        return percent(both + len(self.only_a), self.images), percent(both + len(self.only_b), self.images)
+
+    @property
+    def p_value(self) -> float:
+        """The exact McNemar p-value of the difference; see :func:`mcnemar`."""
+        return mcnemar(len(self.only_a), len(self.only_b))
+
+    def key(self, index: int) -> str:
+        """Return the name of the image at position ``index`` of the source."""
+        return readable(self.a.source.samples[index].key)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything that the same bundles, engines and data give again, ready for JSON."""
+        top1 = self.top1
+        return {
+            "a": {"model": self.a.model, "through": self.a.through, "top1": top1[0]},
+            "b": {"model": self.b.model, "through": self.b.through, "top1": top1[1]},
+            "dataset": readable(self.a.source.location),
+            "images": self.images,
+            "agreeing": self.agreeing,
+            "agreement": self.agreement,
+            "both_right": len(self.both),
+            "only_a_right": [self.key(i) for i in self.only_a.tolist()],
+            "only_b_right": [self.key(i) for i in self.only_b.tolist()],
+            "neither_right": len(self.neither),
+            "mcnemar_p": self.p_value,
+            "per_class": [{**asdict(c), "delta": c.delta} for c in self.per_class],
+            "bad": [asdict(image) for image in dict.fromkeys((*self.a.bad, *self.b.bad))],
+        }
+
+
+def compare(a: Classifier, b: Classifier, source: Source, *, progress: Progress | None = None) -> Comparison:
+    """Measure two classifiers on the same images and say what changed from ``a`` to ``b``.
+
+    Args:
+        a: the first model, usually the older one.
+        b: the second, with the same classes in the same order.
+        source: labelled images, as for :func:`evaluate`.
+        progress: called with how many answers are in and how many there will be, two for each image.
+
+    Raises:
+        BundleError: the models have different classes; the message names those that differ.
+        DataError: as for :func:`evaluate`, or no image that both can read.
+    """
+    check_same_classes(a, b)
+    total = len(source.samples)
+
+    def part(offset: int) -> Progress | None:
+        return progress and (lambda done, _: progress(offset + done, 2 * total))
+
+    return compare_evaluations(
+        evaluate(a, source, progress=part(0)), evaluate(b, source, progress=part(total))
+    )
+
+
+def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
+    """Compare two evaluations of the same source, as :func:`compare` does."""
+    shared, rows_a, rows_b = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
+    labels = a.labels[rows_a]
+    said_a, said_b = a.predicted[rows_a], b.predicted[rows_b]
+    right_a, right_b = said_a == labels, said_b == labels
+    count = len(a.classes)
+    columns = (
+        np.bincount(labels, minlength=count),
+        np.bincount(labels[right_a], minlength=count),
+        np.bincount(labels[right_b], minlength=count),
+    )
+    return Comparison(
+        a=a,
+        b=b,
+        both=shared[right_a & right_b],
+        only_a=shared[right_a & ~right_b],
+        only_b=shared[~right_a & right_b],
+        neither=shared[~right_a & ~right_b],
+        agreeing=int(np.count_nonzero(said_a == said_b)),
+        per_class=tuple(
+            ClassChange(name, *counts)
+            for name, *counts in zip(a.classes, *(c.tolist() for c in columns), strict=True)
+        ),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Return the exact two-sided p-value that two classifiers are equally often right.
+
+    If they are, each image that only one of them gets right is equally likely to be either's, so ``only_a``
+    is binomial with p = 1/2. The value is twice the smaller tail, at most 1: Q. McNemar, "Note on the
+    sampling error of the difference between correlated proportions", Psychometrika 12 (1947), in the exact
+    form. Computed in integers, so it is right for any counts.
+    """
+    discordant = only_a + only_b
+    tail = term = 1
+    for i in range(min(only_a, only_b)):
+        term = term * (discordant - i) // (i + 1)
+        tail += term
+    return min(1.0, 2 * tail / (1 << discordant))
+
+
+def check_same_classes(a: Classifier, b: Classifier) -> None:
+    """Refuse two models whose class indices do not mean the same.
+
+    Raises:
+        BundleError: their label hashes differ; the message names the classes that do.
+    """
+    if label_hash(a.classes) == label_hash(b.classes):
+        return
+    lines = [f"{a.bundle.name} and {b.bundle.name} have different classes and cannot be compared"]
+    for one, other in ((a, b), (b, a)):
+        known = set(other.classes)
+        own = [f"{name!r} (class {i})" for i, name in enumerate(one.classes) if name not in known]
+        if own:
+            more = f" and {len(own) - _SHOWN} more" if len(own) > _SHOWN else ""
+            lines.append(f"only in {one.bundle.path}: {', '.join(own[:_SHOWN])}{more}")
+    if len(lines) == 1:
+        at, (name_a, name_b) = next(
+            (i, pair) for i, pair in enumerate(zip(a.classes, b.classes, strict=True)) if pair[0] != pair[1]
+        )
+        lines.append(
+            f"the same names in another order: class {at} is {name_a!r} in one, {name_b!r} in the other"
+        )
+    lines.append("compare models trained on the same classes, or measure each with: ghostclas eval")
+    raise BundleError("\n       ".join(lines))

@@ -1,0 +1,306 @@
+"""A classifier over a labelled data set: every image through the path that predictions take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostclas.bundle import Bundle, update_manifest
+from ghostclas.data import Source, align_source
+from ghostclas.errors import BundleError, DataError, ImageError
+from ghostclas.evaluation.metrics import (
+    TEMPERATURES,
+    Calibration,
+    ClassMetrics,
+    Ints,
+    Logits,
+    Summary,
+    best_class,
+    summarize,
+    wilson_interval,
+)
+from ghostclas.imaging import softmax
+from ghostclas.spec import Metric, PredictionError, label_hash
+
+if TYPE_CHECKING:
+    from ghostclas.prediction import Classifier
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """An image that has no answer. ``key`` names it in its source, ``code`` is stable."""
+
+    key: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Summary):
+    """What :func:`evaluate` measured, and the answers it was measured from.
+
+    The figures of :class:`Summary` are over the ``images`` that could be read; the others are ``bad``.
+    """
+
+    model: str
+    """name of the bundle"""
+    through: str
+    """the runtime and its version"""
+    source: Source
+    """the images, with the model's class indices"""
+    indices: Ints
+    """which images of the source were counted, int64 ``[N]``, ascending"""
+    labels: Ints
+    """their right classes, int64 ``[N]``"""
+    logits: Logits
+    """their answers, float32 ``[N, C]``"""
+    bad: tuple[BadImage, ...]
+    seconds: float
+    """how long it took, decoding included"""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the indices."""
+        return tuple(c.name for c in self.per_class)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images read, decoded and classified in a second; bad ones count, as they cost time too."""
+        return (self.images + len(self.bad)) / max(self.seconds, 1e-9)
+
+    @cached_property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """The scores of every class as deployment gives them, float32 ``[N, C]``; made when first used."""
+        return softmax(self.logits, self.calibration.temperature)
+
+    @cached_property
+    def predicted(self) -> Ints:
+        """The best class of every image, int64 ``[N]``; the lower index where two are equal."""
+        return best_class(self.logits)
+
+    @cached_property
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """The score of the best class of every image, float32 ``[N]``."""
+        best: npt.NDArray[np.float32] = self.probabilities.max(axis=1)
+        return best
+
+    def key(self, position: int) -> str:
+        """Return the name of the image in row ``position`` of ``logits``."""
+        return readable(self.source.samples[int(self.indices[position])].key)
+
+    def read(self, position: int) -> bytes:
+        """Return the encoded bytes of the image in row ``position`` of ``logits``.
+
+        Raises:
+            ImageError: it is gone since it was measured.
+        """
+        return self.source.read(int(self.indices[position]))
+
+    def mistakes(self) -> Ints:
+        """Return the rows whose best class is wrong, the most confident first, int64."""
+        wrong = np.flatnonzero(self.predicted != self.labels)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+    def confused(self) -> list[tuple[int, int, int]]:
+        """Return ``(right class, predicted class, images)`` of every kind of mistake, most frequent first."""
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        rows, columns = np.nonzero(wrong)
+        order = np.argsort(-wrong[rows, columns], kind="stable")
+        return [(int(rows[i]), int(columns[i]), int(wrong[rows[i], columns[i]])) for i in order]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything that the same bundle, engine and data give again, ready for JSON.
+
+        Speed is left out, as no two runs agree on it. ``top1`` and the like are percentages, the ratios of
+        classes and calibration lie between 0 and 1.
+        """
+        return {
+            "model": self.model,
+            "label_hash": label_hash(self.classes),
+            "through": self.through,
+            "dataset": readable(self.source.location),
+            "images": self.images,
+            "correct_top1": self.correct_top1,
+            "correct_top5": self.correct_top5,
+            "top1": self.top1,
+            "top1_interval": wilson_interval(self.correct_top1, self.images),
+            "top5": self.top5,
+            "macro_f1": self.macro_f1,
+            "mean_recall": self.mean_recall,
+            "calibration": _calibration(self.calibration),
+            "fitted": _calibration(self.fitted),
+            "per_class": [_class(c) for c in self.per_class],
+            "confusion": self.confusion.tolist(),
+            "bad": [asdict(image) for image in self.bad],
+        }
+
+    def metric(self, dataset: str) -> Metric:
+        """Return the accuracy as a bundle's manifest keeps it, under the name ``dataset``."""
+        return Metric(
+            dataset=dataset, images=self.images, top1=self.top1, top5=self.top5, through=self.through
+        )
+
+
+def evaluate(classifier: Classifier, source: Source, *, progress: Progress | None = None) -> Evaluation:
+    """Measure ``classifier`` on every image of ``source``.
+
+    The images go through ``Classifier.stream_logits``, so what is measured is what is deployed. Images that
+    cannot be read or decoded are left out of every figure and listed in ``bad``. Memory holds the logits,
+    float32 ``[N, C]``, and a few batches of images.
+
+    Args:
+        classifier: the model and the engine.
+        source: labelled images; its classes are matched to the model's by name and may lack some.
+        progress: called after every image with how many are done and how many there are.
+
+    Raises:
+        DataError: the source has classes that the model has not, or no image of it can be read.
+        BundleError: the model answers with something that is not a number.
+    """
+    source = align_source(source, classifier.classes)
+    samples = source.samples
+    total = len(samples)
+    logits = np.empty((total, len(classifier.classes)), np.float32)
+    indices: list[int] = []
+    bad: dict[int, BadImage] = {}
+    opened: list[int] = []
+
+    def contents() -> Iterator[bytes]:
+        for index in range(total):
+            try:
+                content = source.read(index)
+            except ImageError as error:
+                bad[index] = _bad(samples[index].key, error.code, str(error))
+            else:
+                opened.append(index)
+                yield content
+
+    done = 0
+    start = time.perf_counter()
+    for number, answer in enumerate(classifier.stream_logits(contents())):
+        index = opened[number]
+        if isinstance(answer, PredictionError):
+            bad[index] = _bad(samples[index].key, answer.code, answer.message)
+        elif not np.isfinite(answer).all():
+            raise BundleError(
+                f"{classifier.bundle.name} answers {samples[index].key} with logits that are not finite; "
+                f"check it with: ghostclas verify {classifier.bundle.path}"
+            )
+        else:
+            logits[len(indices)] = answer
+            indices.append(index)
+        done = index + 1
+        if progress:
+            progress(done, total)
+    seconds = time.perf_counter() - start
+    if progress and done < total:
+        progress(total, total)
+    excluded = tuple(bad[index] for index in sorted(bad))
+    if not indices:
+        first = f": {excluded[0].key}: {excluded[0].message}" if excluded else ""
+        raise DataError(f"none of the {total} images of {source.location} can be read{first}")
+    labels = np.array([samples[index].label for index in indices], np.int64)
+    answers = logits[: len(indices)]
+    summary = summarize(
+        answers, labels, classes=tuple(classifier.classes), temperature=classifier.postprocess.temperature
+    )
+    return Evaluation(
+        **vars(summary),
+        model=classifier.bundle.name,
+        through=_through(classifier),
+        source=source,
+        indices=np.array(indices, np.int64),
+        labels=labels,
+        logits=answers,
+        bad=excluded,
+        seconds=seconds,
+    )
+
+
+def dataset_name(path: str | Path, source: Source) -> str:
+    """Return what to call the part ``source`` of the data set at ``path``: ``tiny-imagenet-200/val``."""
+    root = Path(path)
+    part = source.location.removeprefix(str(root)).strip("/\\").replace("\\", "/")
+    name = root.resolve().name
+    name = name[: -len(".zip")] if name.lower().endswith(".zip") else name
+    # An archive made of a folder holds that folder: shop.zip/shop/val is shop/val.
+    part = part.removeprefix(name).lstrip("/") if part.split("/")[0] == name else part
+    return f"{name}/{part}" if part else name
+
+
+def check_writable(bundle: Bundle) -> None:
+    """Refuse a bundle that nothing can be written into, before the work whose result is to be written.
+
+    Raises:
+        BundleError: it is an archive, or this user may not write there.
+    """
+    if not bundle.path.is_dir():
+        raise BundleError(
+            f"{bundle.path} is an archive, which is not changed in place; unpack it and use that"
+        )
+    if not os.access(bundle.path, os.W_OK):
+        raise BundleError(f"{bundle.path} cannot be written to; copy it and give the copy with --model")
+
+
+def store_temperature(bundle: Bundle, fitted: Calibration) -> Bundle:
+    """Write a fitted temperature into the bundle: its scores become ``softmax(logits / temperature)``.
+
+    The order of the classes, and so the accuracy, stays as it is.
+
+    Raises:
+        DataError: the data did not determine a temperature: it lies at the edge of the range searched.
+        BundleError: the bundle cannot be written to.
+    """
+    if fitted.temperature in TEMPERATURES:
+        raise DataError(
+            f"these images determine no temperature (the best within {TEMPERATURES[0]:g} to "
+            f"{TEMPERATURES[1]:g} is the end, {fitted.temperature:g}); "
+            "use more images, among them some that the model gets wrong and more that it gets right"
+        )
+    postprocess = bundle.postprocess.model_copy(update={"temperature": fitted.temperature})
+    return update_manifest(bundle, postprocess=postprocess)
+
+
+def readable(name: str) -> str:
+    """Return a file name that any encoding of Unicode can hold: bytes that are not UTF-8 become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _bad(key: str, code: str, message: str) -> BadImage:
+    return BadImage(readable(key), code, readable(message))
+
+
+def _through(classifier: Classifier) -> str:
+    name: str = classifier.engine.name
+    arithmetic = getattr(classifier.engine, "arithmetic", None)
+    suffix = f" in {arithmetic}" if arithmetic else ""
+    try:
+        return f"{name} {metadata.version(name)}{suffix}"
+    except metadata.PackageNotFoundError:
+        return name + suffix
+
+
+def _calibration(calibration: Calibration) -> dict[str, Any]:
+    bins = [{**asdict(b), "accuracy": b.accuracy} for b in calibration.bins]
+    return {**asdict(calibration), "bins": bins}
+
+
+def _class(figures: ClassMetrics) -> dict[str, Any]:
+    return {
+        **asdict(figures),
+        "precision": figures.precision,
+        "recall": figures.recall,
+        "f1": figures.f1,
+    }

@@ -1,0 +1,328 @@
+"""Evaluations and comparisons as pages that people look at.
+
+A report is a directory with ``index.html``, one file that needs nothing else, and ``report.json``, the same
+figures for programs. Neither holds a date or a speed, so the same measurement gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import ghostclas
+from ghostclas.data.storage import SPLIT_NAMES
+from ghostclas.errors import ImageError, UsageError
+from ghostclas.evaluation.compare import Comparison
+from ghostclas.evaluation.evaluation import Evaluation, readable
+from ghostclas.evaluation.metrics import TEMPERATURES, Ints, ReliabilityBin, wilson_interval
+from ghostclas.extras import require
+from ghostclas.files import beside, exchange, flush
+from ghostclas.imaging import decode
+
+PAGE, FIGURES = "index.html", "report.json"
+MISTAKES = 24
+PAIRS = 9
+CHANGES = 12
+TABLE_CLASSES = 40
+"""Up to so many classes the confusion matrix is a table with its numbers; beyond, it is a map."""
+
+_BESIDE_CLASSES = 12
+_THUMBNAIL = 256
+_CHART = {"left": 44.0, "right": 428.0, "top": 16.0, "bottom": 256.0}
+_SURE_MARGIN = 0.01
+_SIGNIFICANT = 0.05
+_RIGHT, _WRONG, _EMPTY = np.array([15, 138, 126]), np.array([217, 84, 43]), np.array([255, 255, 255])
+
+
+def write_report(
+    evaluation: Evaluation, directory: str | os.PathLike[str], *, curves: bytes | None = None
+) -> Path:
+    """Write the report of ``evaluation`` and return the path of its ``index.html``.
+
+    The directory appears whole or not at all; an earlier report in it is replaced. ``curves`` is a PNG of the
+    training that led to the model.
+
+    Raises:
+        UsageError: the directory holds something else, or cannot be written.
+        MissingExtraError: jinja2 is not installed.
+    """
+    check_report(directory)
+    shown = {**_evaluation_page(evaluation), "curves": _uri("image/png", curves) if curves else ""}
+    page = _render("evaluation.html.jinja", shown)
+    return _write(Path(directory), page, evaluation.as_dict())
+
+
+def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
+    """Write the report of ``comparison`` as :func:`write_report` does."""
+    check_report(directory)
+    page = _render("comparison.html.jinja", _comparison_page(comparison))
+    return _write(Path(directory), page, comparison.as_dict())
+
+
+def check_report(directory: str | os.PathLike[str]) -> None:
+    """Raise now what writing a report to ``directory`` would raise after the measurement.
+
+    Raises:
+        UsageError: the directory holds something else than a report.
+        MissingExtraError: jinja2 is not installed.
+    """
+    require("jinja2", extra="report")
+    target = Path(directory)
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is a file; name a directory for the report")
+    if others := sorted({entry.name for entry in target.iterdir()} - {PAGE, FIGURES}):
+        raise UsageError(
+            f"{target} holds other files than a report, such as {others[0]!r}; name a new directory for it"
+        )
+
+
+# ------------------------------------------------------------------ what the pages show
+
+
+def _evaluation_page(e: Evaluation) -> dict[str, Any]:
+    small = len(e.classes) <= TABLE_CLASSES
+    support = [c.support for c in e.per_class]
+    confidence = (
+        sum(b.count * b.confidence for b in e.calibration.bins if b.confidence is not None) / e.images
+    )
+    wrong = e.mistakes()
+    return {
+        "e": e,
+        "dataset": _short(e.source.location),
+        "absent": support.count(0),
+        "interval": wilson_interval(e.correct_top1, e.images),
+        "confidence": confidence,
+        "sure": _sure(confidence - e.correct_top1 / e.images),
+        "small": small,
+        "beside": not small or len(e.classes) <= _BESIDE_CLASSES,
+        "cell": 46 if len(e.classes) <= _BESIDE_CLASSES else 36 if len(e.classes) <= 25 else 28,
+        "matrix": _matrix(e) if small else [],
+        "map": "" if small else _map(e.confusion),
+        "cells": [] if small else _nonzero(e.confusion),
+        "support": support,
+        "pairs": _pairs(e, wrong),
+        "classes": sorted(e.per_class, key=lambda c: (c.f1 is None, c.f1)),
+        "bars": _bars(e.calibration.bins),
+        "most": max(b.count for b in e.calibration.bins),
+        "undecided": e.fitted.temperature in TEMPERATURES,
+        "mistakes": [_mistake(e, row) for row in wrong[:MISTAKES].tolist()],
+        "wrong": len(wrong),
+    }
+
+
+def _comparison_page(c: Comparison) -> dict[str, Any]:
+    same = c.a.model == c.b.model
+    name_a, name_b = (f"{e.model} ({e.through})" if same else e.model for e in (c.a, c.b))
+    return {
+        "c": c,
+        "name_a": name_a,
+        "name_b": name_b,
+        "dataset": _short(c.a.source.location),
+        "p_value": format_p(c.p_value),
+        "verdict": verdict(c),
+        "classes": sorted(c.per_class, key=lambda r: (r.delta is None, r.delta)),
+        "groups": [
+            _changed("Only A is right: lost", "B", c.b, c.only_a),
+            _changed("Only B is right: gained", "A", c.a, c.only_b),
+        ],
+        "bad": tuple(dict.fromkeys((*c.a.bad, *c.b.bad))),
+    }
+
+
+def verdict(comparison: Comparison) -> str:
+    """Return one sentence that says which model is better and whether chance explains it."""
+    gained, lost, p = len(comparison.only_b), len(comparison.only_a), comparison.p_value
+    if not gained and not lost:
+        return "Both are right on exactly the same images."
+    change = f"From A to B, {gained:,} images are gained and {lost:,} lost"
+    if gained == lost:
+        return f"{change}: neither model is better."
+    better = "B" if gained > lost else "A"
+    if p < _SIGNIFICANT:
+        return f"{change}: {better} is better, and chance is an unlikely reason (p = {format_p(p)})."
+    return f"{change}: too few to tell from chance (p = {format_p(p)})."
+
+
+def format_p(p: float) -> str:
+    """Return a p-value for people."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+
+
+def _changed(title: str, wrong: str, e: Evaluation, indices: Ints) -> dict[str, Any]:
+    rows = np.searchsorted(e.indices, indices)
+    rows = rows[np.argsort(-e.confidence[rows], kind="stable")]
+    photos = [_mistake(e, row) for row in rows[:CHANGES].tolist()]
+    return {"title": title, "wrong": wrong, "total": len(rows), "photos": photos}
+
+
+def _mistake(e: Evaluation, row: int) -> dict[str, Any]:
+    right, said = int(e.labels[row]), int(e.predicted[row])
+    return {
+        "uri": _thumbnail(e, row),
+        "key": e.key(row),
+        "right": e.classes[right],
+        "said": e.classes[said],
+        "score": float(e.probabilities[row, said]),
+        "right_score": float(e.probabilities[row, right]),
+    }
+
+
+def _pairs(e: Evaluation, wrong: Ints) -> list[dict[str, Any]]:
+    pairs = []
+    for right, said, count in e.confused()[:PAIRS]:
+        example = int(wrong[(e.labels[wrong] == right) & (e.predicted[wrong] == said)][0])
+        pairs.append(
+            {
+                "right": e.classes[right],
+                "said": e.classes[said],
+                "count": count,
+                "support": e.per_class[right].support,
+                "uri": _thumbnail(e, example),
+                "key": e.key(example),
+            }
+        )
+    return pairs
+
+
+def _thumbnail(e: Evaluation, row: int) -> str:
+    """Return the photo as a data URI, or nothing where it is gone since it was measured."""
+    try:
+        image = decode(e.read(row), short_side=_THUMBNAIL, exif=True)
+    except ImageError:
+        return ""
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=84)
+    return _uri("image/jpeg", buffer.getvalue())
+
+
+# ------------------------------------------------------------------ pictures of numbers
+
+
+def _matrix(e: Evaluation) -> list[dict[str, Any]]:
+    rows = []
+    for i, (figures, counts) in enumerate(zip(e.per_class, e.confusion.tolist(), strict=True)):
+        cells = []
+        for j, count in enumerate(counts):
+            share = count / figures.support if figures.support else 0.0
+            # The root lets a handful of mistakes show beside hundreds that are right.
+            alpha = round(0.12 + 0.88 * share**0.5, 3)
+            cells.append(
+                {"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha, "light": alpha > 0.72}
+            )
+        rows.append({"name": figures.name, "support": figures.support, "cells": cells})
+    return rows
+
+
+def _map(confusion: Ints) -> str:
+    """Return the confusion matrix as a PNG data URI, one pixel a cell."""
+    from PIL import Image
+
+    support = confusion.sum(axis=1, keepdims=True)
+    share = np.sqrt(confusion / np.maximum(support, 1))[..., None]
+    strength = np.where(confusion[..., None] > 0, 0.15 + 0.85 * share, 0.0)
+    ink = np.where(np.eye(len(confusion), dtype=bool)[..., None], _RIGHT, _WRONG)
+    pixels: npt.NDArray[np.uint8] = np.rint(strength * ink + (1 - strength) * _EMPTY).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return _uri("image/png", buffer.getvalue())
+
+
+def _nonzero(confusion: Ints) -> list[list[int]]:
+    rows, columns = np.nonzero(confusion)
+    counts = confusion[rows, columns]
+    return [list(cell) for cell in zip(rows.tolist(), columns.tolist(), counts.tolist(), strict=True)]
+
+
+def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, Any]]:
+    """Return where the bars of both charts lie in their drawing of 440 x 300 units."""
+    most = max(b.count for b in bins)
+    wide, high = _CHART["right"] - _CHART["left"], _CHART["bottom"] - _CHART["top"]
+    bars = []
+    for b in bins:
+        accuracy, confidence = b.accuracy or 0.0, b.confidence or 0.0
+        all_height, right_height = high * b.count / most, high * b.correct / most
+        bars.append(
+            {
+                "count": b.count,
+                "correct": b.correct,
+                "accuracy": accuracy,
+                "confidence": confidence,
+                "range": f"{100 * b.lower:.0f} to {100 * b.upper:.0f} %",
+                "x": round(_CHART["left"] + wide * b.lower + 1.5, 1),
+                "width": round(wide * (b.upper - b.lower) - 3, 1),
+                "y": round(_CHART["bottom"] - high * accuracy, 1),
+                "height": round(high * accuracy, 1),
+                "mean_y": round(_CHART["bottom"] - high * confidence, 1),
+                "opacity": round(0.3 + 0.7 * min(1.0, b.count / 30), 2),
+                "right_y": round(_CHART["bottom"] - right_height, 1),
+                "right_height": round(right_height, 1),
+                "wrong_y": round(_CHART["bottom"] - all_height, 1),
+                "wrong_height": round(all_height - right_height, 1),
+            }
+        )
+    return bars
+
+
+def _sure(gap: float) -> str:
+    if abs(gap) < _SURE_MARGIN:
+        return "about right"
+    return "too high" if gap > 0 else "too low"
+
+
+def _short(location: str) -> str:
+    parts = [part.removesuffix(".zip") for part in PurePath(location).parts]
+    return readable("/".join(parts[-2:] if parts[-1].lower() in SPLIT_NAMES else parts[-1:]))
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+# ------------------------------------------------------------------ files
+
+
+def _render(template: str, values: Mapping[str, Any]) -> str:
+    jinja2 = require("jinja2", extra="report")
+    pages = resources.files(__package__) / "pages"
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: (pages / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = "{:,}".format
+    html: str = environment.get_template(template).render(values, version=ghostclas.__version__)
+    return html
+
+
+def _write(target: Path, page: str, figures: Mapping[str, Any]) -> Path:
+    """Put a new directory with both files in the place of ``target``, which is absent, empty or a report."""
+    text = json.dumps(figures, ensure_ascii=False, separators=(",", ":")) + "\n"
+    draft = beside(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft.mkdir()
+        for name, content in ((PAGE, page), (FIGURES, text)):
+            (draft / name).write_text(content, encoding="utf-8", newline="\n")
+            flush(draft / name)
+        flush(draft)
+        exchange(draft, target)
+    except OSError as error:
+        raise UsageError(f"cannot write the report to {target}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target / PAGE

@@ -1,0 +1,35 @@
+"""ExecuTorch: ``model.pte`` for PyTorch's own runtime on phones, its convolutions delegated to XNNPACK.
+
+One photo at a time, uint8 in, float32.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.extras import require
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network for ExecuTorch."""
+    exir = require("executorch.exir", extra="executorch")
+    xnnpack = require(
+        "executorch.backends.xnnpack.partition.xnnpack_partitioner", extra="executorch"
+    ).XnnpackPartitioner
+    job.step("exporting the network with torch.export")
+    example = torch.zeros(1, job.crop, job.crop, 3, dtype=torch.uint8)
+    exported = torch.export.export(job.network, (example,))
+    job.step("lowering it to XNNPACK")
+    program = exir.to_edge_transform_and_lower(exported, partitioner=[xnnpack()]).to_executorch()
+    path = job.name("model", ".pte")
+    job.step("writing the program")
+    (job.folder / path).write_bytes(program.buffer)
+    return [
+        Written(
+            path=path,
+            input=photos_port(job.crop, batch=1),
+            output=logits_port(job.num_classes, batch=1),
+        )
+    ]

@@ -1,0 +1,28 @@
+"""MNN, Alibaba's runtime for phones: one file, read from the ONNX graph by MNN's converter.
+
+Dynamic batch, uint8 photos in. ``fp16`` halves the weights on disk; the engine computes in float32 all the
+same.
+
+The converter is called inside its library. Its command line, ``mnnconvert``, installs a telemetry package
+with pip and sends what it did to a server (seen in MNN 3.6.1); nothing here runs it.
+"""
+
+from __future__ import annotations
+
+from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.extras import require
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network for MNN."""
+    require("MNN", extra="mnn")
+    tools = require("_tools", extra="mnn")
+    job.step("converting with MNN's converter")
+    path = job.name("model", ".mnn")
+    arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(job.onnx_file)]
+    arguments += ["--MNNModel", str(job.folder / path), "--bizCode", "ghostclas"]
+    tools.mnnconvert(arguments + ["--fp16"] * (job.precision == "fp16"))
+    if not (job.folder / path).is_file():
+        raise RuntimeError(f"the converter ended without writing {path}")
+    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]

@@ -1,0 +1,60 @@
+"""ncnn, for phones and boards: ``model.param`` and ``model.bin``, made by pnnx from a traced network.
+
+One photo at a time, as planes of floats from 0 to 255; normalisation is in the graph. ``fp16`` halves the
+weights on disk; the engine computes in float32 all the same. ``int8`` quarters them, ``ncnn_int8`` says how.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from typing import Any
+
+import torch
+
+from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.ncnn_int8 import quantize_files
+from ghostclas.exporting.network import Planar, logits_port, planes_port
+from ghostclas.extras import require
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network for ncnn."""
+    pnnx = require("pnnx", extra="export-ncnn")
+    job.step("tracing the network with torch.jit")
+    example = torch.zeros(1, 3, job.crop, job.crop)
+    with warnings.catch_warnings():
+        # TorchScript is what pnnx reads, however deprecated.
+        warnings.simplefilter("ignore")
+        trace: Any = torch.jit.trace
+        trace(Planar(job.network).eval(), (example,)).save(str(job.folder / "traced.pt"))
+    job.step("converting with pnnx")
+    graph, weights = (f"ncnn/{job.name('model', suffix)}" for suffix in (".param", ".bin"))
+    (job.folder / "ncnn").mkdir()
+    done = subprocess.run(  # noqa: S603 - the program that the package brings
+        [
+            pnnx.EXEC_PATH,
+            str(job.folder / "traced.pt"),
+            f"inputshape=[1,3,{job.crop},{job.crop}]",
+            f"fp16={int(job.precision == 'fp16')}",
+            f"ncnnparam={job.folder / graph}",
+            f"ncnnbin={job.folder / weights}",
+        ],
+        cwd=job.folder,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pnnx ended with exit status {done.returncode}")
+    for path in (graph, weights):
+        if not (job.folder / path).is_file():
+            raise RuntimeError(f"pnnx ended without writing {path}")
+    if job.precision == "int8":
+        quantize_files(job.folder / graph, job.folder / weights, job)
+    return [
+        Written(
+            path=graph,
+            input=planes_port(job.crop, name="in0"),
+            output=logits_port(job.num_classes, batch=1, name="out0"),
+        ),
+        Written(path=weights),
+    ]

@@ -1,0 +1,29 @@
+"""OpenVINO IR: ``model.xml`` with its weights beside it, read from the ONNX graph by OpenVINO itself.
+
+Dynamic batch, uint8 photos in. ``fp16`` halves the weights on disk; the engine computes in float32 all the
+same. ``int8`` is the graph that ONNX Runtime quantizes, which OpenVINO runs faster than it does.
+"""
+
+from __future__ import annotations
+
+from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.exporting.onnx import quantize_file
+from ghostclas.extras import require
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network as OpenVINO IR."""
+    ov = require("openvino", extra="openvino")
+    if job.precision == "int8":
+        quantize_file(job)
+    job.step("reading the ONNX graph with OpenVINO")
+    model = ov.Core().read_model(str(job.onnx_file))
+    job.step("writing the IR")
+    graph, weights = (f"openvino/{job.name('model', suffix)}" for suffix in (".xml", ".bin"))
+    (job.folder / "openvino").mkdir()
+    ov.save_model(model, str(job.folder / graph), compress_to_fp16=job.precision == "fp16")
+    return [
+        Written(path=graph, input=photos_port(job.crop), output=logits_port(job.num_classes)),
+        Written(path=weights),
+    ]

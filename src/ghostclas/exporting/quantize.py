@@ -1,0 +1,254 @@
+"""int8 by measurement: converted with calibration photos, and kept only if it is accurate enough and faster.
+
+Post-training quantization of GhostNet can cost nothing or everything, and can be slower than float32, since
+depthwise convolutions and every border between precisions cost time. So nothing is assumed: candidates are
+made with more and more of the sensitive layers left in float, the first that is accurate enough is timed
+against the float file in the same engine, turn by turn, and what is slower is not kept.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle
+from ghostclas.data import Source, align_source
+from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file, open_engine
+from ghostclas.errors import DataError, ExportError, ImageError, UsageError
+from ghostclas.evaluation import dataset_name
+from ghostclas.exporting.conversion import Quantization
+from ghostclas.exporting.formats import add_format, check_formats
+from ghostclas.imaging import preprocess
+from ghostclas.spec import Metric
+
+UInt8 = NDArray[np.uint8]
+
+MAX_LOSS = 0.5
+"""By how many points of top-1 an int8 file may fall below the float file."""
+
+CALIBRATION_IMAGES = 256
+OUTLIERS = 0.02
+"""The fraction of the calibration photos that is left out, those with the largest logits.
+
+Now and then a photo drives a network to a hundred times its usual activations, and ranges that hold it leave
+the others a few steps.
+"""
+
+BATCH_SIZE = 8
+ROUNDS = 60
+CALLS = 3
+
+
+class Candidate(NamedTuple):
+    """One way to quantize: scales for each channel or each matrix, and the layers that stay in float."""
+
+    per_channel: bool
+    keep_float: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        scales = "a scale for each channel" if self.per_channel else "a scale for each matrix"
+        return f"{scales}, {', '.join(part.strip('.') for part in self.keep_float) or 'nothing'} in float"
+
+
+CANDIDATES: Sequence[Candidate] = (
+    Candidate(False),
+    Candidate(True),
+    Candidate(True, (".classifier.",)),
+    Candidate(True, (".classifier.", ".se.")),
+    Candidate(True, (".classifier.", ".se.", ".stem.", ".head.", ".tail.")),
+)
+"""From the fastest to the most careful; the first that is accurate enough is taken."""
+
+
+class Measured(NamedTuple):
+    """A float file and its int8 counterpart in one engine: top-1 in percent, milliseconds for one photo."""
+
+    engine: str
+    top1_float: float
+    top1_int8: float
+    ms_float: float
+    ms_int8: float
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return (
+            f"in {self.engine} top-1 {self.top1_int8:.2f} % against {self.top1_float:.2f} % in float, "
+            f"{self.ms_int8:.2f} ms a photo against {self.ms_float:.2f} ms "
+            f"({self.ms_float / self.ms_int8:.2f} times as fast)"
+        )
+
+
+def quantize(
+    bundle: Bundle,
+    name: str,
+    *,
+    calibration: Source,
+    validation: Source,
+    smaller: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Bundle, list[Measured]]:
+    """Add an int8 file to the bundle if measurement speaks for it; return the bundle and what was measured.
+
+    Args:
+        bundle: an open bundle in a folder.
+        name: a format of ``FORMATS`` that can be int8.
+        calibration: photos of the kind that the model will see; up to 256 of them, evenly spread, are
+            used, without the few that the network answers most wildly.
+        validation: labelled photos, on which top-1 may fall by at most ``MAX_LOSS`` points.
+        smaller: keep an accurate file that is not faster, because it is smaller.
+        say: called with a line for every candidate.
+
+    Raises:
+        ExportError: no candidate is accurate enough, or the first that is is not faster; with the figures.
+            The bundle is as it was.
+        DataError: no photo could be read, or the validation classes are not the model's.
+        UsageError: there is no int8 for this format.
+    """
+    check_formats([name], "int8")
+    engines = [engine for engine in installed_engines() if name in ENGINES[engine].formats]
+    if not engines:
+        raise UsageError(f"no installed engine reads {name}, so int8 cannot be judged here")
+    labelled = align_source(validation, bundle.classes)
+    count = len(calibration.samples)
+    spread = np.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).astype(int).tolist()
+    tried: list[str] = []
+    accuracy_lost = False
+    with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
+        usual = _without_outliers(bundle, _read(bundle, calibration, spread, Path(folder) / "read.npy")[0])
+        np.save(Path(folder) / "photos.npy", usual)
+        photos, indices = _read(bundle, labelled, range(len(labelled.samples)), Path(folder) / "labelled.npy")
+        labels = np.array([labelled.samples[index].label for index in indices])
+        floats = _float_files(bundle, name, engines, Path(folder) / "float")
+        top1_float = {engine: measure_top1(engine, file, photos, labels) for engine, file in floats.items()}
+        for candidate in CANDIDATES:
+            trial = copy_bundle(bundle, Path(folder) / "trial")
+            how = Quantization(calibration=Path(folder) / "photos.npy", **candidate._asdict())
+            try:
+                trial = add_format(trial, name, precision="int8", quantization=how)
+            except ExportError as error:
+                tried.append(f"{candidate}: {error}")
+                say(f"int8 {name} with {tried[-1]}")
+                continue
+            file = trial.file(name, "int8")
+            top1 = {engine: measure_top1(engine, file, photos, labels) for engine in engines}
+            engine = max(engines, key=lambda e: top1[e] - top1_float[e])
+            tried.append(
+                f"{candidate}: top-1 {top1[engine]:.2f} % against {top1_float[engine]:.2f} % in float"
+            )
+            say(f"int8 {name} with {tried[-1]}")
+            accuracy_lost = True
+            accurate = [e for e in engines if top1[e] >= top1_float[e] - MAX_LOSS]
+            if not accurate:
+                continue
+            found = [
+                Measured(e, top1_float[e], top1[e], *_milliseconds(e, floats[e], file, photos))
+                for e in accurate
+            ]
+            for measured in found:
+                say(f"int8 {name} {measured}")
+            if not smaller and all(measured.ms_int8 >= measured.ms_float for measured in found):
+                figures = "; ".join(map(str, found))
+                raise ExportError(f"int8 is slower here than float: nothing was added. {name} {figures}")
+            kept = _keep(bundle, trial, name)
+            dataset = dataset_name(validation.location, validation)
+            for measured in found:
+                through = f"{measured.engine} int8"
+                kept = kept.record_metric(
+                    Metric(dataset=dataset, images=len(labels), top1=measured.top1_int8, through=through)
+                )
+            return kept, found
+    why = f"int8 costs more than {MAX_LOSS} points of top-1" if accuracy_lost else "int8 could not be made"
+    raise ExportError("\n       ".join([f"{why}: nothing was added to {bundle.path}", *tried]))
+
+
+def _keep(bundle: Bundle, trial: Bundle, name: str) -> Bundle:
+    made = [e for e in trial.manifest.files if (e.format, e.precision) == (name, "int8")]
+    files = {e.path: FileContent(trial.read(e.path), name, "int8", e.input, e.output) for e in made}
+    return add_files(bundle, files, parity=[r for r in trial.manifest.parity if r.file in files])
+
+
+def _read(bundle: Bundle, source: Source, indices: Sequence[int], target: Path) -> tuple[UInt8, list[int]]:
+    """Write the photos that can be read to ``target`` as the network takes them; return them and which."""
+    side = bundle.preprocess.crop
+    read: list[int] = []
+    # On the disk: a validation set of 50,000 photos would take eight gigabytes of memory.
+    photos = np.lib.format.open_memmap(target, "w+", np.uint8, (len(indices), side, side, 3))
+    for index in indices:
+        try:
+            photos[len(read)] = preprocess(source.read(index), bundle.preprocess)
+        except ImageError:
+            continue
+        read.append(index)
+    if not read:
+        raise DataError(f"{source.location}: none of its {len(indices)} photos can be read")
+    if len(read) < len(photos):
+        np.save(target, photos[: len(read)].copy())
+        return np.load(target, mmap_mode="r"), read
+    photos.flush()
+    return photos, read
+
+
+def _without_outliers(bundle: Bundle, photos: UInt8) -> UInt8:
+    """Leave out the photos with the largest logits."""
+    with closing(open_engine("auto", bundle)) as engine:
+        starts = range(0, len(photos), BATCH_SIZE)
+        largest = np.concatenate([np.abs(engine.run(photos[i : i + BATCH_SIZE])).max(axis=1) for i in starts])
+    kept = np.argsort(largest, kind="stable")[: len(photos) - int(OUTLIERS * len(photos))]
+    return photos[np.sort(kept)]
+
+
+def _float_files(bundle: Bundle, name: str, engines: Sequence[str], folder: Path) -> dict[str, BundleFile]:
+    """Return what int8 is compared with in each engine, converted for that where the bundle has nothing."""
+    found = {engine: _float_file(bundle, engine) for engine in engines}
+    if None in found.values():
+        converted = add_format(copy_bundle(bundle, folder), name)
+        found = {engine: file or _float_file(converted, engine) for engine, file in found.items()}
+    return {engine: file for engine, file in found.items() if file is not None}
+
+
+def _float_file(bundle: Bundle, engine: str) -> BundleFile | None:
+    for known in ENGINES[engine].formats:
+        for entry in bundle.manifest.files:
+            if entry.input is not None and entry.format == known and entry.precision in ("fp32", "fp16"):
+                return BundleFile(bundle, entry)
+    return None
+
+
+def measure_top1(name: str, file: BundleFile, photos: UInt8, labels: NDArray[np.int64]) -> float:
+    """Return the accuracy in percent of a file in the engine ``name`` on uint8 ``[N, H, W, 3]``."""
+    with closing(load_file(name, file)) as engine:
+        starts = range(0, len(photos), BATCH_SIZE)
+        best = [engine.run(photos[i : i + BATCH_SIZE]).argmax(axis=1) for i in starts]
+    return 100 * float((np.concatenate(best) == labels).mean())
+
+
+def _milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt8) -> tuple[float, float]:
+    """Return the medians of one photo in one thread, timed in turn: what disturbs one disturbs both.
+
+    A turn is one call that does not count, since the other file has used the caches, and ``CALLS`` that do.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    with ExitStack() as stack:
+        engines = [stack.enter_context(closing(load_file(name, file, threads=1))) for file in (first, second)]
+        for number in range(ROUNDS):
+            photo = photos[number % len(photos)][None]
+            for engine, found in zip(engines, times, strict=True):
+                engine.run(photo)
+                found.extend(_seconds(engine, photo) for _ in range(CALLS))
+    slow, fast = (1000 * statistics.median(found[ROUNDS // 10 * CALLS :]) for found in times)
+    return slow, fast
+
+
+def _seconds(engine: Engine, photo: UInt8) -> float:
+    began = time.perf_counter()
+    engine.run(photo)
+    return time.perf_counter() - began

@@ -1,0 +1,165 @@
+"""What can be exported: a bundle, a run, a named network with published weights, or a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ghostclas.bundle import Bundle
+from ghostclas.data.synsets import imagenet_synsets
+from ghostclas.errors import BundleError, DataError, UsageError
+from ghostclas.models.folded import bundle_state
+from ghostclas.models.registry import create_model
+from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
+from ghostclas.weights.loading import COUNTER, load_state, load_weights
+from ghostclas.zoo import DEFAULT_MODEL, ZOO, fetch, resolve_model, resolve_spec
+
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with its weights, in evaluation mode, and all that a bundle says about it."""
+
+    model: nn.Module
+    spec: ModelSpec
+    classes: tuple[str, ...]
+    preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
+    postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
+    metrics: tuple[Metric, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_trained(
+    model: str | Path, *, network: str | None = None, classes: str | Path | None = None
+) -> Trained:
+    """Load what ``model`` means.
+
+    Args:
+        model: ``default``, a bundle, a run directory, a file of weights (see ``models.weights``) or the name
+            of published weights, which are downloaded once. ``timm:NAME`` is a network of timm with random
+            weights, as ``export.untrained`` makes it.
+        network: which network a file of weights is for, by its name; recognised from the shapes when absent.
+        classes: a text file with one class name a line. Bundles and runs bring their own; for the 1000
+            classes of ImageNet the names that the package timm carries are used when absent.
+
+    Raises:
+        UsageError: no such model, a network that is not recognised, or class names that are nowhere.
+        BundleError: a bundle or weights that do not verify, or do not fit the network.
+        DataError: the list of classes does not have one name for every output, or a failed download.
+    """
+    if str(model).startswith("timm:"):
+        from ghostclas.exporting.untrained import untrained
+
+        return untrained(str(model))
+    path = Path(model)
+    if str(model) == DEFAULT_MODEL or path.is_dir() or path.suffix.lower() == ".zip":
+        return _from_bundle(Bundle.open(resolve_model(model)), classes)
+    if path.is_file():
+        return _from_weights(path, network, classes, {"weights": path.name})
+    try:
+        weights = fetch(str(model))
+    except UsageError:
+        resolve_model(model)
+        raise
+    entry = ZOO[weights.stem]
+    return _from_weights(weights, entry.name, classes, {"weights": entry.url, "published_by": entry.origin})
+
+
+def recognise(weights: str | Path) -> ModelSpec:
+    """Return the network of the zoo that has exactly the tensors of this file of weights.
+
+    Raises:
+        UsageError: none has; the network has to be named.
+    """
+    state = load_state(weights)
+    shapes = _shapes(state)
+    for entry in ZOO.values():
+        spec = resolve_spec(entry.name, num_classes=_outputs(state, weights))
+        with torch.device("meta"):
+            wanted = _shapes(create_model(spec).state_dict())
+        if wanted == shapes:
+            return spec
+    raise UsageError(f"{weights} fits no network of the zoo: name its network, such as ghostnet_x0_75")
+
+
+def imagenet_classes() -> tuple[str, ...] | None:
+    """Return the names of the 1000 classes of ImageNet-1k in their usual order, or ``None`` without timm.
+
+    They are WordNet's words for each synset, as ``"tabby, tabby cat"``. timm is not imported, only read.
+    """
+    synsets = imagenet_synsets()
+    if synsets is None:
+        return None
+    names = [words for _, words in synsets]
+    # Two birds and machines share the word crane.
+    return tuple(f"{n} ({s})" if names.count(n) > 1 else n for s, n in synsets)
+
+
+def _from_bundle(bundle: Bundle, classes: str | Path | None) -> Trained:
+    if classes is not None:
+        raise UsageError(f"{bundle.path} names its own classes; a list of classes is for files of weights")
+    manifest = bundle.manifest
+    network = create_model(bundle.spec)
+    network.load_state_dict(bundle_state(bundle))
+    return Trained(
+        network.eval(),
+        bundle.spec,
+        bundle.classes,
+        bundle.preprocess,
+        bundle.postprocess,
+        manifest.metrics,
+        manifest.provenance,
+    )
+
+
+def _from_weights(
+    file: Path, network: str | None, classes: str | Path | None, provenance: Mapping[str, Any]
+) -> Trained:
+    spec = (
+        recognise(file)
+        if network is None
+        else resolve_spec(network, num_classes=_outputs(load_state(file), file))
+    )
+    names = _read_classes(Path(classes)) if classes is not None else None
+    if names is None and spec.num_classes == IMAGENET_CLASSES:
+        names = imagenet_classes()
+    if names is None:
+        raise UsageError(
+            f"{file} does not say what its {spec.num_classes} classes are called\n"
+            "       give a text file with one name a line: --classes FILE"
+            + (", or: pip install timm" if spec.num_classes == IMAGENET_CLASSES else "")
+        )
+    if len(names) != spec.num_classes:
+        raise DataError(f"{classes} names {len(names)} classes, {file} has {spec.num_classes}")
+    model = create_model(spec)
+    load_weights(model, file)
+    return Trained(model.eval(), spec, names, provenance=provenance)
+
+
+def _read_classes(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as a list of class names: {error}") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: two classes have the same name: {', '.join(twice[:3])}")
+    return names
+
+
+def _outputs(state: Mapping[str, torch.Tensor], file: str | Path) -> int:
+    bias = state.get("classifier.bias")
+    if bias is None:
+        raise BundleError(f"{file}: these weights have no classifier")
+    return len(bias)
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, Sequence[int]]:
+    return {name: tuple(value.shape) for name, value in state.items() if not name.endswith(COUNTER)}

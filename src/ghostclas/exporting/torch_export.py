@@ -1,0 +1,31 @@
+"""torch.export: ``model.pt2``, the graph and weights of the network for PyTorch itself.
+
+Dynamic batch, uint8 photos in, float32. It holds no code, no pickles and no paths of this machine; the engine
+refuses a file that does.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.network import INPUT, logits_port, photos_port
+
+MAX_BATCH = 65536
+
+
+def convert(job: Conversion) -> list[Written]:
+    """Write the network as an exported program."""
+    job.step("exporting the network with torch.export")
+    example = torch.zeros(2, job.crop, job.crop, 3, dtype=torch.uint8)
+    batch = torch.export.Dim("N", min=1, max=MAX_BATCH)
+    program = torch.export.export(job.network, (example,), dynamic_shapes={INPUT: {0: batch}})
+    for node in program.graph.nodes:
+        # Where it was traced: paths of this machine.
+        for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
+            node.meta.pop(key, None)
+    program.example_inputs = None
+    path = job.name("model", ".pt2")
+    job.step("writing the program")
+    torch.export.save(program, job.folder / path)
+    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]

@@ -1,0 +1,48 @@
+"""A model at an input size it was not made for, or without weights, as a bundle to be measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ghostclas.bundle import Bundle
+from ghostclas.errors import UsageError
+from ghostclas.exporting.onnx import export_bundle
+from ghostclas.exporting.sources import open_trained
+from ghostclas.exporting.untrained import is_network, resized, untrained
+from ghostclas.zoo import resolve_model
+
+
+def make_variant(model: str, target: str | Path, *, size: int | None = None) -> Bundle:
+    """Write ``model`` for inputs of ``size`` pixels as a bundle at ``target``.
+
+    A bundle or a run keeps its weights, so that its accuracy at that size can be measured. A name, of the zoo
+    or after ``timm:``, gets random ones; see ``export.untrained``.
+
+    Raises:
+        UsageError: there is no such model, or no network can have inputs of this size.
+        ExportError: the network cannot be exported at this size.
+    """
+    if size is not None and (size < 32 or size % 32):
+        raise UsageError(f"a size is a multiple of 32 pixels, not {size}")
+    try:
+        bundle: Bundle | None = Bundle.open(resolve_model(model))
+    except UsageError:
+        if Path(model).exists() or not is_network(model):
+            raise
+        bundle = None
+    trained = untrained(model, size=size) if bundle is None else open_trained(bundle.path)
+    preprocess, made_for = resized(trained.preprocess, size), trained.preprocess.crop
+    return export_bundle(
+        trained.model,
+        trained.spec,
+        trained.classes,
+        preprocess,
+        target,
+        precision="fp32" if bundle is None else bundle.file().entry.precision,
+        postprocess=trained.postprocess,
+        metrics=trained.metrics if preprocess == trained.preprocess else (),
+        provenance={
+            **trained.provenance,
+            **({"resized_from": made_for} if preprocess.crop != made_for else {}),
+        },
+    )

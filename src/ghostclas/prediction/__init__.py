@@ -1,0 +1,5 @@
+"""From photos to labels: the classifier, its answers, finding photos and writing results."""
+
+from ghostclas.prediction.classifier import Classifier, PredictionFiles, count_images, find_images
+
+__all__ = ["Classifier", "PredictionFiles", "count_images", "find_images"]

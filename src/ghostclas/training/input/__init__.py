@@ -1,0 +1,1 @@
+"""Training input: random views, batches, the processes that prepare them. Needs torch."""

@@ -1,0 +1,138 @@
+"""Training batches for a CPU that also computes the steps: both take turns on all of its cores.
+
+A photo that is decoded while a step computes delays that step by all of its time: the work of a step is
+divided evenly among the cores, and each part of it waits for the slowest. Between two steps, the cores share
+the photos of a batch, which then cost no more than their share. Meanwhile the next files are read: where that
+takes long, it takes no processor.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, multiprocessing
+
+from ghostclas.errors import GhostclasError
+from ghostclas.training.input.images import Batch, Facts, TrainingImages, to_batch
+from ghostclas.training.input.tickets import Ticket
+
+
+class DeadWorkerError(RuntimeError):
+    """A process that prepares images ended before its time."""
+
+
+class AlternatingLoader:
+    """Iterates over ``batches`` of tickets, all of one size; each is prepared when it is asked for.
+
+    The batches equal those of a ``DataLoader``, and their memory is not used again.
+
+    Raises, while iterating:
+        DeadWorkerError: a process was killed, or ended by an error whose traceback it has printed.
+        GhostclasError: what the source raised.
+    """
+
+    def __init__(self, images: TrainingImages, batches: Iterable[list[Ticket]], *, workers: int) -> None:
+        self.images, self.batches, self.workers = images, batches, workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        shares = (_split(batch, self.workers) for batch in self.batches)
+        current = next(shares, None)
+        if current is None:
+            return
+        side = self.images.resolution
+        pixels = torch.empty(sum(map(len, current)), side, side, 3, dtype=torch.uint8)
+        pixels.share_memory_()  # type: ignore[no-untyped-call]
+        crew: list[_Worker] = []
+        try:
+            for part, share in zip(
+                torch.split(pixels, [len(share) for share in current]), current, strict=True
+            ):
+                crew.append(_start(self.images, part, share))
+            while current is not None:
+                current = next(shares, None)
+                yield _prepare(crew, pixels, current)
+        finally:
+            for worker in crew:
+                worker.process.terminate()
+            for worker in crew:
+                worker.process.join()
+                worker.pipe.close()
+
+
+class _Worker(NamedTuple):
+    process: multiprocessing.Process
+    pipe: Connection
+
+
+def _split(batch: list[Ticket], workers: int) -> list[list[Ticket]]:
+    """Return one share for each worker, none larger than another by more than one."""
+    bounds = [len(batch) * number // workers for number in range(workers + 1)]
+    return [batch[begin:end] for begin, end in pairwise(bounds)]
+
+
+def _start(images: TrainingImages, pixels: Tensor, first: list[Ticket]) -> _Worker:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_work, args=(images, pixels, theirs, first), daemon=True)
+    process.start()
+    # As long as this process has their end open, the pipe of a dead worker does not break.
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _prepare(crew: Sequence[_Worker], pixels: Tensor, upcoming: Sequence[list[Ticket]] | None) -> Batch:
+    """Return the batch whose files the crew has read, while it goes on with those of ``upcoming``."""
+    facts: list[Facts] = []
+    try:
+        for number, worker in enumerate(crew):
+            # Who has stopped listening may have said why.
+            with suppress(OSError):
+                worker.pipe.send(upcoming[number] if upcoming else None)
+        for worker in crew:
+            answer = worker.pipe.recv()
+            if isinstance(answer, GhostclasError):
+                raise answer
+            facts += answer
+    except (EOFError, OSError):
+        raise DeadWorkerError(_obituary(crew)) from None
+    return to_batch(pixels.clone(), facts)
+
+
+def _obituary(crew: Sequence[_Worker]) -> str:
+    for worker in crew:
+        worker.process.join(timeout=1)
+    dead = [worker.process for worker in crew if worker.process.exitcode is not None]
+    return ", ".join(f"process {process.pid} ended with exit code {process.exitcode}" for process in dead)
+
+
+def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[Ticket] | None) -> None:
+    """Read the files of a share, wait for the tickets of the next one, prepare the first, and so on."""
+    # Interrupting the run is up to the process that trains.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    trainer = parent_process()
+    assert trainer is not None
+    try:
+        while share is not None:
+            files = [images.read(ticket) for ticket in share]
+            if trainer.sentinel in wait([pipe, trainer.sentinel]):
+                return
+            upcoming = pipe.recv()
+            facts = []
+            for number, (ticket, data) in enumerate(zip(share, files, strict=True)):
+                slot = images.show(ticket, data)
+                pixels[number] = slot.image.permute(1, 2, 0)
+                facts.append(slot.facts)
+            pipe.send(facts)
+            share = upcoming
+    except GhostclasError as error:
+        pipe.send(error)
+    except ConnectionError:
+        # The process that trains ended meanwhile.
+        pass

@@ -1,0 +1,189 @@
+"""The audit finds what was planted, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostclas.cli import main
+from ghostclas.datasets.audit import Audit, audit
+from ghostclas.datasets.audit_page import write_page
+from ghostclas.errors import DataError
+from tests.data.trees import make_folder, picture, zip_folder
+
+
+def rescaled(content: bytes) -> bytes:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(content)).resize((80, 64), Image.Resampling.BICUBIC).save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def encoded(pixels: np.ndarray, kind: str) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+@pytest.fixture
+def dirty(tmp_path: Path) -> Path:
+    """Two parts with one fault of each kind."""
+    root = make_folder(tmp_path / "set", {"train/ant": 6, "train/bee": 5, "train/cat": 4})
+    make_folder(root, {"val/ant": 3, "val/bee": 2}, seed=50_000)
+    train, val = root / "train", root / "val"
+    (val / "ant" / "copied.jpg").write_bytes((train / "ant" / "000.jpg").read_bytes())
+    (val / "bee" / "rescaled.jpg").write_bytes(rescaled((train / "bee" / "001.jpg").read_bytes()))
+    (train / "cat" / "mislabelled.jpg").write_bytes((train / "bee" / "002.jpg").read_bytes())
+    (train / "cat" / "again.jpg").write_bytes((train / "cat" / "000.jpg").read_bytes())
+    (train / "ant" / "empty.jpg").write_bytes(b"")
+    (train / "ant" / "text.jpg").write_bytes(b"<html>not found</html>")
+    (val / "ant" / "cut.jpg").write_bytes(picture(99, (300, 200))[:2000])
+    (train / "ant" / "really_png.jpg").write_bytes(picture(98, kind="PNG"))
+    (train / "ant" / "tiny.jpg").write_bytes(picture(97, (20, 30)))
+    (train / "bee" / "long.jpg").write_bytes(picture(96, (400, 50)))
+    (train / "bee" / "blank.jpg").write_bytes(encoded(np.full((50, 50, 3), 200, np.uint8), "JPEG"))
+    (val / "bee" / "blank2.jpg").write_bytes(encoded(np.full((50, 50, 3), 201, np.uint8), "JPEG"))
+    (train / "bee" / "notes.txt").write_text("x")
+    return root
+
+
+@pytest.fixture
+def found(dirty: Path) -> Audit:
+    return audit(dirty, threads=2)
+
+
+def test_every_planted_fault_is_found(found: Audit) -> None:
+    groups = {tuple(sorted(file.name for file in group.files)): group for group in found.groups}
+    assert groups.keys() == {
+        ("train/ant/000.jpg", "val/ant/copied.jpg"),
+        ("train/bee/001.jpg", "val/bee/rescaled.jpg"),
+        ("train/bee/002.jpg", "train/cat/mislabelled.jpg"),
+        ("train/cat/000.jpg", "train/cat/again.jpg"),
+    }
+    copied, rescaled_, mislabelled, again = (groups[key] for key in sorted(groups))
+    assert (copied.exact, copied.leak, copied.conflict) == (True, True, False)
+    assert (rescaled_.exact, rescaled_.leak, rescaled_.conflict) == (False, True, False)
+    assert (mislabelled.exact, mislabelled.leak, mislabelled.conflict) == (True, False, True)
+    assert (again.exact, again.leak, again.conflict) == (True, False, False)
+    assert found.leaked == 2
+    assert found.surplus == 4
+    assert not found.clean
+
+
+def test_unreadable_files_have_the_codes_of_imaging(found: Audit) -> None:
+    assert {item.file.name: item.code for item in found.unreadable} == {
+        "train/ant/empty.jpg": "empty",
+        "train/ant/text.jpg": "not_an_image",
+        "val/ant/cut.jpg": "truncated",
+    }
+    assert all(item.file.key in item.message for item in found.unreadable)
+
+
+def test_odd_files_are_told_by_kind(found: Audit) -> None:
+    assert {(item.file.name, item.kind) for item in found.odd} == {
+        ("train/ant/really_png.jpg", "misnamed"),
+        ("train/ant/tiny.jpg", "small"),
+        ("train/bee/long.jpg", "elongated"),
+        ("train/bee/blank.jpg", "blank"),
+        ("val/bee/blank2.jpg", "blank"),
+    }
+
+
+def test_figures_of_the_parts(found: Audit) -> None:
+    train, val = found.splits
+    assert (train.name, train.images, dict(train.classes)) == ("train", 23, {"ant": 10, "bee": 7, "cat": 6})
+    assert (val.name, val.images, val.missing) == ("val", 9, ("cat",))
+    assert train.formats == {"JPEG": 20, "PNG": 1}
+    assert train.short_side == (20, 32, 50)
+    assert dict(train.ignored) == {".txt": 1}
+
+
+def test_threads_and_storage_change_nothing(dirty: Path, found: Audit, tmp_path: Path) -> None:
+    zipped = audit(zip_folder(dirty, tmp_path / "set.zip"), threads=1)
+    ours, theirs = found.to_json(), zipped.to_json()
+    ours["location"] = theirs["location"]
+    assert ours == theirs
+
+
+def test_a_clean_folder_is_clean(tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    report = audit(make_folder(tmp_path, {"ant": 6, "bee": 6}), progress=lambda *now: seen.append(now))
+    assert report.clean
+    assert (report.groups, report.unreadable, report.odd) == ((), (), ())
+    assert seen == [(done, 12) for done in range(1, 13)]
+
+
+def test_an_empty_class_is_a_finding_not_an_error(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/ant": 2, "train/bee": 0, "val/ant": 1, "val/bee": 1}, seed=9)
+    assert [split.missing for split in audit(root).splits] == [("bee",), ()]
+    with pytest.raises(DataError, match="no such folder"):
+        audit(tmp_path / "nowhere")
+
+
+# ------------------------------------------------------------------ page and command line
+
+
+def test_the_page_stands_alone_and_escapes_names(dirty: Path, tmp_path: Path) -> None:
+    (dirty / "val" / "ant" / "copied.jpg").rename(dirty / "val" / "ant" / "<b onclick=x>.jpg")
+    page = write_page(audit(dirty), tmp_path / "report")
+    text = page.read_text(encoding="utf-8")
+    assert list(page.parent.iterdir()) == [page]
+    assert "<b onclick" not in text
+    assert "&lt;b onclick=x&gt;.jpg" in text
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", text)
+    assert "://" not in text
+    # 8 pictures in the groups and 5 odd ones.
+    assert text.count("data:image/jpeg;base64,") == 13
+    for name in ("rescaled.jpg", "mislabelled.jpg", "again.jpg", "cut.jpg", "really_png.jpg"):
+        assert name in text
+
+
+def test_the_command_tells_the_findings_and_exits_with_3(
+    dirty: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "audit", str(dirty), "--report", str(tmp_path / "page")]) == 3
+    out, err = capfd.readouterr()
+    assert "leaks: the same picture in several parts: 2" in out
+    assert "train/ant/000.jpg (ant) = val/ant/copied.jpg (ant)" in out
+    assert "train/ant/empty.jpg: empty:" in out
+    assert "classes without an image in val: 1\n  'cat'" in out
+    assert f"open: {tmp_path / 'page' / 'index.html'}" in err
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+def test_the_command_speaks_json(dirty: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "audit", str(dirty), "--json"]) == 3
+    content = json.loads(capfd.readouterr().out)
+    assert content["clean"] is False
+    assert content["leaked"] == 2
+    assert len(content["unreadable"]) == 3
+    assert len(content["groups"]) == 4
+
+
+def test_a_clean_folder_exits_with_0(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "audit", str(make_folder(tmp_path, {"ant": 3, "bee": 3}))]) == 0
+    assert "no leaks, and every file can be read" in capfd.readouterr().out
+
+
+def test_duplicates_alone_exit_with_0(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = make_folder(tmp_path, {"ant": 3, "bee": 3})
+    (root / "ant" / "again.jpg").write_bytes((root / "ant" / "000.jpg").read_bytes())
+    assert main(["data", "audit", str(root)]) == 0
+    assert "duplicates within a part: 1" in capfd.readouterr().out
+
+
+def test_a_page_that_would_be_a_file_is_refused_before_the_work(
+    dirty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken.html"
+    taken.write_text("mine")
+    assert main(["data", "audit", str(dirty), "--report", str(taken)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"cannot write a page to {taken}: it is a file; name a folder" in err
+    assert taken.read_text() == "mine"

@@ -1,0 +1,212 @@
+"""int8 by measurement: what is kept, what is not, and what it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+from ghostclas.data import Sample
+from ghostclas.engines import open_engine
+from ghostclas.errors import DataError, ExportError, UsageError
+from ghostclas.exporting import quantize as quantization
+from ghostclas.exporting.conversion import Quantization
+from ghostclas.exporting.formats import add_format
+from ghostclas.exporting.onnx import export_bundle
+from ghostclas.exporting.quantize import CANDIDATES, Candidate, Measured, quantize
+from ghostclas.models.folded import bundle_state
+from ghostclas.models.registry import create_model
+from tests.images import encode
+
+
+class Labelled:
+    """Random photos, labelled as the bundle answers, so that float is right on all of them."""
+
+    location = "memory"
+
+    def __init__(self, bundle: Bundle, count: int) -> None:
+        self.classes: Sequence[str] = bundle.classes
+        draw = np.random.default_rng(0)
+        colours = draw.integers(0, 256, (count, 2, 2, 3), dtype=np.uint8)
+        self.photos = [np.kron(c, np.ones((40, 40, 1), np.uint8)).astype(np.uint8) for c in colours]
+        from ghostclas.prediction import Classifier
+
+        with Classifier.load(bundle, engine="onnxruntime") as classifier:
+            answers = classifier.predict([encode(photo) for photo in self.photos], top=1)
+        self.samples = [Sample(f"{i}.png", answer.top[0].index) for i, answer in enumerate(answers)]
+
+    def read(self, index: int) -> bytes:
+        return encode(self.photos[index])
+
+
+@pytest.fixture(scope="module")
+def labelled(small_bundle: Bundle) -> Labelled:
+    return Labelled(small_bundle, 40)
+
+
+def test_an_accurate_and_faster_file_is_kept_with_the_figures(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Which one is faster depends on the machine; here it is given.
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (2.0, 1.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    said: list[str] = []
+    kept, measured = quantize(
+        tiny_bundle, "openvino", calibration=labelled, validation=labelled, say=said.append
+    )
+    assert [m.engine for m in measured] == ["openvino"]
+    assert measured[0].top1_float == 100
+    assert measured[0].top1_int8 >= 90
+    assert any("2.00 ms" in line for line in said)
+    file = kept.file("openvino", "int8")
+    assert file.entry.path == "openvino/model.int8.xml"
+    # Weights in a byte each: a quarter, and the scales.
+    assert kept.read("openvino/model.int8.bin").__len__() < 0.4 * len(kept.read("model.onnx"))
+    engine = open_engine("openvino", kept, precision="int8")
+    reference = kept.reference()
+    assert 0 < np.abs(engine.run(reference.pixels) - reference.logits).max() < 2
+    # Nobody gets int8 who did not ask for it.
+    assert open_engine("auto", kept).name == "onnxruntime"
+    plain = open_engine("openvino", kept).run(reference.pixels)
+    np.testing.assert_allclose(plain, reference.logits, rtol=0, atol=1e-3)
+    (metric,) = [metric for metric in kept.manifest.metrics if metric.through == "openvino int8"]
+    assert metric.top1 == measured[0].top1_int8
+
+
+def test_a_slower_file_is_not_kept_unless_it_shall_be_smaller(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (1.0, 2.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", [Candidate(True)])
+    before = tiny_bundle.manifest
+    with pytest.raises(ExportError, match=r"slower here than float: nothing was added.*2\.00 ms .*1\.00 ms"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled)
+    assert Bundle.open(tiny_bundle.path).manifest == before
+    kept, _ = quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled, smaller=True)
+    assert kept.file("onnx", "int8").entry.bytes < 0.5 * kept.file("onnx", "fp32").entry.bytes
+
+
+def test_the_photos_to_calibrate_on_are_spread_over_all_of_them(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "CALIBRATION_IMAGES", 3)
+    monkeypatch.setattr(quantization, "CANDIDATES", [])
+    read: list[int] = []
+
+    class Watched(Labelled):
+        def read(self, index: int) -> bytes:
+            read.append(index)
+            return super().read(index)
+
+    with pytest.raises(ExportError, match="could not be made"):
+        quantize(tiny_bundle, "onnx", calibration=Watched(tiny_bundle, 40), validation=labelled)
+    assert read == [0, 19, 39]
+
+
+def test_what_costs_accuracy_is_told_candidate_by_candidate(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "MAX_LOSS", -1.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[1::3])
+    before = tiny_bundle.manifest
+    with pytest.raises(ExportError, match=r"costs more than -1\.0 points") as caught:
+        quantize(tiny_bundle, "openvino", calibration=labelled, validation=labelled)
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 2
+    assert "classifier, se, stem, head, tail in float" in lines[1]
+    assert Bundle.open(tiny_bundle.path).manifest == before
+
+
+def test_layers_that_stay_in_float_do(
+    tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnx
+
+    monkeypatch.setattr(quantization, "MAX_LOSS", 100.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[-1:])
+    kept, _ = quantize(tiny_bundle, "onnx", calibration=labelled, validation=labelled, smaller=True)
+    graph = onnx.load_model_from_string(kept.read("model.int8.onnx")).graph
+    quantized = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
+    assert any("blocks." in name for name in quantized)
+    assert not any(part in f".{name}" for name in quantized for part in CANDIDATES[-1].keep_float)
+
+
+@pytest.mark.parametrize(("name", "package"), [("ncnn", "pnnx"), ("litert", "litert_torch")])
+def test_other_runtimes_are_judged_against_a_float_file_of_their_own(
+    name: str, package: str, tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package, reason=f"the extra 'export-{name}' is not installed")
+    monkeypatch.setattr(quantization, "_milliseconds", lambda *_: (2.0, 1.0))
+    monkeypatch.setattr(quantization, "MAX_LOSS", 10.0)
+    monkeypatch.setattr(quantization, "CANDIDATES", CANDIDATES[3:4])
+    kept, (measured,) = quantize(tiny_bundle, name, calibration=labelled, validation=labelled)
+    assert (measured.engine, measured.top1_float) == (name, 100)
+    # The float file was for the comparison alone.
+    made = [entry for entry in kept.manifest.files if entry.format == name]
+    assert {entry.precision for entry in made} == {"int8"}
+    assert sum(entry.bytes for entry in made) < 0.6 * kept.file("onnx", "fp32").entry.bytes
+    reference = kept.reference()
+    answers = open_engine(name, kept, precision="int8").run(reference.pixels)
+    assert 0 < np.abs(answers - reference.logits).max() < 2
+
+
+def test_photos_that_the_network_answers_wildly_are_left_out(
+    small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "OUTLIERS", 0.25)
+    pixels = small_bundle.reference().pixels
+    largest = np.abs(small_bundle.reference().logits).max(axis=1)
+    kept = quantization._without_outliers(small_bundle, pixels)
+    np.testing.assert_array_equal(kept, np.delete(pixels, largest.argmax(), axis=0))
+
+
+def test_the_clock_is_a_real_one(small_bundle: Bundle, labelled: Labelled) -> None:
+    file = small_bundle.file()
+    photos = small_bundle.reference().pixels
+    times = quantization._milliseconds("onnxruntime", file, file, photos)
+    assert all(0 < time < 1000 for time in times)
+    assert "2.00 times as fast" in str(Measured("x", 50.0, 49.9, 2.0, 1.0))
+
+
+@pytest.mark.parametrize("arguments", [["--precision", "int8"], ["--calibration", "photos"]])
+def test_int8_and_photos_go_together(
+    arguments: list[str], tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--model", str(tiny_bundle.path), *arguments]) == 2
+    assert "needs labelled photos to judge it by: --calibration DIR" in capsys.readouterr().err
+
+
+def test_other_classes_and_unreadable_photos_are_refused(tiny_bundle: Bundle, labelled: Labelled) -> None:
+    other = Labelled(tiny_bundle, 1)
+    other.classes = ("a", "b", "c", "d", "e", "f", "g")
+    with pytest.raises(DataError, match="class names differ"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
+    other = Labelled(tiny_bundle, 1)
+    other.read = lambda index: b"no photo"  # type: ignore[method-assign]
+    with pytest.raises(DataError, match="none of its 1 photos can be read"):
+        quantize(tiny_bundle, "onnx", calibration=labelled, validation=other)
+    with pytest.raises(UsageError, match="mnn cannot be written in 'int8'"):
+        quantize(tiny_bundle, "mnn", calibration=labelled, validation=labelled)
+
+
+def test_a_layer_that_is_dead_does_not_keep_litert_from_int8(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch", reason="the extra 'export-litert' is not installed")
+    import torch
+
+    model = create_model(tiny_bundle.spec)
+    model.load_state_dict(bundle_state(tiny_bundle))
+    dead = next(module for name, module in model.named_modules() if name.endswith("se.reduce"))
+    with torch.no_grad():
+        dead.bias.fill_(-100.0)
+    made = export_bundle(
+        model.eval(), tiny_bundle.spec, tiny_bundle.classes, tiny_bundle.preprocess, tmp_path / "dead"
+    )
+    np.save(tmp_path / "photos.npy", np.stack([made.reference().pixels[0]] * 4))
+    how = Quantization(calibration=tmp_path / "photos.npy", per_channel=True)
+    kept = add_format(made, "litert", precision="int8", quantization=how)
+    assert kept.file("litert", "int8").entry.bytes > 0
