@@ -1,10 +1,22 @@
-"""Labelled images: where they come from, how they are checked, and how they become batches.
+"""Labelled images: where they are stored, how they are divided, and what their classes are called.
 
-Importing this package needs no torch; its modules ``transforms``, ``mixing`` and ``loader`` do.
+Nothing here needs torch; how images become batches is :mod:`ghostclas.training.input`.
 """
 
+from ghostclas.data.identity import Fingerprint, explain_difference, fingerprint
 from ghostclas.data.source import Sample, Source
 from ghostclas.data.splits import Splits, open_source, open_splits
 from ghostclas.data.subsets import Subset, align_source
 
-__all__ = ["Sample", "Source", "Splits", "Subset", "align_source", "open_source", "open_splits"]
+__all__ = [
+    "Fingerprint",
+    "Sample",
+    "Source",
+    "Splits",
+    "Subset",
+    "align_source",
+    "explain_difference",
+    "fingerprint",
+    "open_source",
+    "open_splits",
+]

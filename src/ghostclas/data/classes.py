@@ -76,7 +76,7 @@ def check_distinct(classes: Sequence[str], location: str) -> None:
     """
     repeated = [name for name, times in Counter(classes).items() if times > 1]
     if repeated:
-        raise DataError(f"{location}: several classes have the same name: {some(map(repr, repeated))}")
+        raise DataError(f"{location}: several classes have the same name: {first_few(map(repr, repeated))}")
 
 
 def match_classes(
@@ -113,13 +113,13 @@ def match_classes(
     width = max(map(len, titles))
     lines = [f"class names differ between {between}"]
     for title, classes in zip(titles, (absent, unknown), strict=True):
-        listed = some(f"{name!r} (class {i})" for i, name in classes) if classes else "none"
+        listed = first_few(f"{name!r} (class {i})" for i, name in classes) if classes else "none"
         lines.append(f"{title:<{width}} {listed}")
     lines.append(advice)
     raise DataError("\n       ".join(lines))
 
 
-def some(items: Iterable[str]) -> str:
+def first_few(items: Iterable[str]) -> str:
     """Join the first few of ``items`` for a message, and count the others."""
     listed = list(items)
     rest = len(listed) - _SHOWN

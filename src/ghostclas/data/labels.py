@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.classes import check_distinct, distinct_names, some
+from ghostclas.data.classes import check_distinct, distinct_names, first_few
 from ghostclas.errors import DataError
 from ghostclas.files import write_text
 
@@ -73,9 +73,8 @@ def find_label_file(folder: Path) -> Path | None:
     """
     found = sorted({*folder.glob("classes.txt"), *folder.glob("*label*.txt")})
     if len(found) > 1:
-        raise DataError(
-            f"several files in {folder} could name the classes: {some(path.name for path in found)}; keep one"
-        )
+        names = first_few(path.name for path in found)
+        raise DataError(f"several files in {folder} could name the classes: {names}; keep one")
     return found[0] if found else None
 
 
@@ -110,5 +109,7 @@ def resolve_labels(
         index = {name: i for i, name in enumerate(classes)}
         unknown = sorted(distinct - index.keys())
         if unknown:
-            raise DataError(f"{location} uses labels that are no class names: {some(map(repr, unknown))}")
+            raise DataError(
+                f"{location} uses labels that are no class names: {first_few(map(repr, unknown))}"
+            )
     return classes, np.fromiter((index[label] for label in labels), dtype=np.int32, count=len(labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
@@ -49,6 +50,13 @@ class Samples(Sequence[Sample]):
         """Return the key of sample ``index``."""
         start = int(self._ends[index - 1]) if index else 0
         return self._keys[start : int(self._ends[index])].decode("utf-8", "surrogateescape")
+
+    def digest(self) -> str:
+        """Return a hash of all keys and labels, in order: 32 hex digits, the same on every machine."""
+        hashed = hashlib.blake2b(self._keys, digest_size=16)
+        hashed.update(self._ends.astype("<i8").tobytes())
+        hashed.update(self._labels.astype("<i4").tobytes())
+        return hashed.hexdigest()
 
     def __len__(self) -> int:
         return len(self._labels)

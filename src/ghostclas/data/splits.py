@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.classes import some
+from ghostclas.data.classes import first_few
 from ghostclas.data.samples import labels_of
 from ghostclas.data.source import Source
 from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
@@ -72,7 +72,7 @@ def open_source(
     else:
         name = SPLIT_NAMES.get(split.lower(), split)
         if name not in stored.parts:
-            has = some(repr(part) for part in stored.parts if part != WHOLE)
+            has = first_few(repr(part) for part in stored.parts if part != WHOLE)
             raise DataError(
                 f"{stored.location} has no split {split!r}; "
                 + (f"it has {has}" if has else "its images are not divided into train/ and val/")
@@ -153,7 +153,7 @@ def _aligned(source: Source, train: Source) -> Source:
 def _absent(source: Source, kind: str) -> list[str]:
     counts = np.bincount(labels_of(source.samples), minlength=len(source.classes))
     absent = [name for name, count in zip(source.classes, counts, strict=True) if not count]
-    return [f"no {kind} image of {some(map(repr, absent))}"] if absent else []
+    return [f"no {kind} image of {first_few(map(repr, absent))}"] if absent else []
 
 
 def _set_aside(source: Source, fraction: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from ghostclas.data.classes import class_names, some
+from ghostclas.data.classes import class_names, first_few
 from ghostclas.data.samples import Samples
 from ghostclas.errors import DataError
 
@@ -137,7 +137,7 @@ def labelled(
     if empty and not empty_classes:
         raise DataError(
             f"{tree.location}: no image in the class folder{'s' * (len(empty) > 1)} "
-            f"{some(map(repr, empty))}; add images (or remove the folder)"
+            f"{first_few(map(repr, empty))}; add images (or remove the folder)"
         )
     folders = tuple(sorted(folder for folder, images_in_it in count.items() if images_in_it))
     label = {folder: index for index, folder in enumerate(folders)}
@@ -154,7 +154,9 @@ def _nothing_found(tree: Tree, listing: Listing, images: Sequence[str]) -> str:
             "put each image in a folder named after its class"
         )
     if listing.files:
-        kinds = some(f"{kind or 'no extension'}: {n}" for kind, n in _extensions(listing.files).most_common())
+        kinds = first_few(
+            f"{kind or 'no extension'}: {n}" for kind, n in _extensions(listing.files).most_common()
+        )
         return f"{tree.location} holds no image, only other files ({kinds}); expected <class>/*.jpg"
     return f"{tree.location} is empty; expected one folder of images for each class"
 

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 from ghostclas.data.archives import open_inner_tar, open_tar, regular_members, write_member
-from ghostclas.data.classes import CLASSES_FILE, distinct_names, some
+from ghostclas.data.classes import CLASSES_FILE, distinct_names, first_few
 from ghostclas.data.labels import write_label_file
 from ghostclas.data.listfile import LIST_NAMES
 from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
@@ -242,7 +242,9 @@ def _train_members(archive: Path, kit: Devkit, done: Sequence[str]) -> Iterator[
                     yield _Image(name.stem, _image_name(image, location), inner, inner_member)
     absent = sorted(kit.names.keys() - set(seen))
     if absent:
-        raise DataError(f"{archive} holds no archive of the class{'es' * (len(absent) > 1)} {some(absent)}")
+        raise DataError(
+            f"{archive} holds no archive of the class{'es' * (len(absent) > 1)} {first_few(absent)}"
+        )
 
 
 def _val_members(archive: Path, kit: Devkit, _done: Sequence[str]) -> Iterator[_Image]:

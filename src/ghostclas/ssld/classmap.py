@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.classes import some
+from ghostclas.data.classes import first_few
 from ghostclas.data.source import Source
 from ghostclas.data.subsets import Subset
 from ghostclas.data.tree import TreeSource
@@ -97,7 +97,8 @@ def map_classes(
     if missing:
         raise DataError(
             f"the teacher {teacher} ({outputs} outputs{'' if labels else ' without names'}) does not know "
-            f"{len(missing)} of the {len(classes)} classes of {source.location}: {some(map(repr, missing))}\n"
+            f"{len(missing)} of the {len(classes)} classes of {source.location}: "
+            f"{first_few(map(repr, missing))}\n"
             f"       {advice}"
         )
     return ClassMap(tuple(tuple(columns) for columns in found), outputs)
