@@ -105,10 +105,10 @@ def stages(photos: Sequence[Path], rounds: int) -> dict[str, float]:
     contents = [path.read_bytes() for path in photos]
     images = [decode(data, short_side=SHORT) for data in contents]
     fitted = [Image.fromarray(fit(image, SPEC)) for image in images]
-    slot = np.empty((SPEC.crop, SPEC.crop, 3), np.uint8)
+    example = np.empty((SPEC.crop, SPEC.crop, 3), np.uint8)
 
     def into_the_batch(image: Image.Image) -> None:
-        slot[...] = np.asarray(image)
+        example[...] = np.asarray(image)
 
     work: dict[str, Callable[[], object]] = {
         "reading the file": lambda: [path.read_bytes() for path in photos],
@@ -116,7 +116,7 @@ def stages(photos: Sequence[Path], rounds: int) -> dict[str, float]:
         "header and decoding": lambda: [decode(data, short_side=SHORT) for data in contents],
         "resampling": lambda: [fit(image, SPEC) for image in images],
         "copying into the batch": lambda: [into_the_batch(image) for image in fitted],
-        "everything, `imaging.preprocess`": lambda: [preprocess(path, SPEC, out=slot) for path in photos],
+        "everything, `imaging.preprocess`": lambda: [preprocess(path, SPEC, out=example) for path in photos],
     }
     least = dict.fromkeys(work, float("inf"))
     for _ in range(rounds):

@@ -30,7 +30,7 @@ from ghostclas.models import create_model
 from ghostclas.models.cpu import compile_training, speed_up
 from ghostclas.training.input.images import Batch, TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
-from ghostclas.training.input.tickets import RankBatches, epoch_tickets
+from ghostclas.training.input.sampling import ShardedBatches, epoch_indices
 from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.zoo import resolve_spec
@@ -46,9 +46,9 @@ def photos(folder: str, batch: int, resolution: int, workers: int) -> Iterator[B
     labels = np.array([sample.label for sample in source.samples], dtype=np.int64)
     epoch = 0
     while True:
-        tickets = epoch_tickets(labels, seed=0, epoch=epoch)
-        whole = tickets[: len(tickets) // batch * batch]
-        yield from TrainingLoader(workers=workers, device="cpu").epoch(images, RankBatches(whole, batch))
+        indices = epoch_indices(labels, seed=0, epoch=epoch)
+        whole = indices[: len(indices) // batch * batch]
+        yield from TrainingLoader(workers=workers, device="cpu").epoch(images, ShardedBatches(whole, batch))
         epoch += 1
 
 

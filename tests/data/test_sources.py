@@ -24,7 +24,7 @@ from ghostclas.data.shards import expand_braces, shard_index, write_shards
 from ghostclas.errors import DataError, ImageError
 from ghostclas.training.input.images import Batch, TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
-from ghostclas.training.input.tickets import RankBatches, epoch_tickets
+from ghostclas.training.input.sampling import ShardedBatches, epoch_indices
 from ghostclas.training.input.transforms import AugmentConfig
 from tests.data.trees import list_folder, make_folder, parquet_folder, picture, zip_folder
 
@@ -88,8 +88,8 @@ def test_the_same_images_are_the_same_samples_in_every_storage(
 
 def batches(source: Source) -> list[Batch]:
     images = TrainingImages(source, AugmentConfig(policy="trivialaugment"), 32)
-    tickets = epoch_tickets(np.array([sample.label for sample in source.samples]), seed=0, epoch=0)
-    return list(TrainingLoader(workers=0, device="cpu").epoch(images, RankBatches(tickets, 5)))
+    indices = epoch_indices(np.array([sample.label for sample in source.samples]), seed=0, epoch=0)
+    return list(TrainingLoader(workers=0, device="cpu").epoch(images, ShardedBatches(indices, 5)))
 
 
 @pytest.mark.parametrize("store", STORAGE)

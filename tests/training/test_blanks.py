@@ -7,7 +7,7 @@ import torch
 
 from ghostclas.training import resolve_config, train
 from ghostclas.training.input.images import Batch
-from ghostclas.training.input.tickets import PADDING, Ticket
+from ghostclas.training.input.sampling import PADDING, SeededIndex
 from ghostclas.training.loop import _without_blanks
 from tests.training.photos import photo_folder
 
@@ -18,15 +18,17 @@ FLOOR = 0.2910
 def test_blanks_become_images_of_the_batch_without_weight() -> None:
     images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
     weights = torch.tensor([1.0, 0.0, 1.0, 0.0])
-    tickets = torch.tensor([Ticket(0, 1), Ticket(PADDING, 0), Ticket(2, 3), Ticket(PADDING, 0)])
-    batch = Batch(images, torch.tensor([5, 0, 6, 0]), weights, [], tickets)
+    indices = torch.tensor(
+        [SeededIndex(0, 1), SeededIndex(PADDING, 0), SeededIndex(2, 3), SeededIndex(PADDING, 0)]
+    )
+    batch = Batch(images, torch.tensor([5, 0, 6, 0]), weights, [], indices)
 
     filled = _without_blanks(batch)
 
     assert filled.images[:, 0, 0, 0].tolist() == [0, 0, 2, 2]
     assert filled.labels.tolist() == [5, 5, 6, 6]
     assert torch.equal(filled.weights, weights)
-    assert torch.equal(filled.tickets, tickets)
+    assert torch.equal(filled.indices, indices)
 
 
 def test_a_batch_of_blanks_alone_stays_what_it_is() -> None:

@@ -20,7 +20,7 @@ from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.config import differences
 from ghostclas.training.distil import FromStored, OnTheFly, build_objective
 from ghostclas.training.input.images import TrainingImages
-from ghostclas.training.input.tickets import Ticket
+from ghostclas.training.input.sampling import SeededIndex
 from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.training.objective import Views
 from ghostclas.zoo import resolve_model
@@ -147,12 +147,12 @@ def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_agai
     assert len({int(found.seeds(np.array([5]), epoch)[0]) for epoch in range(3)}) == 3
     assert found.seeds(np.array([5]), 0) == found.seeds(np.array([5]), 3)
     views = TrainingImages(source, config.augment, 32)
-    slots = [views[Ticket(int(image), int(seed))] for image, seed in zip(images, seeds, strict=True)]
-    pixels = torch.stack([slot.image for slot in slots]).float()
+    examples = [views[SeededIndex(int(image), int(seed))] for image, seed in zip(images, seeds, strict=True)]
+    pixels = torch.stack([example.image for example in examples]).float()
     alone = open_torch_teacher(TeacherConfig(model=str(teacher)))
-    tickets = np.stack([images, seeds], axis=1)
+    indices = np.stack([images, seeds], axis=1)
     np.testing.assert_allclose(
-        found.stored.outputs(tickets), alone.answer(pixels).numpy(), atol=0.02, err_msg="fp16 and no more"
+        found.stored.outputs(indices), alone.answer(pixels).numpy(), atol=0.02, err_msg="fp16 and no more"
     )
     before = len(found.stored.cache)
     assert before == 3 * len(source.samples)

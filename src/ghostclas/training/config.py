@@ -23,7 +23,7 @@ from ghostclas.spec import (
     Triple,
 )
 from ghostclas.ssld.config import MineConfig, TeacherConfig
-from ghostclas.training.input.tickets import Balance
+from ghostclas.training.input.sampling import Balance
 from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.recipes import recipe_names, recipe_text
 

@@ -151,7 +151,7 @@ class FromStored(Objective):
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss against the stored answers to these views."""
-        answers = self.stored.outputs(views.tickets.numpy())
+        answers = self.stored.outputs(views.indices.numpy())
         taught = torch.from_numpy(self.classes.logits(answers)).to(views.images.device)
         return self.loss(forward(views.images), taught, views.weights)
 

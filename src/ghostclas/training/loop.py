@@ -29,7 +29,7 @@ from ghostclas.training.input.alternating import DeadWorkerError
 from ghostclas.training.input.images import BadImage, Batch, EvaluationImages, TrainingImages
 from ghostclas.training.input.loader import TrainingLoader, evaluation_loader
 from ghostclas.training.input.mixing import build_mixing
-from ghostclas.training.input.tickets import RankBatches, class_weights, epoch_tickets
+from ghostclas.training.input.sampling import ShardedBatches, class_weights, epoch_indices
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
 from ghostclas.training.progress import Progress, epoch_line, step_line
@@ -41,7 +41,7 @@ MAX_HALVINGS = 3
 # longer than that, so many times what it took, up to a half.
 TIME_RESERVE = 0.1
 VALIDATIONS_RESERVE = 3
-_CALMER = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
+_DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
 
 
 @dataclass
@@ -207,7 +207,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         config, position = self.config, self.position
-        tickets = epoch_tickets(
+        indices = epoch_indices(
             self.labels,
             seed=config.loop.seed,
             epoch=position.epoch,
@@ -217,8 +217,8 @@ class Trainer:
         )
         if self.images is None or self.images.resolution != position.resolution:
             self.images = TrainingImages(self.train_source, config.augment, position.resolution)
-        batches = RankBatches(
-            tickets,
+        batches = ShardedBatches(
+            indices,
             self.batch_size,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
@@ -304,11 +304,11 @@ class Trainer:
             images = images.contiguous(memory_format=torch.channels_last)
         parts = self.position.micro_batches
         total = torch.zeros((), device=device)
-        pieces = (part.chunk(parts) for part in (images, targets, weights, batch.tickets))
+        pieces = (part.chunk(parts) for part in (images, targets, weights, batch.indices))
         epoch = self._done * self.config.schedule.epochs
         chunks = [
-            Views(images, targets, weights, tickets, epoch)
-            for images, targets, weights, tickets in zip(*pieces, strict=True)
+            Views(images, targets, weights, indices, epoch)
+            for images, targets, weights, indices in zip(*pieces, strict=True)
         ]
         for number, views in enumerate(chunks, start=1):
             last = number == len(chunks)
@@ -439,7 +439,7 @@ class Trainer:
             raise TrainingError(
                 f"the loss is not finite at step {self.position.step} (epoch {self.position.epoch + 1}); "
                 f"the last checkpoint is intact\n"
-                f"       {_CALMER}"
+                f"       {_DIVERGENCE_ADVICE}"
             )
 
     def _check_weights(self) -> None:
@@ -448,7 +448,7 @@ class Trainer:
         if not all(bool(torch.isfinite(value).all()) for value in self.wrapped.state_dict().values()):
             raise TrainingError(
                 f"the weights are not finite after step {position.step} (epoch {position.epoch + 1}); "
-                f"the last checkpoint is intact\n       {_CALMER}"
+                f"the last checkpoint is intact\n       {_DIVERGENCE_ADVICE}"
             )
 
     def _note_bad(self, images: list[BadImage]) -> None:

@@ -17,15 +17,14 @@ class Views(NamedTuple):
     """A micro-batch on its device, as the network sees it.
 
     ``images`` float ``[N, 3, H, W]``, normalised and mixed; ``targets`` class indices ``[N]`` or, where
-    mixed, probabilities ``[N, C]``; ``weights`` float ``[N]``, 0 for a blank; ``tickets`` int64 ``[N, 2]``:
-    which image of the training source and the seed of its view (see ``data.loader.Ticket``). ``epoch``: how
-    many epochs of the schedule are over.
+    mixed, probabilities ``[N, C]``; ``weights`` float ``[N]``, 0 for a blank; ``indices`` int64 ``[N, 2]``: a
+    ``training.input.sampling.SeededIndex`` each. ``epoch``: how many epochs of the schedule are over.
     """
 
     images: Tensor
     targets: Tensor
     weights: Tensor
-    tickets: Tensor
+    indices: Tensor
     epoch: float
 
 

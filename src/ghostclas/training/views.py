@@ -28,7 +28,7 @@ from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.config import DistilConfig, TrainConfig
 from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
-from ghostclas.training.input.tickets import RankBatches, Ticket
+from ghostclas.training.input.sampling import SeededIndex, ShardedBatches
 from ghostclas.training.input.transforms import VIEWS_VERSION
 
 Int64 = npt.NDArray[np.int64]
@@ -64,12 +64,12 @@ class StoredViews:
         repetition[order] = np.arange(len(images)) - np.repeat(starts, np.diff([*starts, len(images)]))
         return self.bases[images] + (epoch + repetition + self.bases[images] // self.number) % self.number
 
-    def outputs(self, tickets: Int64) -> npt.NDArray[np.float16]:
-        """Return the teacher's logits of the views of tickets ``[M, 2]``, float16 ``[M, outputs]``.
+    def outputs(self, indices: Int64) -> npt.NDArray[np.float16]:
+        """Return the teacher's logits of the views of indices ``[M, 2]``, float16 ``[M, outputs]``.
 
         Those of blanks are any, and have no weight.
         """
-        images, seeds = tickets.T
+        images, seeds = indices.T
         return np.asarray(self.cache.read(LOGITS, np.maximum(self.rows[images, seeds % self.number], 0)))
 
 
@@ -114,8 +114,8 @@ def store_views(
     missing = np.argwhere((rows < 0) & readable[:, None])
     if len(missing):
         say(f"storing the teacher's answers to {len(missing)} views in {cache.folder}")
-        tickets = [Ticket(int(image), int(bases[image]) + int(v)) for image, v in missing]
-        _ask(config, teacher, answer, source, cache, accelerator, tickets, keys, number, workers)
+        indices = [SeededIndex(int(image), int(bases[image]) + int(v)) for image, v in missing]
+        _ask(config, teacher, answer, source, cache, accelerator, indices, keys, number, workers)
         accelerator.wait_for_everyone()
         cache.refresh()
         rows = cache.find(keys.reshape(-1, 32)).reshape(-1, number)
@@ -150,12 +150,12 @@ def _ask(
     source: Source,
     cache: LogitCache,
     accelerator: Accelerator,
-    tickets: list[Ticket],
+    indices: list[SeededIndex],
     keys: Keys,
     number: int,
     workers: int,
 ) -> None:
-    batches = RankBatches(tickets, _BATCH, rank=accelerator.process_index, world=accelerator.num_processes)
+    batches = ShardedBatches(indices, _BATCH, rank=accelerator.process_index, world=accelerator.num_processes)
     images = TrainingImages(source, config.augment, config.data.resolution)
     waiting: list[tuple[Keys, npt.NDArray[np.float16]]] = []
 
@@ -172,7 +172,7 @@ def _ask(
         seen: npt.NDArray[np.bool_] = (batch.weights > 0).numpy()
         if seen.any():
             logits = answer(batch.images[batch.weights > 0].to(accelerator.device).float())
-            image, seed = batch.tickets.numpy()[seen].T
+            image, seed = batch.indices.numpy()[seen].T
             waiting.append((keys[image, seed % number], half(logits.float().cpu().numpy(), teacher)))
         if sum(len(known) for known, _ in waiting) >= SHARD:
             write()

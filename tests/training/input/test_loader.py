@@ -15,7 +15,7 @@ from ghostclas.errors import DataError
 from ghostclas.training.input.alternating import DeadWorkerError
 from ghostclas.training.input.images import Batch, TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
-from ghostclas.training.input.tickets import PADDING, RankBatches, class_weights, epoch_tickets
+from ghostclas.training.input.sampling import PADDING, ShardedBatches, class_weights, epoch_indices
 from ghostclas.training.input.transforms import AugmentConfig
 from tests.training.photos import MemorySource, photos
 
@@ -23,40 +23,40 @@ LABELS = np.array([0] * 30 + [1] * 10 + [2] * 3, dtype=np.int64)
 
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own() -> None:
-    first, second = (epoch_tickets(LABELS, seed=0, epoch=epoch) for epoch in (0, 1))
-    assert sorted(ticket.image for ticket in first) == list(range(len(LABELS)))
+    first, second = (epoch_indices(LABELS, seed=0, epoch=epoch) for epoch in (0, 1))
+    assert sorted(index.image for index in first) == list(range(len(LABELS)))
     assert [t.image for t in first] != [t.image for t in second]
-    assert first == epoch_tickets(LABELS, seed=0, epoch=0)
-    assert first != epoch_tickets(LABELS, seed=1, epoch=0)
+    assert first == epoch_indices(LABELS, seed=0, epoch=0)
+    assert first != epoch_indices(LABELS, seed=1, epoch=0)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_processes_share_every_global_batch_and_nothing_is_lost_or_doubled(world: int) -> None:
-    tickets = epoch_tickets(LABELS, seed=0, epoch=0)
-    shares = [list(RankBatches(tickets, 12 // world, rank=rank, world=world)) for rank in range(world)]
+    indices = epoch_indices(LABELS, seed=0, epoch=0)
+    shares = [list(ShardedBatches(indices, 12 // world, rank=rank, world=world)) for rank in range(world)]
     steps = list(zip(*shares, strict=True))
     assert all(len(share) == 12 // world for step in steps for share in step)
     flat = [t for step in steps for share in step for t in share if t.image != PADDING]
-    assert flat == tickets
+    assert flat == indices
 
 
 def test_a_resumed_epoch_goes_on_with_the_same_batches() -> None:
-    tickets = epoch_tickets(LABELS, seed=0, epoch=0)
-    whole = list(RankBatches(tickets, 8))
-    assert list(RankBatches(tickets, 8, start=2)) == whole[2:]
+    indices = epoch_indices(LABELS, seed=0, epoch=0)
+    whole = list(ShardedBatches(indices, 8))
+    assert list(ShardedBatches(indices, 8, start=2)) == whole[2:]
 
 
 def test_balanced_sampling_draws_the_classes_equally() -> None:
-    tickets = [t for e in range(200) for t in epoch_tickets(LABELS, seed=0, epoch=e, balanced=True)]
-    counts = Counter(int(LABELS[ticket.image]) for ticket in tickets)
+    indices = [t for e in range(200) for t in epoch_indices(LABELS, seed=0, epoch=e, balanced=True)]
+    counts = Counter(int(LABELS[index.image]) for index in indices)
     assert max(counts.values()) / min(counts.values()) < 1.1
 
 
 def test_repeated_augmentation_shows_fewer_images_in_several_views() -> None:
-    tickets = epoch_tickets(LABELS, seed=0, epoch=0, repeats=3)
-    assert len(tickets) == len(LABELS)
-    assert set(Counter(ticket.image for ticket in tickets).values()) <= {1, 3}
-    assert len({ticket.seed for ticket in tickets}) == len(tickets)
+    indices = epoch_indices(LABELS, seed=0, epoch=0, repeats=3)
+    assert len(indices) == len(LABELS)
+    assert set(Counter(index.image for index in indices).values()) <= {1, 3}
+    assert len({index.seed for index in indices}) == len(indices)
 
 
 def test_class_weights_balance_the_classes_and_average_to_one() -> None:
@@ -70,7 +70,7 @@ def test_class_weights_balance_the_classes_and_average_to_one() -> None:
 DEVICES = ["cpu", "cuda"]
 
 
-def loaded(images: TrainingImages, batches: RankBatches, workers: int, device: str = "cpu") -> list[Batch]:
+def loaded(images: TrainingImages, batches: ShardedBatches, workers: int, device: str = "cpu") -> list[Batch]:
     return list(TrainingLoader(workers=workers, device=device).epoch(images, batches))
 
 
@@ -80,12 +80,12 @@ def test_batches_do_not_depend_on_the_workers_nor_on_what_they_are_for(workers: 
     data = photos(classes=2, each=7)
     data["1/0.png"] = b"not an image"
     images = TrainingImages(MemorySource(data), AugmentConfig(policy="trivialaugment", erasing=0.5), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 7), seed=3, epoch=2), 4)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 7), seed=3, epoch=2), 4)
     plain, others = (loaded(images, batches, number, device) for number in (0, workers))
     assert len(plain) == len(others) == 4
     for one, other in zip(plain, others, strict=True):
         assert one.bad == other.bad
-        for name in ("images", "labels", "weights", "tickets"):
+        for name in ("images", "labels", "weights", "indices"):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
@@ -93,53 +93,55 @@ def test_batches_do_not_depend_on_the_workers_nor_on_what_they_are_for(workers: 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_batches_are_channels_last_and_hold_the_views_in_order(workers: int, device: str) -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=3)), AugmentConfig(), 32)
-    tickets = epoch_tickets(np.repeat([0, 1], 3), seed=1, epoch=0)
-    (batch,) = loaded(images, RankBatches(tickets, 6), workers, device)
+    indices = epoch_indices(np.repeat([0, 1], 3), seed=1, epoch=0)
+    (batch,) = loaded(images, ShardedBatches(indices, 6), workers, device)
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(batch.images, torch.stack([images[ticket].image for ticket in tickets]))
+    assert torch.equal(batch.images, torch.stack([images[index].image for index in indices]))
 
 
 @pytest.mark.parametrize("stop_early", [False, True])
 def test_a_gpu_s_workers_stay_from_epoch_to_epoch_and_show_what_new_ones_would(stop_early: bool) -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=7)), AugmentConfig(), 32)
     epochs = [
-        RankBatches(epoch_tickets(np.repeat([0, 1], 7), seed=3, epoch=epoch), 4, start=epoch)
+        ShardedBatches(epoch_indices(np.repeat([0, 1], 7), seed=3, epoch=epoch), 4, start=epoch)
         for epoch in range(3)
     ]
     loader = TrainingLoader(workers=2, device="cuda")
-    crews = []
+    pools = []
     for batches in epochs:
         for number, (kept, new) in enumerate(
             zip(loader.epoch(images, batches), loaded(images, batches, 0), strict=True)
         ):
             assert torch.equal(kept.images, new.images)
-            assert torch.equal(kept.tickets, new.tickets)
+            assert torch.equal(kept.indices, new.indices)
             if stop_early and number == 1:
                 break
-        crews.append({process.pid for process in multiprocessing.active_children()})
-    assert len(crews[0]) == 2
-    assert crews[0] == crews[1] == crews[2]
+        pools.append({process.pid for process in multiprocessing.active_children()})
+    assert len(pools[0]) == 2
+    assert pools[0] == pools[1] == pools[2]
     loader.close()
     assert not multiprocessing.active_children()
 
 
 def test_a_gpu_s_workers_are_replaced_when_the_resolution_changes() -> None:
     loader = TrainingLoader(workers=2, device="cuda")
-    crews = []
+    pools = []
     for side in (32, 48):
         images = TrainingImages(MemorySource(photos(classes=2, each=3)), AugmentConfig(), side)
-        (batch,) = loader.epoch(images, RankBatches(epoch_tickets(np.repeat([0, 1], 3), seed=1, epoch=0), 6))
+        (batch,) = loader.epoch(
+            images, ShardedBatches(epoch_indices(np.repeat([0, 1], 3), seed=1, epoch=0), 6)
+        )
         assert batch.images.shape == (6, 3, side, side)
-        crews.append({process.pid for process in multiprocessing.active_children()})
-    assert [len(crew) for crew in crews] == [2, 2]
-    assert not crews[0] & crews[1]
+        pools.append({process.pid for process in multiprocessing.active_children()})
+    assert [len(workers) for workers in pools] == [2, 2]
+    assert not pools[0] & pools[1]
     loader.close()
 
 
 def test_more_workers_than_images_in_a_batch_are_no_trouble() -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=2)), AugmentConfig(), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 2), seed=1, epoch=0), 2)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 2), seed=1, epoch=0), 2)
     few, many = (torch.cat([batch.images for batch in loaded(images, batches, n)]) for n in (1, 3))
     assert torch.equal(few, many)
 
@@ -149,8 +151,8 @@ def test_an_unreadable_image_leaves_a_blank_without_weight(workers: int) -> None
     data = photos(classes=2, each=2)
     data["1/0.png"] = b"not an image"
     images = TrainingImages(MemorySource(data), AugmentConfig(), 32)
-    tickets = epoch_tickets(np.array([0, 0, 1, 1]), seed=0, epoch=0)
-    (batch,) = loaded(images, RankBatches(tickets, 6), workers)
+    indices = epoch_indices(np.array([0, 0, 1, 1]), seed=0, epoch=0)
+    (batch,) = loaded(images, ShardedBatches(indices, 6), workers)
     assert batch.images.shape == (6, 3, 32, 32)
     assert batch.weights.sum() == 3
     assert [image.key for image in batch.bad] == ["1/0.png"]
@@ -171,7 +173,7 @@ class _Refusing(MemorySource):
 
 def test_what_a_source_refuses_is_raised_where_the_batches_are_used() -> None:
     images = TrainingImages(_Refusing(DataError), AugmentConfig(), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
     with pytest.raises(DataError, match="the archive was changed"):
         loaded(images, batches, 2)
     assert not multiprocessing.active_children()
@@ -179,7 +181,7 @@ def test_what_a_source_refuses_is_raised_where_the_batches_are_used() -> None:
 
 def test_a_worker_that_fails_unexpectedly_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     images = TrainingImages(_Refusing(ZeroDivisionError), AugmentConfig(), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
     with pytest.raises(DeadWorkerError, match=r"process \d+ ended with exit code 1"):
         loaded(images, batches, 2)
     assert "the archive was changed" in capfd.readouterr().err
@@ -187,7 +189,7 @@ def test_a_worker_that_fails_unexpectedly_is_named(capfd: pytest.CaptureFixture[
 
 def test_stopping_in_the_middle_of_an_epoch_ends_the_workers() -> None:
     images = TrainingImages(MemorySource(photos(classes=2, each=6)), AugmentConfig(), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 6), seed=0, epoch=0), 2)
     for _ in TrainingLoader(workers=2, device="cpu").epoch(images, batches):
         assert len(multiprocessing.active_children()) == 2
         break
@@ -197,7 +199,7 @@ def test_stopping_in_the_middle_of_an_epoch_ends_the_workers() -> None:
 def test_workers_end_when_the_training_process_is_killed() -> None:
     code = """
 import multiprocessing, os, signal
-from tests.data.test_loader import loading
+from tests.training.input.test_loader import loading
 for batch in loading():
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -213,7 +215,7 @@ for batch in loading():
 
 def loading() -> Iterable[Batch]:
     images = TrainingImages(MemorySource(photos(classes=2, each=6)), AugmentConfig(), 32)
-    batches = RankBatches(epoch_tickets(np.repeat([0, 1], 6), seed=0, epoch=0), 3)
+    batches = ShardedBatches(epoch_indices(np.repeat([0, 1], 6), seed=0, epoch=0), 3)
     return TrainingLoader(workers=3, device="cpu").epoch(images, batches)
 
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, multiprocessing
 
 from ghostclas.errors import GhostclasError
-from ghostclas.training.input.images import Batch, Facts, TrainingImages, to_batch
-from ghostclas.training.input.tickets import Ticket
+from ghostclas.training.input.images import Batch, ExampleInfo, TrainingImages, to_batch
+from ghostclas.training.input.sampling import SeededIndex
 
 
 class DeadWorkerError(RuntimeError):
@@ -29,7 +29,7 @@ class DeadWorkerError(RuntimeError):
 
 
 class AlternatingLoader:
-    """Iterates over ``batches`` of tickets, all of one size; each is prepared when it is asked for.
+    """Iterates over ``batches``, all of one size; each is prepared when it is asked for.
 
     The batches equal those of a ``DataLoader``, and their memory is not used again.
 
@@ -38,7 +38,7 @@ class AlternatingLoader:
         GhostclasError: what the source raised.
     """
 
-    def __init__(self, images: TrainingImages, batches: Iterable[list[Ticket]], *, workers: int) -> None:
+    def __init__(self, images: TrainingImages, batches: Iterable[list[SeededIndex]], *, workers: int) -> None:
         self.images, self.batches, self.workers = images, batches, workers
 
     def __iter__(self) -> Iterator[Batch]:
@@ -49,19 +49,19 @@ class AlternatingLoader:
         side = self.images.resolution
         pixels = torch.empty(sum(map(len, current)), side, side, 3, dtype=torch.uint8)
         pixels.share_memory_()  # type: ignore[no-untyped-call]
-        crew: list[_Worker] = []
+        workers: list[_Worker] = []
         try:
             for part, share in zip(
                 torch.split(pixels, [len(share) for share in current]), current, strict=True
             ):
-                crew.append(_start(self.images, part, share))
+                workers.append(_start(self.images, part, share))
             while current is not None:
                 current = next(shares, None)
-                yield _prepare(crew, pixels, current)
+                yield _prepare(workers, pixels, current)
         finally:
-            for worker in crew:
+            for worker in workers:
                 worker.process.terminate()
-            for worker in crew:
+            for worker in workers:
                 worker.process.join()
                 worker.pipe.close()
 
@@ -71,13 +71,13 @@ class _Worker(NamedTuple):
     pipe: Connection
 
 
-def _split(batch: list[Ticket], workers: int) -> list[list[Ticket]]:
+def _split(batch: list[SeededIndex], workers: int) -> list[list[SeededIndex]]:
     """Return one share for each worker, none larger than another by more than one."""
     bounds = [len(batch) * number // workers for number in range(workers + 1)]
     return [batch[begin:end] for begin, end in pairwise(bounds)]
 
 
-def _start(images: TrainingImages, pixels: Tensor, first: list[Ticket]) -> _Worker:
+def _start(images: TrainingImages, pixels: Tensor, first: list[SeededIndex]) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_work, args=(images, pixels, theirs, first), daemon=True)
     process.start()
@@ -86,33 +86,35 @@ def _start(images: TrainingImages, pixels: Tensor, first: list[Ticket]) -> _Work
     return _Worker(process, ours)
 
 
-def _prepare(crew: Sequence[_Worker], pixels: Tensor, upcoming: Sequence[list[Ticket]] | None) -> Batch:
-    """Return the batch whose files the crew has read, while it goes on with those of ``upcoming``."""
-    facts: list[Facts] = []
+def _prepare(
+    workers: Sequence[_Worker], pixels: Tensor, upcoming: Sequence[list[SeededIndex]] | None
+) -> Batch:
+    """Return the batch whose files the workers have read; they go on to those of ``upcoming``."""
+    info: list[ExampleInfo] = []
     try:
-        for number, worker in enumerate(crew):
+        for number, worker in enumerate(workers):
             # Who has stopped listening may have said why.
             with suppress(OSError):
                 worker.pipe.send(upcoming[number] if upcoming else None)
-        for worker in crew:
+        for worker in workers:
             answer = worker.pipe.recv()
             if isinstance(answer, GhostclasError):
                 raise answer
-            facts += answer
+            info += answer
     except (EOFError, OSError):
-        raise DeadWorkerError(_obituary(crew)) from None
-    return to_batch(pixels.clone(), facts)
+        raise DeadWorkerError(_exit_codes(workers)) from None
+    return to_batch(pixels.clone(), info)
 
 
-def _obituary(crew: Sequence[_Worker]) -> str:
-    for worker in crew:
+def _exit_codes(workers: Sequence[_Worker]) -> str:
+    for worker in workers:
         worker.process.join(timeout=1)
-    dead = [worker.process for worker in crew if worker.process.exitcode is not None]
+    dead = [worker.process for worker in workers if worker.process.exitcode is not None]
     return ", ".join(f"process {process.pid} ended with exit code {process.exitcode}" for process in dead)
 
 
-def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[Ticket] | None) -> None:
-    """Read the files of a share, wait for the tickets of the next one, prepare the first, and so on."""
+def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[SeededIndex] | None) -> None:
+    """Read the files of a share, wait for the next share, prepare the first, and so on."""
     # Interrupting the run is up to the process that trains.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -120,16 +122,16 @@ def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[
     assert trainer is not None
     try:
         while share is not None:
-            files = [images.read(ticket) for ticket in share]
+            files = [images.read(index) for index in share]
             if trainer.sentinel in wait([pipe, trainer.sentinel]):
                 return
             upcoming = pipe.recv()
-            facts = []
-            for number, (ticket, data) in enumerate(zip(share, files, strict=True)):
-                slot = images.show(ticket, data)
-                pixels[number] = slot.image.permute(1, 2, 0)
-                facts.append(slot.facts)
-            pipe.send(facts)
+            info = []
+            for number, (index, data) in enumerate(zip(share, files, strict=True)):
+                example = images.prepare(index, data)
+                pixels[number] = example.image.permute(1, 2, 0)
+                info.append(example.info)
+            pipe.send(info)
             share = upcoming
     except GhostclasError as error:
         pipe.send(error)

@@ -1,7 +1,7 @@
-"""From tickets to batches: what one place in a batch holds, and how batches are put together.
+"""Examples and batches: one image of a batch with its label, and how a batch is put together.
 
-An image that cannot be read leaves its slot in the batch blank with weight zero, and so does the padding of
-the last batch: shapes never change, no image is counted twice, and none stands in for another.
+An image that cannot be read becomes a blank example of weight zero, and so does the padding of the last
+batch. Shapes never change, no image is counted twice, and none stands in for another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ghostclas import imaging
 from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
 from ghostclas.spec import PreprocessSpec
-from ghostclas.training.input.tickets import PADDING, Ticket
+from ghostclas.training.input.sampling import PADDING, SeededIndex
 from ghostclas.training.input.transforms import AugmentConfig, training_view
 
 
@@ -29,34 +29,34 @@ class BadImage(NamedTuple):
     message: str
 
 
-class Facts(NamedTuple):
-    """What is known of one place in a batch besides its pixels: weight 0 for a blank."""
+class ExampleInfo(NamedTuple):
+    """All of an example but its pixels. ``weight`` is 0 for a blank."""
 
     label: int
     weight: float
     bad: BadImage | None
-    ticket: Ticket
+    seeded: SeededIndex
 
 
-class Slot(NamedTuple):
-    """One place in a batch, as a worker fills it: a view uint8 ``[3, H, W]``, channels last in memory."""
+class Example(NamedTuple):
+    """One image of a batch: a view uint8 ``[3, H, W]``, channels last in memory, and its label."""
 
     image: Tensor
-    facts: Facts
+    info: ExampleInfo
 
 
 @dataclass
 class Batch:
     """``images`` uint8 ``[N, 3, H, W]``, ``labels`` int64 and ``weights`` float32 ``[N]``, 0 for a blank.
 
-    ``tickets``, int64 ``[N, 2]``, are image and seed of each view.
+    ``indices``, int64 ``[N, 2]``, are image and seed of each view.
     """
 
     images: Tensor
     labels: Tensor
     weights: Tensor
     bad: list[BadImage]
-    tickets: Tensor
+    indices: Tensor
 
     def pin_memory(self) -> Batch:
         """Move to page-locked memory; the loader calls it when a GPU waits."""
@@ -65,44 +65,44 @@ class Batch:
             self.labels.pin_memory(),
             self.weights.pin_memory(),
             self.bad,
-            self.tickets,
+            self.indices,
         )
 
 
-class TrainingImages(Dataset[Slot]):
+class TrainingImages(Dataset[Example]):
     """Random views ``uint8 [3, resolution, resolution]`` of a source's images."""
 
     def __init__(self, source: Source, augment: AugmentConfig, resolution: int) -> None:
         self.source, self.resolution = source, resolution
         self.view = training_view(augment, resolution)
 
-    def __getitem__(self, ticket: Ticket) -> Slot:
-        return self.show(ticket, self.read(ticket))
+    def __getitem__(self, index: SeededIndex) -> Example:
+        return self.prepare(index, self.read(index))
 
-    def read(self, ticket: Ticket) -> bytes | ImageError:
+    def read(self, index: SeededIndex) -> bytes | ImageError:
         """Return the encoded image, nothing for padding."""
         try:
-            return b"" if ticket.image == PADDING else self.source.read(ticket.image)
+            return b"" if index.image == PADDING else self.source.read(index.image)
         except ImageError as error:
             return error
 
-    def show(self, ticket: Ticket, data: bytes | ImageError) -> Slot:
-        """Return the view that ``ticket`` asks for of what was read for it."""
-        if ticket.image == PADDING:
-            return _blank(self.resolution, None, ticket)
-        sample = self.source.samples[ticket.image]
+    def prepare(self, index: SeededIndex, data: bytes | ImageError) -> Example:
+        """Return the view of ``data``, the bytes of image ``index.image``, that the seed draws."""
+        if index.image == PADDING:
+            return _blank(self.resolution, None, index)
+        sample = self.source.samples[index.image]
         try:
             if isinstance(data, ImageError):
                 raise data
             photo = imaging.decode(data, short_side=self.resolution)
         except ImageError as error:
-            return _blank(self.resolution, BadImage(sample.key, str(error)), ticket)
+            return _blank(self.resolution, BadImage(sample.key, str(error)), index)
         # torch.manual_seed would also format a stack trace for CUDA, at twice the cost of the view.
-        torch.default_generator.manual_seed(ticket.seed)
-        return Slot(self.view(photo), Facts(sample.label, 1.0, None, ticket))
+        torch.default_generator.manual_seed(index.seed)
+        return Example(self.view(photo), ExampleInfo(sample.label, 1.0, None, index))
 
 
-class EvaluationImages(Dataset[Slot]):
+class EvaluationImages(Dataset[Example]):
     """A source's images as the deployed model sees them, ``uint8 [3, crop, crop]``, through ``imaging``."""
 
     def __init__(self, source: Source, preprocess: PreprocessSpec) -> None:
@@ -111,35 +111,36 @@ class EvaluationImages(Dataset[Slot]):
     def __len__(self) -> int:
         return len(self.source.samples)
 
-    def __getitem__(self, index: int) -> Slot:
+    def __getitem__(self, index: int) -> Example:
         sample = self.source.samples[index]
         try:
             pixels = imaging.preprocess(self.source.read(index), self.preprocess)
         except ImageError as error:
-            return _blank(self.preprocess.crop, BadImage(sample.key, str(error)), Ticket(index, 0))
-        return Slot(
-            torch.from_numpy(pixels).permute(2, 0, 1), Facts(sample.label, 1.0, None, Ticket(index, 0))
+            return _blank(self.preprocess.crop, BadImage(sample.key, str(error)), SeededIndex(index, 0))
+        return Example(
+            torch.from_numpy(pixels).permute(2, 0, 1),
+            ExampleInfo(sample.label, 1.0, None, SeededIndex(index, 0)),
         )
 
 
-def _blank(resolution: int, bad: BadImage | None, ticket: Ticket) -> Slot:
+def _blank(resolution: int, bad: BadImage | None, index: SeededIndex) -> Example:
     grey = torch.full((3, resolution, resolution), 128, dtype=torch.uint8)
-    return Slot(grey, Facts(0, 0.0, bad, ticket))
+    return Example(grey, ExampleInfo(0, 0.0, bad, index))
 
 
-def collate(slots: Sequence[Slot]) -> Batch:
-    """Return the batch of these slots."""
+def collate(examples: Sequence[Example]) -> Batch:
+    """Return the batch of these examples."""
     # Stacked in the order in which they lie in memory, views are merely copied.
-    pixels = torch.stack([slot.image.permute(1, 2, 0) for slot in slots])
-    return to_batch(pixels, [slot.facts for slot in slots])
+    pixels = torch.stack([example.image.permute(1, 2, 0) for example in examples])
+    return to_batch(pixels, [example.info for example in examples])
 
 
-def to_batch(pixels: Tensor, facts: Sequence[Facts]) -> Batch:
+def to_batch(pixels: Tensor, info: Sequence[ExampleInfo]) -> Batch:
     """Return the batch of ``pixels``, uint8 ``[N, H, W, 3]``, and what is known of each."""
     return Batch(
         pixels.permute(0, 3, 1, 2),
-        torch.tensor([known.label for known in facts]),
-        torch.tensor([known.weight for known in facts]),
-        [known.bad for known in facts if known.bad],
-        torch.tensor([known.ticket for known in facts], dtype=torch.int64),
+        torch.tensor([known.label for known in info]),
+        torch.tensor([known.weight for known in info]),
+        [known.bad for known in info if known.bad],
+        torch.tensor([known.seeded for known in info], dtype=torch.int64),
     )

@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ghostclas.training.input.alternating import AlternatingLoader
-from ghostclas.training.input.images import Batch, EvaluationImages, Slot, TrainingImages, collate
-from ghostclas.training.input.tickets import RankBatches, Ticket
+from ghostclas.training.input.images import Batch, EvaluationImages, Example, TrainingImages, collate
+from ghostclas.training.input.sampling import SeededIndex, ShardedBatches
 
 
 class TrainingLoader:
@@ -23,9 +23,9 @@ class TrainingLoader:
     def __init__(self, *, workers: int, device: str) -> None:
         self.workers, self.device = workers, device
         self._upcoming = _Upcoming()
-        self._kept: DataLoader[Slot] | None = None
+        self._kept: DataLoader[Example] | None = None
 
-    def epoch(self, images: TrainingImages, batches: RankBatches) -> Iterable[Batch]:
+    def epoch(self, images: TrainingImages, batches: ShardedBatches) -> Iterable[Batch]:
         """Return the batches of one epoch, or of the rest of it. The epoch before, if any, is over then."""
         if self.device == "cpu" and self.workers:
             return AlternatingLoader(images, batches, workers=self.workers)
@@ -47,21 +47,21 @@ class TrainingLoader:
         self._kept = None
 
 
-class _Upcoming(Sampler[list[Ticket]]):
+class _Upcoming(Sampler[list[SeededIndex]]):
     """The batches of the epoch that comes next; a ``DataLoader`` asks for them when it begins one."""
 
-    batches: RankBatches
+    batches: ShardedBatches
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[Ticket]]:
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
         return iter(self.batches)
 
 
 def evaluation_loader(
     images: EvaluationImages, *, batch_size: int, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader[Slot]:
+) -> DataLoader[Example]:
     """Return a loader over this process' share of the images: every image in exactly one process."""
     return DataLoader(
         images,

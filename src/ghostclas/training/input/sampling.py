@@ -17,7 +17,7 @@ PADDING = -1
 Balance = Literal["none", "sampler", "loss"]
 
 
-class Ticket(NamedTuple):
+class SeededIndex(NamedTuple):
     """Which image (``PADDING`` for none), and the seed of its view."""
 
     image: int
@@ -30,7 +30,7 @@ def class_weights(samples: Sequence[tuple[str, int]], num_classes: int) -> npt.N
     return np.where(counts > 0, len(samples) / (np.maximum(counts, 1) * np.count_nonzero(counts)), 0.0)
 
 
-def epoch_tickets(
+def epoch_indices(
     labels: npt.NDArray[np.int64],
     *,
     seed: int,
@@ -38,8 +38,8 @@ def epoch_tickets(
     balanced: bool = False,
     repeats: int = 1,
     view_seeds: Callable[[npt.NDArray[np.int64], int], npt.NDArray[np.int64] | None] | None = None,
-) -> list[Ticket]:
-    """Return the order of one epoch: as many tickets as images.
+) -> list[SeededIndex]:
+    """Return one epoch: as many indices as there are images.
 
     Each image comes once, unless ``balanced`` draws every class equally often, with replacement, or
     ``repeats`` shows fewer images more often. ``view_seeds(images, epoch)`` may prescribe the views.
@@ -55,24 +55,26 @@ def epoch_tickets(
         order = np.repeat(order[: -(-count // repeats)], repeats)[:count]
     prescribed = view_seeds(order, epoch) if view_seeds else None
     seeds = draw.integers(0, 2**62, size=count) if prescribed is None else prescribed
-    return [Ticket(int(index), int(view)) for index, view in zip(order, seeds, strict=True)]
+    return [SeededIndex(int(index), int(view)) for index, view in zip(order, seeds, strict=True)]
 
 
-class RankBatches(Sampler[list[Ticket]]):
+class ShardedBatches(Sampler[list[SeededIndex]]):
     """The batches of one process: its equal share of every global batch, from step ``start`` on.
 
-    Step ``s`` takes the tickets from ``s * world * size`` on, whatever the number of processes; the last
+    Step ``s`` takes the indices from ``s * world * size`` on, whatever the number of processes; the last
     batch is filled up with padding.
     """
 
-    def __init__(self, tickets: list[Ticket], size: int, *, rank: int = 0, world: int = 1, start: int = 0):
-        self.tickets, self.size, self.rank, self.world, self.start = tickets, size, rank, world, start
+    def __init__(
+        self, indices: list[SeededIndex], size: int, *, rank: int = 0, world: int = 1, start: int = 0
+    ):
+        self.indices, self.size, self.rank, self.world, self.start = indices, size, rank, world, start
 
     def __len__(self) -> int:
-        return max(0, -(-len(self.tickets) // (self.size * self.world)) - self.start)
+        return max(0, -(-len(self.indices) // (self.size * self.world)) - self.start)
 
-    def __iter__(self) -> Iterator[list[Ticket]]:
+    def __iter__(self) -> Iterator[list[SeededIndex]]:
         for step in range(self.start, self.start + len(self)):
             begin = (step * self.world + self.rank) * self.size
-            batch = self.tickets[begin : begin + self.size]
-            yield batch + [Ticket(PADDING, 0)] * (self.size - len(batch))
+            batch = self.indices[begin : begin + self.size]
+            yield batch + [SeededIndex(PADDING, 0)] * (self.size - len(batch))
