@@ -13,7 +13,7 @@ from ghostclas import zoo
 from ghostclas.bundle import default_bundle_path
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.spec import ModelSpec
-from ghostclas.zoo import ZOO, fetch, resolve_model, resolve_spec, resolve_weights
+from ghostclas.zoo import ZOO, fetch, locate, resolve_spec
 from tests.test_download import CONTENT, Server, server
 
 __all__ = ["server"]
@@ -74,7 +74,7 @@ def test_a_name_gives_its_width_and_flavour(name: str, width: float, flavour: st
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str) -> None:
-    for resolve in (resolve_spec, resolve_model, resolve_weights, fetch):
+    for resolve in (resolve_spec, locate, fetch):
         with pytest.raises(UsageError, match=rf"{name}'.*did you mean .*'{nearest}'"):
             resolve(name)
 
@@ -96,7 +96,7 @@ def test_an_impossible_network_is_refused(name: str, num_classes: int, complaint
 def test_default_is_the_built_in_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "default").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert resolve_model("default") == default_bundle_path()
+    assert locate("default").bundle_path == default_bundle_path()
 
 
 def test_a_bundle_a_zip_and_a_run_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,21 +104,83 @@ def test_a_bundle_a_zip_and_a_run_are_found(monkeypatch: pytest.MonkeyPatch, tmp
     (run / "bundle").mkdir(parents=True)
     (run / "bundle" / "manifest.json").write_text("{}")
     (tmp_path / "model.zip").write_bytes(b"")
-    assert resolve_model(run) == run / "bundle"
-    assert resolve_model(str(run / "bundle")) == run / "bundle"
-    assert resolve_model(tmp_path / "model.zip") == tmp_path / "model.zip"
+    assert locate(run).bundle_path == run / "bundle"
+    assert locate(str(run / "bundle")).bundle_path == run / "bundle"
+    assert locate(tmp_path / "model.zip").bundle_path == tmp_path / "model.zip"
 
     monkeypatch.chdir(tmp_path)
     (run / "bundle").rename(tmp_path / "ghostnet_x1_0")
-    assert resolve_model("ghostnet_x1_0") == Path("ghostnet_x1_0")
+    assert locate("ghostnet_x1_0").bundle_path == Path("ghostnet_x1_0")
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "name"),
+    [
+        ("default", "bundle", "ghostnet_x1_0_tiny200"),
+        ("runs/cats", "run", "cats"),
+        ("runs/cats/", "run", "cats"),
+        ("runs/cats/bundle", "bundle", "cats"),
+        ("runs/cats/../cats/bundle", "bundle", "cats"),
+        ("shop.zip", "bundle", "shop"),
+        ("x.pdparams", "weights", "x.pdparams"),
+        ("teacher.ONNX", "onnx", "teacher.ONNX"),
+        ("GhostNet_x1_0", "network", "ghostnet_x1_0"),
+        ("ghostnet_x0_75", "network", "ghostnet_x0_75"),
+        ("efficientnet_lite1", "network", "efficientnet_lite1"),
+        ("timm:mobilenetv3_large_100", "network", "timm:mobilenetv3_large_100"),
+    ],
+)
+def test_a_word_means_one_thing(
+    word: str, kind: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/cats/bundle").mkdir(parents=True)
+    for file in ("runs/cats/bundle/manifest.json", "shop.zip", "x.pdparams", "teacher.ONNX"):
+        Path(file).write_bytes(b"")
+    located = locate(word)
+    assert (located.kind, located.name) == (kind, name)
+    assert (located.path is None) == (kind == "network")
+
+
+def test_the_current_directory_may_be_the_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "manifest.json").write_bytes(b"")
+    monkeypatch.chdir(tmp_path / "cats")
+    assert (locate(".").kind, locate(".").name) == ("bundle", "cats")
+
+
+@pytest.mark.parametrize("url", ["https://example.com/model.zip", "s3://bucket/run"])
+def test_a_url_gets_the_hint_to_download_it(url: str) -> None:
+    for word in (url, Path(url)):
+        with pytest.raises(UsageError, match="is a URL: download it first"):
+            locate(word)
+
+
+def test_an_onnx_file_is_neither_a_bundle_nor_weights(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    located = locate(tmp_path / "net.onnx")
+    with pytest.raises(UsageError, match="is an ONNX file, not a bundle"):
+        _ = located.bundle_path
+    with pytest.raises(UsageError, match="no weights are read from an ONNX file"):
+        located.weights()
+
+
+@pytest.mark.parametrize("word", ["", "default", "x.pdparams"])
+def test_a_network_is_named_and_nothing_else(
+    word: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.pdparams").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"a network is needed|no network is named ''"):
+        resolve_spec(word)
 
 
 def test_a_directory_without_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="neither a bundle nor a run"):
-        resolve_model(tmp_path)
+        locate(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(BundleError, match=r"has not finished.*\n.*--resume"):
-        resolve_model(tmp_path)
+        _ = locate(tmp_path).bundle_path
 
 
 @pytest.mark.parametrize(
@@ -126,19 +188,19 @@ def test_a_directory_without_a_bundle_says_what_it_lacks(tmp_path: Path) -> None
 )
 def test_a_name_with_weights_only_says_how_to_make_a_bundle(name: str) -> None:
     with pytest.raises(UsageError, match=rf"ghostclas export --model {resolve_spec(name).name} --output"):
-        resolve_model(name)
+        _ = locate(name).bundle_path
 
 
 @pytest.mark.parametrize("name", ["ghostnet_050", "ghostnet_130", "ghostnet_x0_75"])
 def test_a_name_without_weights_says_so(name: str) -> None:
     with pytest.raises(UsageError, match=rf"nobody published weights for {name}; train it"):
-        resolve_model(name)
+        _ = locate(name).bundle_path
 
 
 def test_a_file_of_weights_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "x.pdparams").write_bytes(b"")
     with pytest.raises(UsageError, match=r"x\.pdparams is no bundle.*\n.*ghostclas export --model"):
-        resolve_model(tmp_path / "x.pdparams")
+        _ = locate(tmp_path / "x.pdparams").bundle_path
 
 
 def test_fetching_what_nobody_published_names_what_there_is(tmp_path: Path) -> None:
@@ -158,11 +220,12 @@ def test_fetch_keeps_a_file_under_the_name_of_its_entry(
     assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
 
     monkeypatch.chdir(tmp_path)
-    assert resolve_weights("ghostnet_x1_0", cache=tmp_path) == file
-    assert resolve_weights(file) == file
-    assert resolve_weights("default") == default_bundle_path()
+    assert locate("ghostnet_x1_0").weights(cache=tmp_path) == file
+    assert locate(file).weights() == file
+    assert locate("default").weights() == default_bundle_path()
     (tmp_path / "ghostnet_x1_0").mkdir()
-    assert resolve_weights("ghostnet_x1_0", cache=tmp_path) == Path("ghostnet_x1_0")
+    (tmp_path / "ghostnet_x1_0" / "manifest.json").write_bytes(b"")
+    assert locate("ghostnet_x1_0").weights(cache=tmp_path) == Path("ghostnet_x1_0")
 
     wrong = local.model_copy(update={"sha256": "0" * 64})
     monkeypatch.setattr(zoo, "ZOO", {**ZOO, "ghostnet_x1_0": wrong})

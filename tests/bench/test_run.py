@@ -21,7 +21,7 @@ from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.cli import main
 from ghostclas.engines import installed_engines
 from ghostclas.errors import GhostclasError, UsageError
-from ghostclas.zoo import ZOO, resolve_model
+from ghostclas.zoo import ZOO, locate
 from tests.images import encode, photo
 
 TINY = Settings(threads=(1, 2), batches=(1, 2), rounds=2, runs=1, warmup=1, cold_starts=1, passes=1, photos=3)
@@ -80,7 +80,7 @@ def test_random_weights_get_no_accuracy_but_the_published_one(tiny_bundle: Bundl
 
 
 def test_macs_are_those_of_the_table_of_networks() -> None:
-    bundle = Bundle.open(resolve_model("default"))
+    bundle = locate("default").bundle()
     entry = ZOO["ghostnet_x1_0"]
     macs = count_macs(bundle)
     assert macs

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from ghostclas.bundle import Bundle
 from ghostclas.cli import main
-from ghostclas.zoo import resolve_model
+from ghostclas.zoo import locate
 from tests.real_data import TINY, needs_tiny
 
 
@@ -16,6 +15,6 @@ def test_eval_repeats_the_accuracy_in_the_manifest(capsys: pytest.CaptureFixture
     command = ["eval", "--data", str(TINY), "--model", "default", "--engine", "onnxruntime", "--json"]
     assert main(command) == 0
     measured = json.loads(capsys.readouterr().out)
-    (metric,) = Bundle.open(resolve_model("default")).manifest.metrics
+    (metric,) = locate("default").bundle().manifest.metrics
     assert (measured["top1"], measured["top5"]) == (metric.top1, metric.top5)
     assert measured["images"] == metric.images == 5000

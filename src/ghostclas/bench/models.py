@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from ghostclas.bundle import Bundle, default_bundle_path
+from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
-from ghostclas.zoo import DEFAULT_MODEL, resolve_model
+from ghostclas.zoo import locate
 
 Make = Callable[[str, int | None], Bundle]
 """Makes a bundle of a model at an input size; ``None`` is the model's own."""
@@ -41,16 +40,11 @@ def open_models(
 
 
 def _open(model: str) -> Bundle | None:
-    if model == DEFAULT_MODEL or Path(model).exists():
-        return Bundle.open(resolve_model(model))
-    return None
+    located = locate(model)
+    return None if located.kind == "network" else located.bundle()
 
 
 def _name(model: str, bundle: Bundle) -> str:
-    if model == DEFAULT_MODEL:
-        # Its network has the name of one of the zoo, which it must not be taken for.
-        return default_bundle_path().name
-    if not Path(model).exists():
-        return bundle.name
-    path = Path(model).resolve()
-    return path.parent.name if path.name == "bundle" else path.name.removesuffix(".zip")
+    located = locate(model)
+    # The network of a bundle may have the name of one of the zoo, which it must not be taken for.
+    return bundle.name if located.kind == "network" else located.name

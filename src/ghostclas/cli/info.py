@@ -17,10 +17,9 @@ def info_command(
 
     The bundle is verified first: every file's size and checksum.
     """
-    from ghostclas.bundle import Bundle
-    from ghostclas.zoo import resolve_model
+    from ghostclas.zoo import locate
 
-    bundle = Bundle.open(resolve_model(model))
+    bundle = locate(model).bundle()
     bundle.check()
     manifest = bundle.manifest
     if as_json:

@@ -28,13 +28,12 @@ def verify_command(
 
     Needs neither the training framework nor data. Differences are between logits.
     """
-    from ghostclas.bundle import Bundle
     from ghostclas.data import open_source
     from ghostclas.evaluation import check_writable
     from ghostclas.verification import record, verify
-    from ghostclas.zoo import resolve_model
+    from ghostclas.zoo import locate
 
-    bundle = Bundle.open(resolve_model(model))
+    bundle = locate(model).bundle()
     if keep:
         check_writable(bundle)
     report = verify(bundle, data=open_source(data) if data else None, strict=False)

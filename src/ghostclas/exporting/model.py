@@ -13,7 +13,7 @@ from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageErro
 from ghostclas.exporting.formats import Added, add_formats, added, check_formats
 from ghostclas.exporting.quantize import quantize
 from ghostclas.extras import require
-from ghostclas.zoo import DEFAULT_MODEL, resolve_model
+from ghostclas.zoo import locate
 
 
 def export_model(
@@ -129,10 +129,8 @@ def _written(
 
 def _bundle(model: str | Path) -> Bundle | None:
     """Return the bundle that ``model`` names, if it names one."""
-    path = Path(model)
-    if str(model) == DEFAULT_MODEL or path.is_dir() or path.suffix.lower() == ".zip":
-        return Bundle.open(resolve_model(model))
-    return None
+    located = locate(model)
+    return located.bundle() if located.kind in ("bundle", "run") else None
 
 
 def _changeable(model: str | Path, network: str | None, classes: str | Path | None) -> Bundle:

@@ -17,7 +17,7 @@ from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 from ghostclas.weights.loading import COUNTER, load_state, load_weights
-from ghostclas.zoo import DEFAULT_MODEL, ZOO, fetch, resolve_model, resolve_spec
+from ghostclas.zoo import TIMM, ZOO, locate, resolve_spec
 
 IMAGENET_CLASSES = 1000
 
@@ -53,22 +53,19 @@ def open_trained(
         BundleError: a bundle or weights that do not verify, or do not fit the network.
         DataError: the list of classes does not have one name for every output, or a failed download.
     """
-    if str(model).startswith("timm:"):
+    located = locate(model)
+    if located.name.startswith(TIMM):
         from ghostclas.exporting.untrained import untrained
 
-        return untrained(str(model))
-    path = Path(model)
-    if str(model) == DEFAULT_MODEL or path.is_dir() or path.suffix.lower() == ".zip":
-        return _from_bundle(Bundle.open(resolve_model(model)), classes)
-    if path.is_file():
-        return _from_weights(path, network, classes, {"weights": path.name})
-    try:
-        weights = fetch(str(model))
-    except UsageError:
-        resolve_model(model)
-        raise
-    entry = ZOO[weights.stem]
-    return _from_weights(weights, entry.name, classes, {"weights": entry.url, "published_by": entry.origin})
+        return untrained(located.name)
+    if located.kind in ("bundle", "run"):
+        return _from_bundle(located.bundle(), classes)
+    weights = located.weights()
+    if located.kind == "weights":
+        return _from_weights(weights, network, classes, {"weights": weights.name})
+    entry = ZOO.get(located.name)
+    source = {"weights": entry.url, "published_by": entry.origin} if entry else {"weights": weights.name}
+    return _from_weights(weights, located.name, classes, source)
 
 
 def recognise(weights: str | Path) -> ModelSpec:

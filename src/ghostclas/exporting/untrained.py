@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ghostclas.errors import UsageError
 from ghostclas.exporting.sources import Trained, imagenet_classes
 from ghostclas.models.registry import create_model
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
-from ghostclas.zoo import ZOO, resolve_spec
+from ghostclas.zoo import TIMM, ZOO, resolve_spec
 
-TIMM = "timm:"
 RANDOM: Mapping[str, Any] = {"weights": "random"}
 
 _BATCH = 8
@@ -102,14 +100,6 @@ def untrained(name: str, *, size: int | None = None) -> Trained:
         preprocess,
         provenance={**RANDOM, **({"published": published._asdict()} if published else {})},
     )
-
-
-def is_network(name: str) -> bool:
-    """Return whether ``name`` can be a network: of the zoo, or anything after ``timm:``."""
-    try:
-        return name.startswith(TIMM) or bool(resolve_spec(name))
-    except UsageError:
-        return False
 
 
 def resized(preprocess: PreprocessSpec, size: int | None) -> PreprocessSpec:

@@ -8,8 +8,8 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.sources import open_trained
-from ghostclas.exporting.untrained import is_network, resized, untrained
-from ghostclas.zoo import resolve_model
+from ghostclas.exporting.untrained import resized, untrained
+from ghostclas.zoo import locate
 
 
 def make_variant(model: str, target: str | Path, *, size: int | None = None) -> Bundle:
@@ -24,13 +24,9 @@ def make_variant(model: str, target: str | Path, *, size: int | None = None) -> 
     """
     if size is not None and (size < 32 or size % 32):
         raise UsageError(f"a size is a multiple of 32 pixels, not {size}")
-    try:
-        bundle: Bundle | None = Bundle.open(resolve_model(model))
-    except UsageError:
-        if Path(model).exists() or not is_network(model):
-            raise
-        bundle = None
-    trained = untrained(model, size=size) if bundle is None else open_trained(bundle.path)
+    located = locate(model)
+    bundle = None if located.kind == "network" else located.bundle()
+    trained = untrained(located.name, size=size) if bundle is None else open_trained(bundle.path)
     preprocess, made_for = resized(trained.preprocess, size), trained.preprocess.crop
     return export_bundle(
         trained.model,

@@ -92,9 +92,9 @@ class Classifier:
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be at least 1, got {threads}")
         if not isinstance(model, Bundle):
-            from ghostclas.zoo import resolve_model
+            from ghostclas.zoo import locate
 
-            model = Bundle.open(resolve_model(os.fspath(model)))
+            model = locate(model).bundle()
         cores = threads or usable_cores()
         opened = open_engine(engine, model, threads=threads, precision=precision, callers=cores, brief=brief)
         if batch_size is None:

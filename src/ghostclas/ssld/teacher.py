@@ -11,20 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.bundle import Bundle
 from ghostclas.data.synsets import imagenet_synsets
 from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.spec import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec, ResizeSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
-from ghostclas.zoo import EFFICIENTNET_LITE, resolve_model
+from ghostclas.zoo import locate
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Labels = tuple[tuple[str, ...], ...]
 
 IMAGENET_OUTPUTS = 1000
-TIMM = "timm:"
 DEFAULT_SIDE = 224
 
 
@@ -68,11 +66,12 @@ def open_teacher(config: TeacherConfig, *, threads: int | None = None, device: s
         BundleError: a bundle or file that does not verify or load.
         MissingExtraError: the package that carries it is not installed.
     """
-    if config.model.startswith(TIMM) or config.model in EFFICIENTNET_LITE:
+    located = locate(config.model)
+    if located.kind == "network":
         from ghostclas.ssld.torch_teacher import open_torch_teacher
 
         return open_torch_teacher(config, device=device)
-    if Path(config.model).suffix.lower() == ".onnx":
+    if located.kind == "onnx":
         return OnnxTeacher(config, threads=threads)
     return BundleTeacher(config, threads=threads)
 
@@ -81,7 +80,7 @@ class BundleTeacher:
     """A bundle, through the fastest engine that is installed."""
 
     def __init__(self, config: TeacherConfig, *, threads: int | None = None) -> None:
-        bundle = Bundle.open(resolve_model(config.model))
+        bundle = locate(config.model).bundle()
         own = ("weights", "classes", "resolution", "resize", "interpolation", "mean", "std")
         given = [name for name in own if getattr(config, name) is not None]
         if given:

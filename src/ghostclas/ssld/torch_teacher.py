@@ -21,9 +21,9 @@ from ghostclas.models.maps import WithMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
-from ghostclas.ssld.teacher import TIMM, Labels, labels_of, preprocess_of
+from ghostclas.ssld.teacher import Labels, labels_of, preprocess_of
 from ghostclas.weights.loading import load_weights
-from ghostclas.zoo import EFFICIENTNET_LITE, packaged_weights, resolve_model, resolve_spec
+from ghostclas.zoo import EFFICIENTNET_LITE, TIMM, locate, packaged_weights, resolve_spec
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
 LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
@@ -110,15 +110,15 @@ def open_torch_teacher(config: TeacherConfig, *, device: str = "cpu") -> TorchTe
         BundleError: weights that do not verify or fit.
         MissingExtraError: torch, timm or the package of the weights is not installed.
     """
-    if config.model.startswith(TIMM):
+    located = locate(config.model)
+    if located.name.startswith(TIMM):
         return _timm(config, device)
-    if config.model in EFFICIENTNET_LITE:
+    if located.name in EFFICIENTNET_LITE:
         return _lite(config, device)
-    return _bundle(config, device)
+    return _bundle(config, located.bundle(), device)
 
 
-def _bundle(config: TeacherConfig, device: str) -> TorchTeacher:
-    bundle = Bundle.open(resolve_model(config.model))
+def _bundle(config: TeacherConfig, bundle: Bundle, device: str) -> TorchTeacher:
     network = create_model(bundle.spec)
     network.load_state_dict(bundle_state(bundle), strict=False)
     digest = bundle.file().entry.sha256

@@ -129,11 +129,6 @@ def train(
         recipe = Path(str(output), "config.yaml")
     chosen = config is not None or recipe is not None
     config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
-    if config.model.name == "default" or Path(config.model.name).exists():
-        raise UsageError(
-            f"{config.model.name} is a model, and a network is needed, such as ghostnet_x1_0\n"
-            f"       to start from its weights: --set model.weights={config.model.name}"
-        )
     spec = zoo.resolve_spec(config.model.name)
     if config.distil is not None and config.distil.teacher is None:
         raise UsageError(
@@ -308,7 +303,7 @@ def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
 
 def _load_initial(network: nn.Module, config: ModelConfig) -> None:
     if config.weights:
-        load_weights(network, zoo.resolve_weights(config.weights), reset_classifier=True)
+        load_weights(network, zoo.locate(config.weights).weights(), reset_classifier=True)
 
 
 def worker_count(config: TrainConfig, processes: int) -> int:

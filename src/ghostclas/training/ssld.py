@@ -19,6 +19,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from ghostclas import zoo
 from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
@@ -323,12 +324,13 @@ def adapt(
         UsageError: a teacher that is no network of this package.
     """
     name = teacher if isinstance(teacher, str) else teacher.model
-    if name.startswith("timm:") or name.lower().endswith(".onnx"):
+    located = zoo.locate(name)
+    if located.name.startswith(zoo.TIMM) or located.kind not in ("bundle", "run", "network"):
         raise UsageError(
             f"{name} cannot be adapted here; adapt efficientnet_lite0 to 2, a run or a bundle, or give a "
             "teacher that knows the classes"
         )
-    spec = Bundle.open(_bundle_of(name)).spec if Path(name).exists() else None
+    spec = None if located.kind == "network" else located.bundle().spec
     given: dict[str, Any] = {
         "data": {"path": str(Path(labeled))},
         "model": {"name": spec.name if spec else name, "weights": name},
@@ -438,11 +440,6 @@ def _begun(folder: Path) -> bool:
 
 def _finished(folder: Path) -> bool:
     return (folder / "bundle" / "manifest.json").exists() and (folder / "report" / "index.html").exists()
-
-
-def _bundle_of(name: str) -> Path:
-    inner = Path(name) / "bundle"
-    return inner if inner.is_dir() else Path(name)
 
 
 def _read(folder: Path) -> Run:

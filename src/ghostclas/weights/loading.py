@@ -19,10 +19,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError
 from ghostclas.models.folded import bundle_state
 from ghostclas.weights.pdparams import read_pdparams
+from ghostclas.zoo import locate
 
 State = dict[str, Tensor]
 
@@ -194,8 +194,7 @@ def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool =
 
 
 def _read_bundle(path: Path) -> State:
-    bundle = path / "bundle"
-    return bundle_state(Bundle.open(bundle if bundle.is_dir() else path))
+    return bundle_state(locate(path).bundle())
 
 
 def _read_paddle(file: Path) -> State:
