@@ -23,7 +23,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 
 # Every Python process of a job imports this at its start.
-TRACER = '''
+TRACER = """
 import atexit, os, sys, threading
 
 _codes = set()
@@ -46,7 +46,7 @@ def _write():
 atexit.register(_write)
 threading.setprofile(_saw)
 sys.setprofile(_saw)
-'''
+"""
 
 SMALL = (
     "model.name=ghostnet_x0_2",
@@ -112,7 +112,9 @@ def walks(source: Path, work: Path) -> dict[str, set[str]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--source", type=Path, default=ROOT / "src", help="the src folder of a checkout")
     parser.add_argument("--modules", action="store_true", help="list the modules, too")
     options = parser.parse_args()
