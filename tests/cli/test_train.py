@@ -58,5 +58,35 @@ def test_train_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]
 def test_train_on_a_model_that_is_no_network_says_how_to_start_from_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--data", str(folder), "--model", "default"]) == 2
-    assert "--set model.weights=default" in capsys.readouterr().err
+    assert main(["train", "--data", str(folder), "--network", "default"]) == 2
+    assert "to start from its weights: --weights default" in capsys.readouterr().err
+
+
+def test_the_old_name_of_network_works_with_a_note(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", str(folder), "--output", str(tmp_path / "run")]
+    assert main([*command, "--model", "ghostnet_x1_O"]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert err[0].startswith("note: --model is now called --network")
+    assert "no network is named 'ghostnet_x1_O'; did you mean" in err[1]
+    assert main([*command, "--model", "ghostnet_x1_0", "--network", "ghostnet_x0_5"]) == 2
+    assert "give --network only" in capsys.readouterr().err
+
+
+def test_the_short_options_are_the_settings_that_they_name(folder: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "run" / "bundle"
+    options = ["--network", "ghostnet_x0_2", "--epochs", "0.5", "--size", "32", "--batch-size", "8"]
+    more = ["--lr", "0.02", "--recipe", "scratch", "--set", "data.workers=0", "--set", "loop.device=cpu"]
+    output = ["--data", str(folder), "--output", str(tmp_path / "run")]
+    assert main(["train", *output, *options, *more, "--set", "schedule.warmup_epochs=0"]) == 0
+    config = resolve_config(str(tmp_path / "run" / "config.yaml"), [])
+    chosen = (config.model.name, config.schedule.epochs, config.data.resolution, config.loop.batch_size)
+    assert chosen == ("ghostnet_x0_2", 0.5, 32, 8)
+    assert config.optimizer.lr == 0.02
+
+    again = ["--weights", str(bundle), "--network", "ghostnet_x0_2", "--epochs", "0.5", "--size", "32"]
+    output = ["--data", str(folder), "--output", str(tmp_path / "again")]
+    assert main(["train", *output, *again, "--set", "data.workers=0", "--set", "loop.device=cpu"]) == 0
+    config = resolve_config(str(tmp_path / "again" / "config.yaml"), [])
+    assert (config.model.weights, config.optimizer.body_lr) == (str(bundle), 0.5), "finetune, by itself"

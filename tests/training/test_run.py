@@ -246,7 +246,7 @@ def started_from(folder: Path, output: Path, *more: str, model: str | None = Non
     """Return the configuration of a run of one step or so, started without a recipe."""
     changes = ["data.resolution=32", "data.workers=0", "loop.device=cpu", "loop.batch_size=32", *more]
     changes += ["data.progressive=[]", "schedule.epochs=0.5", "schedule.warmup_epochs=0"]
-    run = train(folder, model=model, settings=changes, output=output)
+    run = train(folder, network=model, settings=changes, output=output)
     return resolve_config(str(run.path / "config.yaml"), [])
 
 

@@ -7,10 +7,13 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
+from ghostclas.errors import UsageError
+
+T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
 """Called with how many are done and how many there are (``None``: not known)."""
 
@@ -26,6 +29,20 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """Write one line about the work to stderr."""
     typer.echo(text, err=True)
+
+
+def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:
+    """Return what an option was given, under its name or its old one; the old one is noted on stderr.
+
+    Raises:
+        UsageError: it was given under both.
+    """
+    if old is None:
+        return value
+    if value is not None:
+        raise UsageError(f"{was} is the old name of {to}: give {to} only")
+    note(f"note: {was} is now called {to}; the old name goes away in the next release")
+    return old
 
 
 def say_json(value: Any) -> None:

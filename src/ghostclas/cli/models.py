@@ -45,4 +45,4 @@ def models_command(
         "\noften print MACs and call them FLOPs. Accuracies are published ones on ImageNet-1k, in percent."
         "\nAny width has a name, too: ghostnet_x0_75 is 0.75 times as wide as ghostnet_x1_0."
     )
-    print_next("ghostclas", "train", "--model", "ghostnet_x1_0", "--data", "FOLDER")
+    print_next("ghostclas", "train", "--network", "ghostnet_x1_0", "--data", "FOLDER")

@@ -15,16 +15,25 @@ def train_command(
     data: Annotated[
         str | None, typer.Option(help="Folder or archive of images: train/ and val/, or one folder a class.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Network, such as ghostnet_x1_0 or ghostnet_x0_75.")
+    network: Annotated[
+        str | None, typer.Option(help="What to train, such as ghostnet_x1_0 or ghostnet_x0_75.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="What it starts from: default, a bundle, a run, a file or a name.")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe, or a YAML file.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="How often every image is seen.")] = None,
+    size: Annotated[
+        int | None, typer.Option(metavar="PX", help="Side of the pictures that it learns from.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
+    lr: Annotated[float | None, typer.Option(help="The highest learning rate.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, such as optimizer.lr=0.1."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Run directory; runs/<data>-<model> when absent.")
+        Path | None, typer.Option(help="Run directory; runs/<data>-<network> when absent.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run that stopped.")] = False,
     time: Annotated[
@@ -34,6 +43,7 @@ def train_command(
         bool, typer.Option("--settings", help="Print every setting of the recipe, explained, and end.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    model: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Train a classifier on labelled photos."""
     from ghostclas.extras import require
@@ -48,8 +58,13 @@ def train_command(
 
     run = train(
         data,
-        model=model,
+        network=console.renamed(network, model, to="--network", was="--model"),
+        weights=weights,
         recipe=recipe,
+        epochs=epochs,
+        size=size,
+        batch_size=batch_size,
+        lr=lr,
         settings=settings or (),
         time=time,
         output=output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,8 +79,13 @@ class Run:
 def train(
     data: str | Path | Mapping[str, Any] | None = None,
     *,
-    model: str | Mapping[str, Any] | None = None,
+    network: str | None = None,
+    weights: str | Path | None = None,
     recipe: str | Path | None = None,
+    epochs: float | None = None,
+    size: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
     settings: Iterable[str] | str = (),
     time: str | None = None,
     output: str | Path | None = None,
@@ -87,25 +93,32 @@ def train(
     config: TrainConfig | None = None,
     quiet: bool = True,
     keep_processes: bool = False,
-    **overrides: Mapping[str, Any],
+    **overrides: Any,
 ) -> Run:
     """Train a classifier on labelled images and return its run.
 
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``. Or the settings of the group
             ``data``, with ``path`` among them.
-        model: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``, or the settings of the group ``model``;
-            the recipe's when absent.
+        network: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent. The setting
+            ``model.name``.
+        weights: what to start from: ``default``, a bundle, a run, a file or a zoo name. The setting
+            ``model.weights``.
         recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
             for up to 20,000 images and the network of the built-in model, else ``scratch``.
-        settings: ``"key=value"`` strings that win over the recipe, or one of them.
+        epochs: the setting ``schedule.epochs``.
+        size: side of a training view in pixels; the setting ``data.resolution``.
+        batch_size: images a step, over all processes; the setting ``loop.batch_size``.
+        lr: the setting ``optimizer.lr``.
+        settings: ``"key=value"`` strings that win over all of these, or one of them.
         time: end within this time, such as ``"30m"``; the same as the setting ``loop.time``.
-        output: the run directory; ``runs/<data>-<model>`` when absent.
+        output: the run directory; ``runs/<data>-<network>`` when absent.
         resume: continue the run in ``output``, or the newest of that name. What is not given is as it was.
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         quiet: no progress on stderr.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
-        overrides: groups of settings that win over the recipe: ``optimizer={"lr": 0.1}``.
+        overrides: groups of settings that win over the recipe: ``optimizer={"momentum": 0.8}``. ``model`` may
+            also be a network's name, as before there was ``network``.
 
     Raises:
         UsageError: a setting, name or directory that does not fit.
@@ -119,10 +132,21 @@ def train(
             # A folder is the same with and without a slash behind it.
             group["path"] = str(Path(group["path"]))
         given["data"] = group
-    if model is not None:
-        given["model"] = dict(model) if isinstance(model, Mapping) else {"name": model}
-    if time is not None:
-        given["loop"] = {**given.get("loop", {}), "time": minutes(time)}
+    if isinstance(given.get("model"), str):
+        warnings.warn("train(model=NAME) is now train(network=NAME)", DeprecationWarning, stacklevel=2)
+        given["model"] = {"name": given["model"]}
+    short = {
+        ("model", "name"): network,
+        ("model", "weights"): weights if weights is None else str(weights),
+        ("schedule", "epochs"): epochs,
+        ("data", "resolution"): size,
+        ("loop", "batch_size"): batch_size,
+        ("optimizer", "lr"): lr,
+        ("loop", "time"): time if time is None else minutes(time),
+    }
+    for (group_name, key), value in short.items():
+        if value is not None:
+            given[group_name] = {**dict(given.get(group_name, {})), key: value}
     settings = (settings,) if isinstance(settings, str) else tuple(settings)
     stopped = output is not None and Path(output, "config.yaml").exists()
     if resume and recipe is None and stopped:
@@ -135,7 +159,11 @@ def train(
             "this recipe learns from a teacher: use ghostclas ssld --teacher ..., or set distil.teacher.model"
         )
     splits = splits_of(config)
-    if not chosen and len(splits.train.samples) <= SMALL_DATA and _fits_built_in(config.model, spec):
+    if (
+        not chosen
+        and len(splits.train.samples) <= SMALL_DATA
+        and _has_weights_to_start_from(config.model, spec)
+    ):
         config = resolve_config(SMALL_RECIPE, settings, given)
     path = run_path(config, output, resume=resume)
     keep_freed_memory()
@@ -269,11 +297,11 @@ def _called(model: str) -> str:
     return path.parent.name if path.name == "bundle" else path.name
 
 
-def _fits_built_in(config: ModelConfig, spec: ModelSpec) -> bool:
-    """Whether a new network of ``spec`` could start from the weights of the built-in model."""
+def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:
+    """Whether a new network of ``spec`` starts from given weights, or could from the built-in model's."""
     built_in = Bundle.open(default_bundle_path()).manifest.spec
     flavour = config.flavour or spec.flavour
-    return config.weights is None and (
+    return config.weights is not None or (
         spec.family,
         spec.width,
         flavour,
