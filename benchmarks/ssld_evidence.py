@@ -188,7 +188,7 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
         ghostclas(words, [*settings, f"schedule.epochs={plan.epochs}"], output / "distil")
         tuning = [*settings, f"distil.finetune.epochs={plan.finetune}"]
         final = output / "finetune"
-        ghostclas(["ssld", "finetune", "--model", str(output / "distil"), *data], tuning, final)
+        ghostclas(["ssld", "finetune", "--weights", str(output / "distil"), *data], tuning, final)
         runs = [output / "distil", final]
     else:
         epochs = plan.epochs + plan.finetune

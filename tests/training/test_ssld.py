@@ -114,9 +114,9 @@ def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFix
     assert f"open: {place / 'mine' / 'index.html'}" in err
     words = [*command(place, "distil"), "--mined", str(place / "mine" / "mined.json")]
     assert main([*words, *settings("schedule.epochs=1"), "--output", str(place / "d")]) == 0
-    assert f"ghostclas ssld finetune --model {place / 'd'}" in capfd.readouterr().err
+    assert f"ghostclas ssld finetune --weights {place / 'd'}" in capfd.readouterr().err
     assert json.loads((place / "d" / "bundle" / "manifest.json").read_text())["provenance"]["images"] == 30
-    words = ["ssld", "finetune", "--model", str(place / "d"), "--labeled", str(place / "photos")]
+    words = ["ssld", "finetune", "--weights", str(place / "d"), "--labeled", str(place / "photos")]
     assert main([*words, *settings(), "--output", str(place / "f")]) == 0
     assert (place / "f" / "bundle" / "manifest.json").exists()
 

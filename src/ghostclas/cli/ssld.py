@@ -53,7 +53,8 @@ StdOption = Annotated[
     str | None,
     typer.Option("--teacher-std", metavar="R,G,B", help="Of pixels in 0 to 1; ImageNet's if absent."),
 ]
-ModelOption = Annotated[str | None, typer.Option(help="The student, such as ghostnet_x1_0.")]
+NetworkOption = Annotated[str | None, typer.Option(help="The student, such as ghostnet_x1_0.")]
+OldModelOption = Annotated[str | None, typer.Option("--model", hidden=True)]
 RecipeOption = Annotated[str, typer.Option(help="Name of a recipe that distils, or a YAML file.")]
 SettingsOption = Annotated[
     list[str] | None,
@@ -78,7 +79,7 @@ def ssld_command(
     teacher: TeacherOption = None,
     labeled: LabeledOption = None,
     unlabeled: UnlabeledOption = None,
-    model: ModelOption = None,
+    network: NetworkOption = None,
     recipe: RecipeOption = "ssld",
     settings: SettingsOption = None,
     adapt: Annotated[
@@ -95,13 +96,14 @@ def ssld_command(
     resume: ResumeOption = False,
     time: TimeOption = None,
     as_json: JsonOption = False,
+    model: OldModelOption = None,
 ) -> None:
     """Distil a teacher into a small network: score, mine, distil and fine-tune.
 
     Without a step, all four; after a stop, --resume goes on. Options belong behind the step's name.
     """
     if ctx.invoked_subcommand is not None:
-        given = [name for name in (teacher, labeled, unlabeled, model, output) if name is not None]
+        given = [name for name in (teacher, labeled, unlabeled, network, model, output) if name is not None]
         if given or settings or resume:
             raise UsageError(f"options belong behind the step: ghostclas ssld {ctx.invoked_subcommand} --...")
         return
@@ -112,7 +114,7 @@ def ssld_command(
         teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
         labeled=_needed(labeled, "--labeled"),
         unlabeled=_needed(unlabeled, "--unlabeled"),
-        model=model,
+        network=_network(network, model),
         recipe=recipe,
         settings=_settings(settings, time),
         cache=cache,
@@ -223,7 +225,7 @@ def distil_command(
             metavar="FILE", help="The mined.json of the step before; labelled images alone if absent."
         ),
     ] = None,
-    model: ModelOption = None,
+    network: NetworkOption = None,
     recipe: RecipeOption = "ssld",
     settings: SettingsOption = None,
     weights: WeightsOption = None,
@@ -236,6 +238,7 @@ def distil_command(
     resume: ResumeOption = False,
     time: TimeOption = None,
     as_json: JsonOption = False,
+    model: OldModelOption = None,
 ) -> None:
     """Train a student on the teacher's answers; labels are not used."""
     _need_torch()
@@ -246,7 +249,7 @@ def distil_command(
         teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
         labeled=data,
         mined=mined,
-        model=model,
+        network=_network(network, model),
         recipe=recipe,
         settings=_settings(settings, time),
         output=output,
@@ -254,13 +257,15 @@ def distil_command(
         quiet=False,
     )
     _tell(
-        run, as_json, following=("ghostclas", "ssld", "finetune", "--model", str(run.path), "--labeled", data)
+        run,
+        as_json,
+        following=("ghostclas", "ssld", "finetune", "--weights", str(run.path), "--labeled", data),
     )
 
 
 @app.command("finetune")
 def finetune_command(
-    model: Annotated[Path | None, typer.Option(help="The run or bundle of the step before.")] = None,
+    weights: Annotated[str | None, typer.Option(help="The run or bundle of the step before.")] = None,
     labeled: LabeledOption = None,
     recipe: RecipeOption = "ssld",
     settings: SettingsOption = None,
@@ -268,13 +273,14 @@ def finetune_command(
     resume: ResumeOption = False,
     time: TimeOption = None,
     as_json: JsonOption = False,
+    model: OldModelOption = None,
 ) -> None:
     """Train a distilled student on the labels, at a hundredth of the rate."""
     _need_torch()
     from ghostclas.training.ssld import finetune
 
     run = finetune(
-        _needed(str(model) if model else None, "--model"),
+        _needed(console.renamed(weights, model, to="--weights", was="--model"), "--weights"),
         labeled=_needed(labeled, "--labeled"),
         recipe=recipe,
         settings=_settings(settings, time),
@@ -321,6 +327,10 @@ def _need_torch() -> None:
     from ghostclas.extras import require
 
     require("torch", extra="train")
+
+
+def _network(network: str | None, model: str | None) -> str | None:
+    return console.renamed(network, model, to="--network", was="--model")
 
 
 def _needed(value: str | None, option: str) -> str:

@@ -45,7 +45,7 @@ def ssld(
     teacher: TeacherConfig | str,
     labeled: str | Path,
     unlabeled: str | Path,
-    model: str | None = None,
+    network: str | None = None,
     recipe: str = DEFAULT_RECIPE,
     settings: Iterable[str] = (),
     cache: str | Path | None = None,
@@ -61,12 +61,12 @@ def ssld(
         teacher: see ``ssld.config.TeacherConfig``.
         labeled: labelled pictures, as for ``train``.
         unlabeled: the pool, as for ``data.pool.open_pool``; what of it is in the validation set is left out.
-        model: the student; the recipe's when absent.
+        network: the student; the recipe's when absent.
         recipe: a recipe with ``distil`` in it, or a YAML file.
         settings: ``"key=value"`` strings that win over the recipe. ``loop.time`` is for both trainings.
         cache: where the teacher's answers to whole pictures are kept; in the user's cache when absent.
         adapt_teacher: train the teacher on the labels first; see :func:`adapt`.
-        output: the run directory; ``runs/<data>-<model>-ssld`` when absent.
+        output: the run directory; ``runs/<data>-<network>-ssld`` when absent.
         resume: go on with the run in ``output``, or the newest of that name.
         quiet: no progress on stderr.
         count: called with the pictures that are scored and those there are.
@@ -77,7 +77,7 @@ def ssld(
     Raises:
         UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
     """
-    config = distil_config(teacher, labeled, model=model, recipe=recipe, settings=settings)
+    config = distil_config(teacher, labeled, network=network, recipe=recipe, settings=settings)
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
     path = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
@@ -158,7 +158,7 @@ def distil_config(
     teacher: TeacherConfig | str,
     labeled: str | Path,
     *,
-    model: str | None = None,
+    network: str | None = None,
     recipe: str = DEFAULT_RECIPE,
     settings: Iterable[str] = (),
     mined: str | Path | None = None,
@@ -175,8 +175,8 @@ def distil_config(
     }
     if mined is not None:
         given["distil"]["mined"] = str(mined)
-    if model is not None:
-        given["model"] = {"name": model}
+    if network is not None:
+        given["model"] = {"name": network}
     config = resolve_config(recipe, settings, given)
     if config.distil is None or config.distil.teacher is None:
         raise UsageError("distil=null takes the teacher away; use ghostclas train to learn from labels")
@@ -259,7 +259,7 @@ def distil(
     teacher: TeacherConfig | str,
     labeled: str | Path,
     mined: str | Path | None = None,
-    model: str | None = None,
+    network: str | None = None,
     recipe: str = DEFAULT_RECIPE,
     settings: Iterable[str] = (),
     output: str | Path | None = None,
@@ -267,12 +267,12 @@ def distil(
     quiet: bool = True,
 ) -> Run:
     """Train a student on the teacher's answers to labelled and mined pictures: the third step, a run."""
-    config = distil_config(teacher, labeled, model=model, recipe=recipe, settings=settings, mined=mined)
+    config = distil_config(teacher, labeled, network=network, recipe=recipe, settings=settings, mined=mined)
     return train(config=config, output=output, resume=resume, quiet=quiet)
 
 
 def finetune(
-    model: str | Path,
+    weights: str | Path,
     *,
     labeled: str | Path,
     recipe: str = DEFAULT_RECIPE,
@@ -284,7 +284,7 @@ def finetune(
     """Train a distilled student on the labels, at a hundredth of the rate: the fourth step, a run.
 
     Args:
-        model: the run or bundle of the third step.
+        weights: the run or bundle of the third step.
         labeled: labelled pictures.
         recipe: that of the third step; ``distil.finetune`` says how this one differs.
         settings: as for ``train``.
@@ -294,7 +294,7 @@ def finetune(
     """
     given: dict[str, Any] = {"data": {"path": str(Path(labeled))}}
     config = resolve_config(recipe, settings, given)
-    return train(config=finetune_config(config, model), output=output, resume=resume, quiet=quiet)
+    return train(config=finetune_config(config, weights), output=output, resume=resume, quiet=quiet)
 
 
 def adapt(
