@@ -29,7 +29,6 @@ from ghostclas.bundle import (
     pack,
     update_manifest,
     write_bundle,
-    writer,
 )
 from ghostclas.bundle.manifest import serialise
 from ghostclas.errors import BundleError
@@ -504,8 +503,7 @@ def dies_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     for name in ("rmtree", "copyfile"):
         monkeypatch.setattr(shutil, name, deadly(getattr(shutil, name)))
     monkeypatch.setattr(os, "link", deadly(os.link))
-    for module in (writer, files):
-        monkeypatch.setattr(module, "flush", deadly(files.flush))
+    monkeypatch.setattr(files, "flush", deadly(files.flush))
 
 
 CHANGES: dict[str, Callable[[Bundle], Bundle]] = {
@@ -562,8 +560,7 @@ def test_an_error_while_writing_leaves_the_old_bundle_and_nothing_else(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        for module in (writer, files):
-            patch.setattr(module, "flush", full)
+        patch.setattr(files, "flush", full)
         with pytest.raises(OSError, match="No space left"):
             CHANGES[change](bundle)
     assert entries(tmp_path) == ["bundle"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ghostclas.errors import BundleError, DataError
+from ghostclas.files import write_text
 
 if TYPE_CHECKING:
     import requests
@@ -56,7 +56,7 @@ def download(url: str, name: str, *, sha256: str | None = None, cache: str | Pat
     _retrieve(url, file, expected, published=sha256 is not None)
     if expected is None:
         digest = pooch.file_hash(str(file), alg="sha256")
-        _write_atomically(directory / CHECKSUMS, json.dumps({**recorded, url: digest}, indent=2) + "\n")
+        _write_checksums(directory / CHECKSUMS, json.dumps({**recorded, url: digest}, indent=2) + "\n")
     return file
 
 
@@ -201,14 +201,8 @@ def _read_checksums(directory: Path) -> dict[str, str]:
     return recorded
 
 
-def _write_atomically(file: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+def _write_checksums(file: Path, text: str) -> None:
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as output:
-            output.write(text)
-            output.flush()
-            os.fsync(output.fileno())
-        Path(temporary).replace(file)
+        write_text(file, text)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise DataError(f"cannot write {file}: {error.strerror}; {_ELSEWHERE}") from None

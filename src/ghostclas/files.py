@@ -1,12 +1,97 @@
-"""Files and folders that are replaced whole or not at all, whenever the process dies."""
+"""Files and folders that are replaced whole or not at all, whenever the process dies, and locks on them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
-from contextlib import suppress
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_STALE_SECONDS = 24 * 3600
+_POLL_SECONDS = 0.05
+_SAY_SECONDS = 1.0
+# Windows keeps others from reading a locked byte, so this one lies far behind the holder's name.
+_LOCKED_BYTE = 1 << 30
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+# ------------------------------------------------------------------ replacing
+
+
+@contextmanager
+def replacing(path: Path, *, previous: Path | None = None, durable: bool = True) -> Iterator[Path]:
+    """Give a hidden path to write a file to, which takes the place of ``path`` when the block ends.
+
+    When the block raises, ``path`` is as it was. The parent folder has to exist.
+
+    Args:
+        path: the file to replace or to make.
+        previous: where the file that was at ``path`` is kept; a kill leaves one of the two complete.
+        durable: survive a power cut, too; a cache that can be made again has no need to.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    part = beside(path)
+    try:
+        yield part
+        if durable:
+            flush(part)
+        if previous and path.exists():
+            path.replace(previous)
+        part.replace(path)
+        if durable:
+            flush(path.absolute().parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """Give a new hidden folder to fill, which takes the place of ``target`` when the block ends.
+
+    When the block raises, ``target`` is as it was. Missing parents of ``target`` are made.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = beside(target)
+    staged.mkdir()
+    try:
+        yield staged
+        for path in staged.rglob("*"):
+            flush(path)
+        flush(staged)
+        exchange(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Make ``content`` the content of the file ``path``, see ``replacing``."""
+    with replacing(path, durable=durable) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Make ``text`` the content of the file ``path``, in UTF-8; names that are not UTF-8 come escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def exchange(staged: Path, target: Path) -> None:
@@ -28,24 +113,7 @@ def exchange(staged: Path, target: Path) -> None:
             aside.rename(target)
             raise
         shutil.rmtree(aside, ignore_errors=True)
-    flush(target.parent)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Make ``content`` the content of the file ``path``."""
-    part = beside(path)
-    try:
-        part.write_bytes(content)
-        flush(part)
-        part.replace(path)
-        flush(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Make ``text`` the content of the file ``path``, in UTF-8; names that are not UTF-8 come escaped."""
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    flush(target.absolute().parent)
 
 
 def aside_of(target: Path) -> Path:
@@ -67,3 +135,155 @@ def flush(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def sweep(folder: Path, *, older_than: float = _STALE_SECONDS) -> None:
+    """Remove from ``folder`` the files that killed writers left half written.
+
+    Args:
+        folder: where ``replacing`` wrote.
+        older_than: age in seconds; 0 is right where the caller is the only writer.
+    """
+    for part in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if part.is_file() and time.time() - part.stat().st_mtime >= older_than:
+                part.unlink()
+
+
+# ------------------------------------------------------------------ locks
+
+
+class LockedError(Exception):
+    """Another process or thread holds the lock; the text says which process, as far as it is known."""
+
+
+class Lock:
+    """A lock that this process holds until ``release`` or the end of a ``with`` block.
+
+    The system drops it when the process dies, however it dies. Child processes do not inherit it.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor: int | None = descriptor
+        self._process = os.getpid()
+
+    def release(self) -> None:
+        """Let the next one have it; a second call and a call in a forked child do nothing."""
+        if self._descriptor is None or self._process != os.getpid():
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            # Removed while it is held, or a file that the next one has locked could be. Windows removes no
+            # open file, and so no one else's either.
+            if sys.platform != "win32":
+                _remove(self.path)
+        finally:
+            os.close(descriptor)
+            with _own:
+                _held.pop(self.path, None)
+        if sys.platform == "win32":
+            _remove(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def lock(path: Path, *, wait: float = 0.0, say: Callable[[str], None] | None = None) -> Lock:
+    """Take the lock whose file is ``path``; at most one holder at a time, across processes and threads.
+
+    Works on Linux, macOS and Windows. The file exists while the lock is held and names the holder; one that
+    a killed process left is taken over. A disk that has no locks gives a warning and a lock among the threads
+    of this process.
+
+    Args:
+        path: the lock's file, of no other use; its folder has to exist.
+        wait: for how many seconds to wait for another holder.
+        say: is told who is waited for, once, after a second; by default a line on stderr.
+
+    Raises:
+        LockedError: another one held it all the time.
+        OSError: the file cannot be made.
+    """
+    path = path.parent.resolve() / path.name
+    began = time.monotonic()
+    told = False
+    while True:
+        try:
+            return _take(path)
+        except LockedError as error:
+            waited = time.monotonic() - began
+            if waited >= wait:
+                raise
+            if waited >= _SAY_SECONDS and not told:
+                told = True
+                (say or _say)(f"waiting for {error}, which holds {path}")
+        time.sleep(_POLL_SECONDS)
+
+
+# The system's lock is one of the process, so threads exclude each other by this table: path -> process. A
+# forked child inherits the table, but not the locks.
+_held: dict[Path, int] = {}
+_own = threading.Lock()
+
+
+def _take(path: Path) -> Lock:
+    with _own:
+        if _held.get(path) == os.getpid():
+            raise LockedError("another thread of this process")
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                _lock_descriptor(descriptor, path)
+                # The one who held it may have removed the file after it was opened here.
+                if _is_at(descriptor, path):
+                    break
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        _held[path] = os.getpid()
+    return Lock(path, descriptor)
+
+
+def _lock_descriptor(descriptor: int, path: Path) -> None:
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            # Unlike flock's, this lock is not inherited by loader processes, which outlive a killed run.
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            warnings.warn(
+                f"{path}: this disk has no locks; start nothing else that writes here", stacklevel=4
+            )
+            return
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        holder = os.read(descriptor, 300).decode("utf-8", "replace").strip()
+        raise LockedError(holder or "another process") from None
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - whoever waits wants to know why

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest, write_atomically
+from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest
 from ghostclas.data.source import Source
 from ghostclas.engines.base import ENGINES, Engine, arithmetics, installed_engines, load_file
 from ghostclas.errors import ExportError, ImageError
+from ghostclas.files import write_bytes
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Frozen
 
@@ -172,7 +173,7 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
     recorded = update_manifest(bundle, parity=(*kept, *found))
     # Where the bundle lay is nobody's business.
     moved = report.model_copy(update={"bundle": bundle.path.name})
-    write_atomically(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
+    write_bytes(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
     return recorded
 
 

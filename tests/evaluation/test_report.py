@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghostclas import files
 from ghostclas.data import open_source
 from ghostclas.errors import MissingExtraError, UsageError
 from ghostclas.evaluation import Evaluation, compare_evaluations, evaluate, write_comparison, write_report
-from ghostclas.evaluation import report as report_module
 from ghostclas.evaluation.metrics import summarize
 from ghostclas.prediction import Classifier
 from tests.colours import COLOURS, colour_bundle, colour_folder
@@ -204,7 +204,7 @@ def test_a_failure_leaves_the_earlier_report(
     def full_disk(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report_module, "flush", full_disk)
+    monkeypatch.setattr(files, "flush", full_disk)
     with pytest.raises(UsageError, match="No space left on device"):
         write_report(evaluation, tmp_path / "report")
     assert path.read_bytes() == before

@@ -12,9 +12,9 @@ from ghostclas.bench.noise import warning
 from ghostclas.bench.plots import PICTURES, draw
 from ghostclas.bench.results import CaseResult, Results
 from ghostclas.bench.statistics import Spread
-from ghostclas.bundle import write_atomically
 from ghostclas.errors import UsageError
 from ghostclas.extras import require
+from ghostclas.files import write_bytes
 
 JSON, PAGE = "bench.json", "index.md"
 
@@ -142,14 +142,14 @@ def write_report(results: Results, directory: str | os.PathLike[str]) -> Path:
     folder = Path(directory)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / JSON, results.model_dump_json(indent=1).encode() + b"\n")
+        write_bytes(folder / JSON, results.model_dump_json(indent=1).encode() + b"\n")
         drawn = draw(results)
         for name in PICTURES:
             if name in drawn:
-                write_atomically(folder / name, drawn[name])
+                write_bytes(folder / name, drawn[name])
             else:
                 (folder / name).unlink(missing_ok=True)
-        write_atomically(folder / PAGE, markdown(results, list(drawn)).encode())
+        write_bytes(folder / PAGE, markdown(results, list(drawn)).encode())
     except OSError as error:
         raise UsageError(f"cannot write the report to {folder}: {error.strerror}") from None
     return folder / PAGE

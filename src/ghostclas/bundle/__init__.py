@@ -39,7 +39,6 @@ from ghostclas.bundle.writer import (
     update_manifest,
     write_bundle,
 )
-from ghostclas.files import write_atomically
 
 __all__ = [
     "MANIFEST",
@@ -59,6 +58,5 @@ __all__ = [
     "default_bundle_path",
     "pack",
     "update_manifest",
-    "write_atomically",
     "write_bundle",
 ]

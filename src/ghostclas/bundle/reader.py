@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tempfile
 import weakref
@@ -17,6 +16,7 @@ from ghostclas.bundle.manifest import AGAIN, MANIFEST, REFERENCE, FileEntry, Man
 from ghostclas.bundle.reference import Reference
 from ghostclas.bundle.store import Folder, Store, io_errors, open_store
 from ghostclas.errors import BundleError
+from ghostclas.files import write_bytes
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 
 _MAX_MANIFEST = 64 * 2**20
@@ -190,10 +190,8 @@ class Bundle:
         if not target.exists():
             content = self.read(entry.path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Another thread may do the same; each rename puts the same complete file there.
-            part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
-            part.write_bytes(content)
-            part.replace(target)
+            # Another thread may do the same; each puts the same complete file there.
+            write_bytes(target, content, durable=False)
         return target
 
     @cached_property

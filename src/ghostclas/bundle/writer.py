@@ -6,7 +6,8 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from ghostclas.bundle.manifest import (
 )
 from ghostclas.bundle.reader import Bundle
 from ghostclas.errors import BundleError
-from ghostclas.files import aside_of, beside, exchange, flush, write_atomically
+from ghostclas.files import LockedError, aside_of, lock, replacing, replacing_folder, write_bytes
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
+
+_WAIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def write_bundle(
             parity=tuple(parity),
         )
 
-    return _replace(Path(target), fill)
+    with _writing(Path(target)):
+        return _replace(Path(target), fill)
 
 
 def add_files(
@@ -104,13 +108,13 @@ def add_files(
         BundleError: the bundle is an archive or does not verify, or a file does not fit it.
         OSError: the disk refuses.
     """
-    bundle = _fresh(bundle)
-    manifest = bundle.manifest
 
     def fill(folder: Path) -> Manifest:
-        kept = [entry for entry in manifest.files if entry.path not in files]
-        for entry in kept:
-            _link_or_copy(bundle._path(entry), folder / entry.path)
+        present = Bundle.open(bundle.path)
+        manifest = present.manifest
+        for entry in manifest.files:
+            if entry.path not in files:
+                _link_or_copy(present._path(entry), folder / entry.path)
         added = {path: _write_file(folder, path, content) for path, content in files.items()}
         return make(
             Manifest,
@@ -121,7 +125,8 @@ def add_files(
             },
         )
 
-    return _replace(bundle.path, fill)
+    with _writing(_folder(bundle)):
+        return _replace(bundle.path, fill)
 
 
 def copy_bundle(bundle: Bundle, target: str | os.PathLike[str]) -> Bundle:
@@ -137,10 +142,10 @@ def copy_bundle(bundle: Bundle, target: str | os.PathLike[str]) -> Bundle:
             file = folder / entry.path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(bundle.read(entry.path))
-            flush(file)
         return bundle.manifest
 
-    return _replace(Path(target), fill)
+    with _writing(Path(target)):
+        return _replace(Path(target), fill)
 
 
 def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
@@ -150,9 +155,10 @@ def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
         BundleError: the bundle is an archive, or its manifest would no longer agree with itself.
         OSError: the disk refuses.
     """
-    manifest = make(Manifest, **dict(_fresh(bundle).manifest) | changes)
-    write_atomically(bundle.path / MANIFEST, serialise(manifest))
-    return Bundle.open(bundle.path)
+    with _writing(_folder(bundle)):
+        manifest = make(Manifest, **dict(Bundle.open(bundle.path).manifest) | changes)
+        write_bytes(bundle.path / MANIFEST, serialise(manifest))
+        return Bundle.open(bundle.path)
 
 
 def pack(bundle: Bundle, path: str | os.PathLike[str]) -> Path:
@@ -164,26 +170,36 @@ def pack(bundle: Bundle, path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = beside(path)
-    try:
-        # Stored, not deflated: weights do not shrink, and the bytes depend on no version of zlib.
-        with part.open("wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(_member_info(MANIFEST), serialise(bundle.manifest))
-            for entry in bundle.manifest.files:
-                archive.writestr(_member_info(entry.path), bundle.read(entry.path))
-        flush(part)
-        part.replace(path)
-        flush(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    # Stored, not deflated: weights do not shrink, and the bytes depend on no version of zlib.
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_member_info(MANIFEST), serialise(bundle.manifest))
+        for entry in bundle.manifest.files:
+            archive.writestr(_member_info(entry.path), bundle.read(entry.path))
     return path
 
 
-def _fresh(bundle: Bundle) -> Bundle:
-    """Return the bundle as it is on the disk now, so that nobody's earlier change is lost."""
+def _folder(bundle: Bundle) -> Path:
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
-    return Bundle.open(bundle.path)
+    return bundle.path
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Let one writer at a time read, change and replace the bundle at ``target``."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A folder whose parent cannot be written to can only have its manifest replaced.
+    outside = os.access(target.absolute().parent, os.W_OK)
+    path = target.absolute().parent / f".{target.absolute().name}.lock" if outside else target / ".lock"
+    try:
+        held = lock(path, wait=_WAIT_SECONDS)
+    except LockedError as error:
+        raise BundleError(
+            f"{target}: {error} has been changing this bundle for {_WAIT_SECONDS / 60:.0f} minutes; "
+            "wait until it ends, then run this again"
+        ) from None
+    with held:
+        yield
 
 
 def _write_file(folder: Path, name: str, content: FileContent) -> FileEntry:
@@ -203,7 +219,6 @@ def _write_file(folder: Path, name: str, content: FileContent) -> FileEntry:
         shutil.copyfile(content.data, target)
     else:
         target.write_bytes(content.data)
-    flush(target)
     with target.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return entry.model_copy(update={"sha256": digest, "bytes": target.stat().st_size})
@@ -215,7 +230,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-        flush(target)
 
 
 def _replace(target: Path, fill: Callable[[Path], Manifest]) -> Bundle:
@@ -229,17 +243,9 @@ def _replace(target: Path, fill: Callable[[Path], Manifest]) -> Bundle:
         raise BundleError(
             f"{target}: there is something here that is no bundle; remove it or choose another path"
         )
-    staged = beside(target)
-    staged.mkdir()
-    try:
+    with replacing_folder(target) as staged:
         manifest = fill(staged)
         (staged / MANIFEST).write_bytes(serialise(manifest))
-        flush(staged / MANIFEST)
-        for folder in (staged, *(path for path in staged.rglob("*") if path.is_dir())):
-            flush(folder)
-        exchange(staged, target)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return Bundle.open(target)
 
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -31,7 +29,7 @@ from ghostclas.data.samples import Samples
 from ghostclas.data.source import Source
 from ghostclas.data.tree import is_hidden, is_image
 from ghostclas.errors import DataError, ImageError
-from ghostclas.files import flush
+from ghostclas.files import replacing, write_bytes
 
 INDEX_VERSION = 1
 SHARD_IMAGES = 2000
@@ -158,27 +156,18 @@ def write_shard(target: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
     Raises:
         DataError: two samples have the same name without extension.
     """
-    part = target.with_name(f".{target.name}.part")
     keys: set[str] = set()
-    try:
-        with part.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                for name, image, label in samples:
-                    path = PurePosixPath(name)
-                    key = str(path.with_name(path.stem.replace(".", "_")))
-                    if key in keys:
-                        raise DataError(f"{target}: two images with the key {key!r}; rename one of them")
-                    keys.add(key)
-                    for member, content in ((key + path.suffix, image), (f"{key}.cls", label.encode())):
-                        info = tarfile.TarInfo(member)
-                        info.size = len(content)
-                        tar.addfile(info, io.BytesIO(content))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-        flush(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part, tarfile.open(part, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, image, label in samples:
+            path = PurePosixPath(name)
+            key = str(path.with_name(path.stem.replace(".", "_")))
+            if key in keys:
+                raise DataError(f"{target}: two images with the key {key!r}; rename one of them")
+            keys.add(key)
+            for member, content in ((key + path.suffix, image), (f"{key}.cls", label.encode())):
+                info = tarfile.TarInfo(member)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
     return len(keys)
 
 
@@ -276,11 +265,4 @@ def _load(cache: Path, stamp: dict[str, int]) -> list[Entry] | None:
 def _save(cache: Path, content: dict[str, object]) -> None:
     # A folder that cannot be written to is no reason to stop: the index is only kept in memory then.
     with contextlib.suppress(OSError):
-        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=cache.name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            os.replace(temporary, cache)  # noqa: PTH105
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_bytes(cache, json.dumps(content).encode(), durable=False)

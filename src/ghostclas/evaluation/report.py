@@ -10,7 +10,6 @@ import base64
 import io
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path, PurePath
@@ -26,7 +25,7 @@ from ghostclas.evaluation.compare import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import TEMPERATURES, Ints, ReliabilityBin, wilson_interval
 from ghostclas.extras import require
-from ghostclas.files import beside, exchange, flush
+from ghostclas.files import replacing_folder
 from ghostclas.imaging import decode
 
 PAGE, FIGURES = "index.html", "report.json"
@@ -312,17 +311,10 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
 def _write(target: Path, page: str, figures: Mapping[str, Any]) -> Path:
     """Put a new directory with both files in the place of ``target``, which is absent, empty or a report."""
     text = json.dumps(figures, ensure_ascii=False, separators=(",", ":")) + "\n"
-    draft = beside(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft.mkdir()
-        for name, content in ((PAGE, page), (FIGURES, text)):
-            (draft / name).write_text(content, encoding="utf-8", newline="\n")
-            flush(draft / name)
-        flush(draft)
-        exchange(draft, target)
+        with replacing_folder(target) as folder:
+            for name, content in ((PAGE, page), (FIGURES, text)):
+                (folder / name).write_text(content, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"cannot write the report to {target}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return target / PAGE

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from ghostclas.bundle import write_atomically
 from ghostclas.errors import DataError
+from ghostclas.files import sweep, write_bytes
 
 ABOUT = "about.json"
 KEYS = "keys"
@@ -32,7 +32,6 @@ SCHEMA = 1
 Array = npt.NDArray[Any]
 Keys = npt.NDArray[np.uint8]
 
-_STALE_SECONDS = 24 * 3600
 _MAX_HEADER = 1 << 20
 _TYPES: Mapping[str, npt.DTypeLike] = {
     "U8": np.uint8,
@@ -83,8 +82,8 @@ class LogitCache:
             elif any(not name.name.startswith(".") for name in folder.iterdir()):
                 raise DataError(f"{folder} is not empty and holds no cache of logits; choose another --cache")
             else:
-                write_atomically(folder / ABOUT, json.dumps(about, indent=1).encode())
-            _sweep(folder)
+                write_bytes(folder / ABOUT, json.dumps(about, indent=1).encode())
+            sweep(folder)
         except OSError as error:
             raise DataError(f"cannot keep logits in {folder}: {error.strerror or error}") from None
         cache = cls(folder)
@@ -152,7 +151,7 @@ class LogitCache:
             name: np.ascontiguousarray(values) for name, values in columns.items()
         }
         try:
-            write_atomically(path, save(content))
+            write_bytes(path, save(content))
         except OSError as error:
             raise DataError(
                 f"cannot write logits to {self.folder}: {error.strerror or error}\n"
@@ -240,13 +239,3 @@ def _check(folder: Path, about: Mapping[str, Any]) -> None:
             + ", ".join(f"{key} {view.get(key)!r}, not {wanted.get(key)!r}" for key in keys)
             + "\n       choose another --cache, or leave it out"
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed left half written."""
-    for part in folder.glob(".*.tmp"):
-        try:
-            if time.time() - part.stat().st_mtime > _STALE_SECONDS:
-                part.unlink()
-        except FileNotFoundError:
-            continue

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.bundle import write_atomically
 from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
 from ghostclas.data.samples import Samples, labels_of
 from ghostclas.data.source import Source
 from ghostclas.errors import DataError, ImageError
+from ghostclas.files import write_bytes
 from ghostclas.ssld.cache import LogitCache
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import MineConfig
@@ -154,8 +154,8 @@ class Mined:
         path = folder / "mined.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "mined_list.txt", lines.encode("utf-8", "surrogateescape"))
-            write_atomically(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1).encode() + b"\n")
+            write_bytes(folder / "mined_list.txt", lines.encode("utf-8", "surrogateescape"))
+            write_bytes(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1).encode() + b"\n")
         except OSError as error:
             raise DataError(f"cannot write to {folder}: {error.strerror}") from None
         return path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from ghostclas.errors import TrainingError
+from ghostclas.files import replacing
 
 SCHEMA = 1
 
@@ -22,19 +22,12 @@ def save_checkpoint(state: dict[str, Any], path: Path, *, keep_previous: bool = 
     Raises:
         TrainingError: the disk is full or cannot be written; the earlier checkpoint is intact.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        kept = previous(path) if keep_previous else None
+        with replacing(path, previous=kept) as part, part.open("wb") as file:
             torch.save({"schema": SCHEMA, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_previous and path.exists():
-            path.replace(previous(path))
-        temporary.replace(path)
-        _fsync_directory(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as a RuntimeError of its zip writer.
-        temporary.unlink(missing_ok=True)
         raise TrainingError(
             f"cannot write the checkpoint {path}: {error}\n"
             "       the one before it is intact: make room, then continue with --resume"
@@ -71,14 +64,6 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     if candidates:
         raise TrainingError(f"no checkpoint in {path.parent} can be read; start again with another --output")
     return None
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostclas.extras import require
+from ghostclas.files import replacing
 
 TRAIN, VAL, RATE = "#2458a6", "#c8501e", "#8a8a8a"
 
@@ -50,6 +51,5 @@ def draw_curves(entries: Sequence[dict[str, Any]], path: Path) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top"]].set_visible(False)
     right.spines[["right"]].set_visible(False)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=130, format="png")
-    temporary.replace(path)
+    with replacing(path, durable=False) as part:
+        figure.savefig(part, dpi=130, format="png")

@@ -11,18 +11,17 @@ runs/<name>/
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from ghostclas import files
 from ghostclas.errors import TrainingError, UsageError
 from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
 
 _LOCK = ".lock"
-_OWN_FILES = (_LOCK, "config.yaml", ".config.yaml.tmp")
+_OWN_FILES = (_LOCK, "config.yaml")
 
 
 class RunDirectory:
@@ -38,7 +37,7 @@ class RunDirectory:
         self.best = path / "checkpoints" / "best.pt"
         self.bundle = path / "bundle"
         self.report = path / "report"
-        self._lock: TextIO | None = None
+        self._lock: files.Lock | None = None
 
     def open(self, config: TrainConfig, *, resume: bool) -> None:
         """Take hold of the directory for ``config``: a new run, or the continuation of the one that is there.
@@ -80,14 +79,14 @@ class RunDirectory:
         if not self.path.exists():
             return True
         return all(
-            not any(entry.iterdir()) if entry.is_dir() else entry.name in _OWN_FILES
+            not any(entry.iterdir()) if entry.is_dir() else _is_own(entry.name)
             for entry in self.path.iterdir()
         )
 
     def close(self) -> None:
         """Let another process have the directory."""
         if self._lock:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def entries(self) -> list[dict[str, Any]]:
@@ -105,16 +104,15 @@ class RunDirectory:
         write_text(self.log, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def _hold(self) -> None:
-        lock = (self.path / _LOCK).open("w")
         try:
-            # Unlike flock's, this lock is not inherited by loader processes, which outlive a killed run.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
+            self._lock = files.lock(self.path / _LOCK)
+        except files.LockedError as error:
             raise TrainingError(
-                f"another process is training in {self.path}; wait for it, or choose another --output"
+                f"another process is training in {self.path} ({error}); wait for it, or choose another "
+                "--output"
             ) from None
-        self._lock = lock
+        for folder in (self.path, self.last.parent):
+            files.sweep(folder, older_than=0)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -123,18 +121,16 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         TrainingError: it cannot be written; what was there is intact.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        files.write_text(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(
             f"cannot write {path}: {error.strerror}\n       make room, then continue with --resume"
         ) from error
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN_FILES or (name.startswith(".config.yaml.") and name.endswith(".tmp"))
 
 
 def new_run_path(name: str, root: Path = Path("runs")) -> Path:
