@@ -23,7 +23,7 @@ from ghostclas import imaging
 from ghostclas.bundle import Bundle, BundleFile, copy_bundle, default_bundle_path
 from ghostclas.data import open_source
 from ghostclas.engines import ENGINES, installed_engines
-from ghostclas.engines.base import load_file
+from ghostclas.engines.choice import load_file
 from ghostclas.exporting.formats import FORMATS, add_format
 from ghostclas.exporting.quantize import measure_top1, quantize
 

@@ -37,7 +37,7 @@ from ghostclas.bench.fresh import run_fresh
 from ghostclas.bench.machine import describe_machine
 from ghostclas.bench.noise import judge, warning
 from ghostclas.bench.statistics import Spread, spread
-from ghostclas.engines.base import computes
+from ghostclas.engines.choice import supports_precision
 from ghostclas.exporting.variants import make_variant
 from ghostclas.imaging import preprocess
 from ghostclas.prediction.classifier import BATCH_SIZE, BATCH_SIZE_IN_BF16, Classifier
@@ -135,7 +135,7 @@ class Benchmark:
         self.pythons["paddle"] = self.pythons["paddle_plain"] = arguments.paddle
         self.pythons["ultralytics"] = arguments.ultralytics
         self.present = [name for name in NAMES if self._is_installed(name)]
-        if BF16 in self.present and not computes("openvino", "bf16"):
+        if BF16 in self.present and not supports_precision("openvino", "bf16"):
             self.present.remove(BF16)
         self.ours = [name for name in (BF16, OURS, BASE) if name in self.present]
         self.source = photos_of(arguments.data)

@@ -19,7 +19,7 @@ from ghostclas import imaging
 from ghostclas.bundle import REFERENCE, Bundle, FileContent, FileParity, Reference, add_files, pack
 from ghostclas.data.source import Sample
 from ghostclas.engines import ENGINES, installed_engines
-from ghostclas.engines.base import computes
+from ghostclas.engines.choice import supports_precision
 from ghostclas.errors import BundleError, ExportError
 from ghostclas.verification import (
     LARGE_LOGIT,
@@ -123,7 +123,7 @@ def test_what_is_wrong_on_photos_is_not_recorded_as_right(tiny_bundle: Bundle) -
 @pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
 def test_every_arithmetic_of_an_engine_is_compared_by_its_own_tolerance(small_bundle: Bundle) -> None:
     report = verify(small_bundle, engines=("openvino",))
-    wanted = [None, *(["bf16"] if computes("openvino", "bf16") else [])]
+    wanted = [None, *(["bf16"] if supports_precision("openvino", "bf16") else [])]
     assert [result.arithmetic for result in report.files] == wanted
     assert [result.tolerance for result in report.files] == [TOLERANCE[a or "fp32"].max_abs for a in wanted]
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest
 from ghostclas.data.source import Source
-from ghostclas.engines.base import ENGINES, Engine, arithmetics, installed_engines, load_file
+from ghostclas.engines import ENGINES, Engine, installed_engines
+from ghostclas.engines.choice import inference_precisions, load_file
 from ghostclas.errors import ExportError, ImageError
 from ghostclas.files import write_bytes
 from ghostclas.imaging import preprocess
@@ -178,15 +179,15 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
 
 
 class _Run(NamedTuple):
-    """A file in an engine, computed in ``arithmetic`` or, without it, in the file's precision."""
+    """A file in an engine, computed in ``inference_precision`` or, without it, in the file's precision."""
 
     engine: str
     file: BundleFile
-    arithmetic: Precision | None
+    inference_precision: Precision | None
 
     @property
     def tolerance(self) -> Tolerance:
-        return TOLERANCE[self.arithmetic or self.file.entry.precision]
+        return TOLERANCE[self.inference_precision or self.file.entry.precision]
 
 
 def _runs(bundle: Bundle, engines: Collection[str]) -> Iterator[_Run]:
@@ -194,8 +195,8 @@ def _runs(bundle: Bundle, engines: Collection[str]) -> Iterator[_Run]:
         for name in engines:
             if entry.input is not None and entry.format in ENGINES[name].formats:
                 file = BundleFile(bundle, entry)
-                for arithmetic in arithmetics(name, file):
-                    yield _Run(name, file, arithmetic)
+                for precision in inference_precisions(name, file):
+                    yield _Run(name, file, precision)
 
 
 def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
@@ -207,7 +208,7 @@ def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
 
 @contextmanager
 def _opened(run: _Run) -> Iterator[Engine]:
-    engine = load_file(run.engine, run.file, arithmetic=run.arithmetic)
+    engine = load_file(run.engine, run.file, inference_precision=run.inference_precision)
     try:
         yield engine
     finally:
@@ -247,7 +248,7 @@ class _Tally:
         return FileParity(
             file=run.file.entry.path,
             engine=run.engine,
-            arithmetic=run.arithmetic,
+            arithmetic=run.inference_precision,
             images=self.images,
             max_abs=self.max_abs,
             mean_abs=self.total / max(self.values, 1),

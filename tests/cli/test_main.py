@@ -92,7 +92,7 @@ def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> list[str]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("ghostclas.engines.base.installed_engines", broken)
+    monkeypatch.setattr("ghostclas.engines.installed_engines", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         main(["doctor"])
 
@@ -103,7 +103,7 @@ def test_an_interrupt_exits_with_130(
     def interrupted() -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ghostclas.engines.base.installed_engines", interrupted)
+    monkeypatch.setattr("ghostclas.engines.installed_engines", interrupted)
     assert main(["doctor"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

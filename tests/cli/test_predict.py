@@ -69,12 +69,12 @@ def test_a_file_gets_its_labels_best_first(run: Run, folder: Path, small_bundle:
 def test_a_few_named_photos_take_the_engine_that_starts_fastest(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[bool] = []
+    asked: list[str] = []
     load = Classifier.load
-    monkeypatch.setattr(Classifier, "load", lambda *a, **k: asked.append(k["brief"]) or load(*a, **k))
+    monkeypatch.setattr(Classifier, "load", lambda *a, **k: asked.append(k["optimize_for"]) or load(*a, **k))
     for paths in ([folder / "a.jpg"], [folder / "a.jpg"] * 100, [folder / "a.jpg"] * 101, [folder]):
         assert run(*paths)[0] == 0
-    assert asked == [True, True, False, False]
+    assert asked == ["startup", "startup", "throughput", "throughput"]
 
 
 def test_a_folder_is_every_photo_below_it_in_order(run: Run, folder: Path) -> None:

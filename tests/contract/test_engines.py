@@ -1,4 +1,4 @@
-"""The contract of ``ghostclas.engines.base.Engine``: one suite, and every installed runtime passes it."""
+"""The contract of ``ghostclas.engines.contract.Engine``: one suite, and every installed runtime passes it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from onnx import TensorProto, helper, numpy_helper
 from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
 from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
-from ghostclas.engines.base import callers_per_core, computes, load_file
-from ghostclas.engines.openvino import bf16_gains
+from ghostclas.engines.choice import load_file, supports_precision
+from ghostclas.engines.openvino import bf16_is_faster
+from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
+from ghostclas.processor import parse_cpuinfo
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 from ghostclas.verification import TOLERANCE
 
@@ -198,13 +200,13 @@ def test_several_threads_may_run_one_engine(engine: Engine, full_bundle: Bundle)
     assert wrong == []
 
 
-@pytest.mark.parametrize(("threads", "callers"), [(2, 2), (1, 3), (None, 2)])
+@pytest.mark.parametrize(("threads", "concurrency"), [(2, 2), (1, 3), (None, 2)])
 def test_several_callers_get_the_answers_of_one(
-    name: str, engine: Engine, full_bundle: Bundle, threads: int | None, callers: int
+    name: str, engine: Engine, full_bundle: Bundle, threads: int | None, concurrency: int
 ) -> None:
-    shared = open_engine(name, full_bundle, threads=threads, callers=callers)
-    batches = [photos(full_bundle, 2, seed=seed) for seed in range(callers)]
-    with ThreadPoolExecutor(callers) as pool:
+    shared = open_engine(name, full_bundle, threads=threads, concurrency=concurrency)
+    batches = [photos(full_bundle, 2, seed=seed) for seed in range(concurrency)]
+    with ThreadPoolExecutor(concurrency) as pool:
         answers = list(pool.map(shared.run, batches))
     shared.close()
     for batch, answer in zip(batches, answers, strict=True):
@@ -215,7 +217,7 @@ def test_the_table_says_whose_threads_compute(name: str, full_bundle: Bundle) ->
     # In process time, which counts every thread, and no other process.
     if not ENGINES[name].concurrent:
         pytest.skip("callers take turns: one at a time")
-    shared = open_engine(name, full_bundle, threads=2, callers=2)
+    shared = open_engine(name, full_bundle, threads=2, concurrency=2)
     batch = photos(full_bundle, 4)
     shared.run(batch)
     own, all_threads = time.thread_time(), time.process_time()
@@ -224,12 +226,12 @@ def test_the_table_says_whose_threads_compute(name: str, full_bundle: Bundle) ->
     share = (time.thread_time() - own) / (time.process_time() - all_threads)
     shared.close()
     assert (share < 0.5) == ENGINES[name].own_threads
-    assert callers_per_core(name) == (2 if share < 0.5 else 1)
+    assert workers_per_core(name) == (2 if share < 0.5 else 1)
 
 
-def test_no_callers_at_all_are_refused(name: str, full_bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="callers must be at least 1"):
-        open_engine(name, full_bundle, callers=0)
+def test_no_concurrency_at_all_are_refused(name: str, full_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="concurrency must be at least 1"):
+        open_engine(name, full_bundle, concurrency=0)
 
 
 def test_closing_an_engine_that_runs_ends_in_a_message_and_nothing_worse(
@@ -394,7 +396,7 @@ def test_a_file_that_its_manifest_lies_about_is_refused(
     # In a process of its own: the runtime reads what was never meant for it.
     code = f"""
 from ghostclas.bundle import Bundle
-from ghostclas.engines.base import load_file
+from ghostclas.engines.choice import load_file
 from ghostclas.errors import BundleError
 try:
     load_file({name!r}, Bundle.open({str(lying.path)!r}).file({file.format!r}))
@@ -459,12 +461,12 @@ def test_a_program_is_compiled_once_and_kept_outside_the_bundle(full_bundle: Bun
 
 
 @pytest.fixture
-def gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_faster_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that is not faster in bf16."""
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: False)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: False)
 
 
-@pytest.mark.usefixtures("gains_nothing")
+@pytest.mark.usefixtures("no_faster_precision")
 def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bundle) -> None:
     compared = {result.engine for result in full_bundle.manifest.parity if result.ok}
     engine = open_engine("auto", full_bundle)
@@ -472,7 +474,7 @@ def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bu
     engine.close()
 
 
-@pytest.mark.usefixtures("gains_nothing")
+@pytest.mark.usefixtures("no_faster_precision")
 def test_auto_never_takes_an_engine_that_fails_parity(full_bundle: Bundle) -> None:
     manifest = full_bundle.manifest
     first = next(name for name in ENGINES if name in {result.engine for result in manifest.parity})
@@ -506,7 +508,7 @@ needs_openvino = pytest.mark.skipif("openvino" not in installed_engines(), reaso
 
 @needs_openvino
 def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> None:
-    if not computes("openvino", "bf16"):
+    if not supports_precision("openvino", "bf16"):
         pytest.skip("this processor has no bf16")
     reference = full_bundle.reference()
     engine = open_engine("openvino", full_bundle, precision="bf16", threads=1)
@@ -517,24 +519,24 @@ def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> 
 
 @needs_openvino
 @pytest.mark.parametrize("can", [True, False])
-@pytest.mark.parametrize("gains", [True, False])
+@pytest.mark.parametrize("is_faster", [True, False])
 @pytest.mark.parametrize("ok", [True, False])
 @pytest.mark.parametrize("precision", [None, "fp32"])
 def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_is_faster_so(
     full_bundle: Bundle,
     monkeypatch: pytest.MonkeyPatch,
     can: bool,
-    gains: bool,
+    is_faster: bool,
     ok: bool,
     precision: str | None,
 ) -> None:
     bundle = with_bf16(full_bundle, ok=ok)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: can)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: gains)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.supports", lambda precision: can)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: is_faster)
     opened: Any = open_engine("auto", bundle, precision=precision)
-    faster = can and gains and ok and precision is None
+    faster = can and is_faster and ok and precision is None
     assert opened.name == ("openvino" if faster else "onnxruntime")
-    assert getattr(opened, "arithmetic", None) == ("bf16" if faster else None)
+    assert getattr(opened, "inference_precision", None) == ("bf16" if faster else None)
     opened.close()
 
 
@@ -547,23 +549,23 @@ def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_is_faster_
         ("GenuineIntel", "fma avx512f avx512_bf16 amx_bf16 amx_tile", True),
     ],
 )
-def test_bf16_gains_on_the_processors_that_are_faster_in_it(vendor: str, flags: str, faster: bool) -> None:
+def test_bf16_is_faster_on_processors_with_units_for_it(vendor: str, flags: str, faster: bool) -> None:
     one = f"processor\t: 0\nvendor_id\t: {vendor}\nmodel name\t: x\nflags\t\t: {flags}\nbugs\t\t:\n"
-    assert bf16_gains(one * 2) is faster
+    assert bf16_is_faster(parse_cpuinfo(one * 2)) is faster
 
 
-def test_bf16_gains_nothing_on_an_unknown_processor() -> None:
-    assert not bf16_gains("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+def test_bf16_is_not_faster_on_an_unknown_processor() -> None:
+    assert not bf16_is_faster(parse_cpuinfo("processor\t: 0\nFeatures\t: fp asimd bf16\n"))
 
 
 @needs_openvino
 def test_auto_takes_for_a_few_photos_what_starts_fastest(
     full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: True)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.gains", lambda arithmetic: True)
-    for brief, name in ((False, "openvino"), (True, "onnxruntime")):
-        opened = open_engine("auto", with_bf16(full_bundle, ok=True), brief=brief)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.supports", lambda precision: True)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: True)
+    for goal, name in (("throughput", "openvino"), ("startup", "onnxruntime")):
+        opened = open_engine("auto", with_bf16(full_bundle, ok=True), optimize_for=goal)
         assert opened.name == name
         opened.close()
 
@@ -571,7 +573,7 @@ def test_auto_takes_for_a_few_photos_what_starts_fastest(
 @needs_openvino
 def test_an_engine_that_is_named_computes_in_the_precision_of_the_file(full_bundle: Bundle) -> None:
     opened: Any = open_engine("openvino", with_bf16(full_bundle, ok=True))
-    assert opened.arithmetic is None
+    assert opened.inference_precision is None
     opened.close()
 
 
@@ -580,7 +582,7 @@ def test_an_engine_that_is_named_computes_in_the_precision_of_the_file(full_bund
 def test_bf16_without_the_processor_is_told(
     name: str, full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.computes", lambda arithmetic: False)
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.supports", lambda precision: False)
     with pytest.raises(UsageError, match="openvino does not compute in bf16 on this processor"):
         open_engine(name, full_bundle, precision="bf16")
 
@@ -597,7 +599,7 @@ def test_auto_runs_a_bundle_that_nobody_compared_in_the_engine_of_its_default_fi
     engine = open_engine("auto", bundle)
     assert engine.name == "onnxruntime"
     engine.close()
-    monkeypatch.setattr("ghostclas.engines.base.installed_engines", lambda: ["ncnn"])
+    monkeypatch.setattr("ghostclas.engines.choice.installed_engines", lambda: ["ncnn"])
     with pytest.raises(BundleError, match=r"no installed engine reads a file .*files: onnx; engines: ncnn"):
         open_engine("auto", bundle)
 

@@ -20,7 +20,7 @@ from safetensors.numpy import load, save
 from ghostclas.bundle import REFERENCE, Bundle, FileContent, FileParity, add_files, pack
 from ghostclas.cli import main
 from ghostclas.engines import open_engine
-from ghostclas.engines.base import load_file
+from ghostclas.engines.choice import load_file
 from ghostclas.errors import BundleError, ExportError, MissingExtraError, UsageError
 from ghostclas.exporting.formats import FORMATS, add_format, add_formats
 from ghostclas.verification import verify

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ghostclas.bundle import Bundle, pack
-from ghostclas.engines.base import open_engine
+from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.sources import Trained, imagenet_classes, open_trained, recognise

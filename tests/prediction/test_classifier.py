@@ -20,14 +20,16 @@ from PIL import Image
 from ghostclas import imaging
 from ghostclas.bundle import Bundle
 from ghostclas.engines import installed_engines
-from ghostclas.engines.base import callers_per_core, computes, usable_cores
+from ghostclas.engines.choice import supports_precision
+from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.prediction.classifier import (
     BATCH_SIZE,
     BATCH_SIZE_IN_BF16,
     Classifier,
-    PredictionFiles,
 )
+from ghostclas.prediction.results import PredictionFiles
+from ghostclas.processor import usable_cores
 from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError
 
 
@@ -215,6 +217,7 @@ def test_all_workers_run_the_network_side_by_side(classifier: Classifier) -> Non
 
     class Meeting:
         name = "meeting"
+        inference_precision = None
 
         def run(self, images: np.ndarray) -> np.ndarray:
             both.wait()
@@ -242,7 +245,7 @@ def test_as_many_photos_are_ahead_as_keep_the_cores_busy(small_bundle: Bundle, e
             taken += 1
             yield photo(seed % 3)
 
-    for threads, workers in ((None, usable_cores() * callers_per_core(engine)), (1, 1)):
+    for threads, workers in ((None, usable_cores() * workers_per_core(engine)), (1, 1)):
         if threads == usable_cores():
             continue
         taken = 0
@@ -260,7 +263,7 @@ def test_batches_have_the_size_that_was_fastest_in_float32(small_bundle: Bundle)
 
 
 def test_batches_are_larger_where_numbers_are_shorter(small_bundle: Bundle) -> None:
-    if "openvino" not in installed_engines() or not computes("openvino", "bf16"):
+    if "openvino" not in installed_engines() or not supports_precision("openvino", "bf16"):
         pytest.skip("no OpenVINO, or a processor without bf16")
     with Classifier.load(small_bundle, engine="openvino", precision="bf16") as loaded:
         assert loaded.batch_size == BATCH_SIZE_IN_BF16 > BATCH_SIZE

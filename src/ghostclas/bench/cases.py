@@ -8,7 +8,7 @@ from typing import get_args
 
 from ghostclas.bundle import Bundle, FileEntry, Precision
 from ghostclas.engines import ENGINES, installed_engines, open_engine
-from ghostclas.engines.base import FLOATS, computes
+from ghostclas.engines.choice import FLOATS, supports_precision
 from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -129,7 +129,8 @@ def _precisions(bundle: Bundle, engine: str) -> list[str]:
     formats = ENGINES[engine].formats
     has = {entry.precision for entry in bundle.manifest.files if entry.input and entry.format in formats}
     if has.intersection(FLOATS):
-        has.update(other for other in ENGINES[engine].arithmetic if computes(engine, other))
+        others = ENGINES[engine].inference_precisions
+        has.update(other for other in others if supports_precision(engine, other))
     return [precision for precision in PRECISIONS if precision in has]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from importlib import metadata
 from pathlib import Path
 
-from ghostclas.engines.base import usable_cores
+from ghostclas.processor import all_cores, this_processor, usable_cores
 from ghostclas.spec import Frozen
 
 PACKAGES = (
@@ -72,15 +71,14 @@ class Machine(Frozen):
 
 def describe_machine() -> Machine:
     """Look at this machine."""
-    cpuinfo = _read("/proc/cpuinfo")
-    flags = set((re.findall(r"^(?:flags|Features)\s*:\s*(.*)$", cpuinfo, re.MULTILINE) or [""])[0].split())
+    processor = this_processor()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return Machine(
-        cpu=_cpu(cpuinfo),
+        cpu=processor.model,
         cores=usable_cores(),
-        all_cores=os.cpu_count() or 1,
+        all_cores=all_cores(),
         memory=_memory(),
-        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        instructions=tuple(name for name in INSTRUCTIONS if name in processor.flags),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
         load=None if load is None else round(load, 2),
         system=f"{platform.system()} {platform.machine()}",
@@ -95,11 +93,6 @@ def package_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu(cpuinfo: str) -> str:
-    named = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return named[1].strip() if named else platform.processor() or platform.machine() or "unknown"
 
 
 def _memory() -> int | None:

@@ -169,7 +169,7 @@ def recommend_command(
     """
     from ghostclas.bench.recommend import choices, pareto_front, recommend
     from ghostclas.bench.results import Settings
-    from ghostclas.engines.base import usable_cores
+    from ghostclas.processor import usable_cores
 
     results = _measure(
         model or ["default"],

@@ -41,7 +41,7 @@ def doctor_command(
 def _report() -> dict[str, Any]:
     from ghostclas import __version__
     from ghostclas.download import cache_directory
-    from ghostclas.engines.base import installed_engines
+    from ghostclas.engines import installed_engines
 
     return {
         "ghostclas": __version__,

@@ -73,7 +73,7 @@ def predict_command(
             precision=precision,
             threads=threads,
             batch_size=batch_size,
-            brief=_are_few(paths or []),
+            optimize_for="startup" if _are_few(paths or []) else "throughput",
         ) as classifier,
         PredictionFiles(output, top) if output else nullcontext() as files,
     ):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from ghostclas.data.storage import WHOLE, find
 from ghostclas.datasets.phash import Hashes, close_pairs, likeness, perceptual_hashes, signature
 from ghostclas.errors import ImageError
 from ghostclas.image_files import identify, open_image
+from ghostclas.processor import usable_cores
 
 Progress = Callable[[int, int | None], None]
 
@@ -238,7 +238,7 @@ def audit(
     for split, source in sources.items():
         classes = source.classes
         files += [File(split, s.key, classes[s.label], i) for i, s in enumerate(source.samples)]
-        for look in _looks(source, threads or os.cpu_count() or 1):
+        for look in _looks(source, threads or usable_cores()):
             looks.append(look)
             if progress is not None:
                 progress(len(looks), total)

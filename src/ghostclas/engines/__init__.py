@@ -1,5 +1,7 @@
-"""Runtimes: one file each, behind the contract in ``base``."""
+"""Runtimes: one file each behind one contract, the table that lists them, and the choice among them."""
 
-from ghostclas.engines.base import ENGINES, Engine, installed_engines, open_engine
+from ghostclas.engines.choice import open_engine
+from ghostclas.engines.contract import Engine
+from ghostclas.engines.table import ENGINES, Runtime, installed_engines
 
-__all__ = ["ENGINES", "Engine", "installed_engines", "open_engine"]
+__all__ = ["ENGINES", "Engine", "Runtime", "installed_engines", "open_engine"]

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ghostclas.bundle import BundleFile
 from ghostclas.download import cache_directory
 from ghostclas.engines.torch import TorchEngine
 from ghostclas.extras import require
@@ -18,7 +19,7 @@ OPTIONS = {
 
 
 class InductorEngine(TorchEngine):
-    """A ``.pt2`` file, compiled once by AOTInductor. See ``ghostclas.engines.base.Engine``.
+    """A ``.pt2`` file, compiled once by AOTInductor. See ``ghostclas.engines.contract.Engine``.
 
     What is compiled is native code for one processor and one version of PyTorch. A bundle cannot carry it,
     since nothing in a bundle is executed: it is made here, of the checked program, and kept in
@@ -30,18 +31,18 @@ class InductorEngine(TorchEngine):
     name = "inductor"
     runtime = "AOTInductor"
 
-    def _callable(self, loaded: Any) -> Any:
+    def _module(self, file: BundleFile, program: Any) -> Any:
         torch, inductor = self._torch, require("torch._inductor", extra="export")
         made_for = f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()} {OPTIONS}"
-        key = sha256(f"{self._file.entry.sha256} {made_for}".encode()).hexdigest()
+        key = sha256(f"{file.entry.sha256} {made_for}".encode()).hexdigest()
         package = cache_directory() / "inductor" / f"{key}.pt2"
         if not package.is_file():
-            image = self._file.entry.input
+            image = file.entry.input
             assert image is not None
             # Two photos, since what is seen at a size of one is compiled for that size alone.
             example = torch.zeros((2, image.size("H"), image.size("W"), 3), dtype=torch.uint8)
-            loaded.example_inputs = ((example,), {})
-            _compile(inductor, loaded, package)
+            program.example_inputs = ((example,), {})
+            _compile(inductor, program, package)
         return inductor.aoti_load_package(str(package))
 
 

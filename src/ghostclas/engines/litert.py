@@ -1,70 +1,45 @@
-"""LiteRT (TensorFlow Lite) with XNNPACK on the CPU, one photo at a time; the extra ``litert`` installs it."""
+"""LiteRT (TensorFlow Lite) with XNNPACK on the CPU, one image at a time; the extra ``litert`` installs it."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 
 from ghostclas.bundle import BundleFile
-from ghostclas.engines.base import (
-    Float32Logits,
-    Port,
-    UInt8NHWC,
-    check_images,
-    check_signature,
-    closed,
-    loading_failed,
-    one_by_one,
-    running,
-    usable_cores,
-)
+from ghostclas.engines.contract import Float32Logits, Port, UInt8NHWC, check_signature, loading_failed
+from ghostclas.engines.file_engine import SerialEngine, one_by_one
 from ghostclas.extras import require
+from ghostclas.processor import usable_cores
 
 
-class LiteRTEngine:
-    """A ``.tflite`` file in LiteRT. See ``ghostclas.engines.base.Engine``.
-
-    An interpreter holds the tensors of one photo, so threads take turns.
-    """
+class LiteRTEngine(SerialEngine):
+    """A ``.tflite`` file in LiteRT. See ``ghostclas.engines.contract.Engine``."""
 
     name = "litert"
+    runtime = "LiteRT"
 
     def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
-        interpreter = require("ai_edge_litert.interpreter", extra="litert")
-        self._file = file
+        litert = require("ai_edge_litert.interpreter", extra="litert")
         try:
-            opened: Any = interpreter.Interpreter(
+            interpreter: Any = litert.Interpreter(
                 model_content=file.read(), num_threads=threads or usable_cores()
             )
-            opened.allocate_tensors()
+            interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise loading_failed(file, "LiteRT", error) from None
-        inputs, outputs = opened.get_input_details(), opened.get_output_details()
-        check_signature(file, "LiteRT", [*map(_port, inputs)], [*map(_port, outputs)])
+            raise loading_failed(file, self.runtime, error) from None
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        check_signature(file, self.runtime, [*map(_port, inputs)], [*map(_port, outputs)])
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
-        self._interpreter = opened
-        self._turn = threading.Lock()
+        super().__init__(file, interpreter)
 
-    def run(self, images: UInt8NHWC) -> Float32Logits:
-        """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
+    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+        def logits(image: UInt8NHWC) -> Float32Logits:
+            loaded.set_tensor(self._input, image)
+            loaded.invoke()
+            return np.array(loaded.get_tensor(self._output), np.float32)
 
-        def logits(photo: UInt8NHWC) -> Float32Logits:
-            interpreter = self._interpreter
-            interpreter.set_tensor(self._input, photo)
-            interpreter.invoke()
-            return np.array(interpreter.get_tensor(self._output), np.float32)
-
-        with self._turn, running(self._file, "LiteRT"):
-            if self._interpreter is None:
-                raise closed(self.name)
-            return one_by_one(logits, check_images(images, self._file.entry), self._file, self.name)
-
-    def close(self) -> None:
-        """Free the interpreter; a batch that is running ends first."""
-        with self._turn:
-            self._interpreter = None
+        return one_by_one(logits, batch)
 
 
 def _port(details: Any) -> Port:

@@ -1,4 +1,4 @@
-"""ncnn on the CPU, one photo at a time; the extra ``ncnn`` installs it."""
+"""ncnn on the CPU, one image at a time; the extra ``ncnn`` installs it."""
 
 from __future__ import annotations
 
@@ -7,71 +7,60 @@ from typing import Any
 import numpy as np
 
 from ghostclas.bundle import BundleFile
-from ghostclas.engines.base import (
+from ghostclas.engines.contract import (
     Float32Logits,
     Port,
     UInt8NHWC,
-    check_images,
     check_signature,
-    closed,
     companion,
     loading_failed,
-    one_by_one,
-    threads_each,
-    usable_cores,
+    threads_per_batch,
 )
+from ghostclas.engines.file_engine import FileEngine, one_by_one
 from ghostclas.extras import require
+from ghostclas.processor import usable_cores
 
 
-class NcnnEngine:
-    """A ``.param`` file with its ``.bin`` in ncnn. See ``ghostclas.engines.base.Engine``.
+class NcnnEngine(FileEngine):
+    """A ``.param`` file with its ``.bin`` in ncnn. See ``ghostclas.engines.contract.Engine``.
 
-    Arithmetic is float32 on every processor: left alone, ncnn computes in half precision where it can, and
-    the same bundle would answer differently from machine to machine. Denormals are flushed in ncnn's calls.
+    The engine computes in float32 on every processor. ncnn by itself computes in half precision where it
+    can, so that the same bundle would answer differently from machine to machine. Denormals are flushed in
+    ncnn's calls.
     """
 
     name = "ncnn"
+    runtime = "ncnn"
 
-    def __init__(self, file: BundleFile, *, threads: int | None = None, callers: int = 1) -> None:
+    def __init__(self, file: BundleFile, *, threads: int | None = None, concurrency: int = 1) -> None:
         self._ncnn = require("ncnn", extra="ncnn")
-        self._file = file
         graph = file.path
         weights = companion(file, ".param", ".bin")
-        network = float_network(self._ncnn, threads_each(threads, callers) or usable_cores())
+        network = float_network(self._ncnn, threads_per_batch(threads, concurrency) or usable_cores())
         if network.load_param(str(graph)) or network.load_model(str(weights)):
-            raise loading_failed(file, "ncnn", ValueError("it is no complete ncnn network"))
-        assert file.entry.input is not None
-        assert file.entry.output is not None
-        # ncnn's files name their inputs and outputs, but not their shapes: those show in the answer.
-        inputs = [Port(name, "float32", file.entry.input.shape) for name in network.input_names()]
-        outputs = [Port(name, "float32", file.entry.output.shape) for name in network.output_names()]
-        check_signature(file, "ncnn", inputs, outputs)
-        self._network: Any = network
-
-    def run(self, images: UInt8NHWC) -> Float32Logits:
-        """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
-        network, entry = self._network, self._file.entry
-        if network is None:
-            raise closed(self.name)
-        source, target = entry.input, entry.output
+            raise loading_failed(file, self.runtime, ValueError("it is no complete ncnn network"))
+        source, target = file.entry.input, file.entry.output
         assert source is not None
         assert target is not None
+        # ncnn's files name their inputs and outputs, but not their shapes: those show in the answer.
+        inputs = [Port(name, "float32", source.shape) for name in network.input_names()]
+        outputs = [Port(name, "float32", target.shape) for name in network.output_names()]
+        check_signature(file, self.runtime, inputs, outputs)
+        self._input, self._output = source.name, target.name
+        super().__init__(file, network)
 
-        def logits(photo: UInt8NHWC) -> Float32Logits:
+    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+        def logits(image: UInt8NHWC) -> Float32Logits:
             # A Mat borrows the array's memory, which therefore has to have a name.
-            planes = np.ascontiguousarray(photo[0].transpose(2, 0, 1), dtype=np.float32)
-            extractor = network.create_extractor()
-            extractor.input(source.name, self._ncnn.Mat(planes))
-            failed, answer = extractor.extract(target.name)
+            planes = np.ascontiguousarray(image[0].transpose(2, 0, 1), dtype=np.float32)
+            extractor = loaded.create_extractor()
+            extractor.input(self._input, self._ncnn.Mat(planes))
+            failed, answer = extractor.extract(self._output)
             if failed:
-                raise loading_failed(self._file, "ncnn", ValueError("it cannot be run on photos"))
+                raise ValueError(f"it gives no {self._output}")
             return np.array(answer, np.float32).reshape(1, -1)
 
-        return one_by_one(logits, check_images(images, entry), self._file, self.name)
-
-    def close(self) -> None:
-        """Free the network; a photo that is running ends first."""
-        self._network = None
+        return one_by_one(logits, batch)
 
 
 def float_network(ncnn: Any, threads: int) -> Any:

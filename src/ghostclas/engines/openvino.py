@@ -2,131 +2,111 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ghostclas.bundle import BundleFile, Precision
-from ghostclas.engines.base import (
+from ghostclas.engines.contract import (
     Float32Logits,
     Port,
     UInt8NHWC,
-    check_images,
     check_signature,
-    closed,
     companion,
     loading_failed,
-    no_logits,
     read_onnx,
-    running,
-    usable_cores,
 )
+from ghostclas.engines.file_engine import FileEngine
 from ghostclas.extras import require
+from ghostclas.processor import Processor, this_processor, usable_cores
 
 
-class OpenVINOEngine:
-    """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.base.Engine``.
+class OpenVINOEngine(FileEngine):
+    """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.contract.Engine``.
 
-    Arithmetic is float32 unless ``arithmetic`` is bf16: left alone, OpenVINO computes in bfloat16 on
-    processors that have it, whether or not the bundle's answers were compared in it. Threads are not pinned
-    to cores: beside another busy process, a pinned thread waits for its core while others idle, for seconds
-    a batch when measured.
-    Denormals are left alone, since flushing them would change the caller's arithmetic, too.
+    The engine computes in float32 unless ``inference_precision`` is bf16. OpenVINO by itself computes in
+    bfloat16 on processors that have it, whether or not the bundle's answers were compared in it. Threads are
+    not pinned to cores: beside another busy process, a pinned thread waits for its core while others idle,
+    for seconds a batch when measured. Denormals are not flushed, since that would change the arithmetic of
+    the caller's thread, too.
     """
 
     name = "openvino"
+    runtime = "OpenVINO"
 
     @staticmethod
-    def computes(arithmetic: Precision) -> bool:
+    def supports(precision: Precision) -> bool:
         """Return whether this processor has instructions for it."""
         core = require("openvino", extra="openvino").Core()
-        return arithmetic.upper() in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return precision.upper() in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
     @staticmethod
-    def gains(arithmetic: Precision) -> bool:
+    def is_faster_in(precision: Precision) -> bool:
         """Return whether it is known to be faster than float32 on this processor."""
-        try:
-            cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        return arithmetic == "bf16" and bf16_gains(cpuinfo)
+        return precision == "bf16" and bf16_is_faster(this_processor())
 
     def __init__(
         self,
         file: BundleFile,
         *,
         threads: int | None = None,
-        callers: int = 1,
-        arithmetic: Precision | None = None,
+        concurrency: int = 1,
+        inference_precision: Precision | None = None,
     ) -> None:
         ov = require("openvino", extra="openvino")
-        self._file = file
-        self.arithmetic = arithmetic
+        self.inference_precision = inference_precision
         if file.entry.format == "onnx":
             source: Any = read_onnx(file)
         else:
             companion(file, ".xml", ".bin")
             source = file.path
         options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": arithmetic or "f32",
+            "INFERENCE_PRECISION_HINT": inference_precision or "f32",
             "ENABLE_CPU_PINNING": False,
         }
-        if callers == 1:
+        if concurrency == 1:
             options["PERFORMANCE_HINT"] = "LATENCY"
         else:
-            # Batches of several callers would otherwise wait for each other.
-            options["NUM_STREAMS"] = callers
+            # Without a stream for each, the batches of several threads would wait for each other.
+            options["NUM_STREAMS"] = concurrency
             threads = threads or usable_cores()
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
             core = ov.Core()
-            self._model: Any = core.compile_model(core.read_model(source), "CPU", options)
+            model = core.compile_model(core.read_model(source), "CPU", options)
         except Exception as error:  # a RuntimeError, or the classes of whichever front end failed
-            raise loading_failed(file, "OpenVINO", error) from None
-        inputs, outputs = self._model.inputs, self._model.outputs
-        check_signature(file, "OpenVINO", [*map(_port, inputs)], [*map(_port, outputs)])
-        self._own = threading.local()
+            raise loading_failed(file, self.runtime, error) from None
+        check_signature(file, self.runtime, [*map(_port, model.inputs)], [*map(_port, model.outputs)])
+        super().__init__(file, model)
+        self._of_thread = threading.local()
 
-    def run(self, images: UInt8NHWC) -> Float32Logits:
-        """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
-        model = self._model
-        if model is None:
-            raise closed(self.name)
-        batch = check_images(images, self._file.entry)
-        if len(batch) == 0:
-            return no_logits(self._file.entry)
-        # A request holds the tensors of one batch: threads cannot share it.
-        own = self._own
-        if not hasattr(own, "request"):
-            own.request = model.create_infer_request()
-        with running(self._file, "OpenVINO"):
-            results = own.request.infer([batch], share_inputs=True)
+    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+        # A request holds the tensors of one batch, so every thread has its own.
+        of_thread = self._of_thread
+        if not hasattr(of_thread, "request"):
+            of_thread.request = loaded.create_infer_request()
+        results = of_thread.request.infer([batch], share_inputs=True)
         return np.array(results[0], np.float32)
 
     def close(self) -> None:
         """Free the compiled model; a batch that is running ends first."""
-        self._model = None
-        self._own = threading.local()
+        super().close()
+        self._of_thread = threading.local()
 
 
-def bf16_gains(cpuinfo: str) -> bool:
-    """Return whether bf16 is faster than float32 on the processor that Linux describes so.
+def bf16_is_faster(processor: Processor) -> bool:
+    """Return whether bf16 is faster than float32 on a processor.
 
     AMX has a unit for it (not measured yet), and AMD's cores multiply bf16 at twice the rate of float32.
     Intel's cores without AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and
     converting comes on top: GhostNet took 1.2 to 1.5 times as long on one
     (``benchmarks/results/predict.md``). Of other processors nothing is known.
     """
-    vendor = re.search(r"^vendor_id\s*:\s*(\S+)", cpuinfo, re.MULTILINE)
-    flags = re.search(r"^flags\s*:\s*(.*)$", cpuinfo, re.MULTILINE)
-    if not vendor or not flags:
-        return False
-    has = flags[1].split()
-    return "amx_bf16" in has or (vendor[1] == "AuthenticAMD" and "avx512_bf16" in has)
+    return "amx_bf16" in processor.flags or (
+        processor.vendor == "AuthenticAMD" and "avx512_bf16" in processor.flags
+    )
 
 
 def _port(port: Any) -> Port:

@@ -14,7 +14,7 @@ LARGEST_BATCH = 64
 
 
 class TensorRTEngine(OnnxRuntimeEngine):
-    """An ``.onnx`` file in TensorRT. See ``ghostclas.engines.base.Engine``.
+    """An ``.onnx`` file in TensorRT. See ``ghostclas.engines.contract.Engine``.
 
     Arithmetic is float32. Engines are built while loading, which takes up to minutes, for batches of 1 to 64;
     a larger batch makes TensorRT build again. ``threads`` is for the host's part.

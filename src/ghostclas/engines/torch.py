@@ -8,25 +8,15 @@ from typing import Any
 import numpy as np
 
 from ghostclas.bundle import BundleFile
-from ghostclas.engines.base import (
-    Float32Logits,
-    Port,
-    UInt8NHWC,
-    check_images,
-    check_logits,
-    check_signature,
-    closed,
-    loading_failed,
-    no_logits,
-    running,
-)
+from ghostclas.engines.contract import Float32Logits, Port, UInt8NHWC, check_signature, loading_failed
+from ghostclas.engines.file_engine import FileEngine
 from ghostclas.engines.pt2 import plain_program
 from ghostclas.errors import BundleError, GhostclasError
 from ghostclas.extras import require
 
 
-class TorchEngine:
-    """A ``.pt2`` file in PyTorch. See ``ghostclas.engines.base.Engine``.
+class TorchEngine(FileEngine):
+    """A ``.pt2`` file in PyTorch. See ``ghostclas.engines.contract.Engine``.
 
     ``threads`` has no effect: torch has one number of threads for the whole process, the caller's to set.
     """
@@ -36,39 +26,27 @@ class TorchEngine:
 
     def __init__(self, file: BundleFile, *, threads: int | None = None) -> None:
         self._torch = require("torch", extra="export")
-        self._file = file
         try:
-            program = plain_program(file.read())
+            content = plain_program(file.read())
         except ValueError as error:
             raise BundleError(f"{file.bundle.path}: {file.entry.path}: {error}; nothing was loaded") from None
         try:
-            loaded = self._torch.export.load(io.BytesIO(program))
-            check_signature(file, self.runtime, *_ports(loaded))
-            self._module: Any = self._callable(loaded)
+            program = self._torch.export.load(io.BytesIO(content))
+            check_signature(file, self.runtime, *_ports(program))
+            module = self._module(file, program)
         except GhostclasError:
             raise
         except Exception as error:  # whatever the reader of the format raises
             raise loading_failed(file, self.runtime, error) from None
+        super().__init__(file, module)
 
-    def _callable(self, loaded: Any) -> Any:
+    def _module(self, file: BundleFile, program: Any) -> Any:
         """Return what takes a uint8 tensor to logits."""
-        return loaded.module()
+        return program.module()
 
-    def run(self, images: UInt8NHWC) -> Float32Logits:
-        """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
-        module, torch, entry = self._module, self._torch, self._file.entry
-        if module is None:
-            raise closed(self.name)
-        batch = check_images(images, entry)
-        if len(batch) == 0:
-            return no_logits(entry)
-        with torch.inference_mode(), running(self._file, self.runtime):
-            logits = np.array(module(torch.tensor(batch)).numpy(), np.float32)
-        return check_logits(logits, len(batch), self._file, self.name)
-
-    def close(self) -> None:
-        """Free the module; a batch that is running ends first."""
-        self._module = None
+    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+        with self._torch.inference_mode():
+            return np.array(loaded(self._torch.tensor(batch)).numpy(), np.float32)
 
 
 def _ports(program: Any) -> tuple[list[Port], list[Port]]:

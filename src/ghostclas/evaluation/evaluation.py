@@ -284,8 +284,8 @@ def _bad(key: str, code: str, message: str) -> BadImage:
 
 def _through(classifier: Classifier) -> str:
     name: str = classifier.engine.name
-    arithmetic = getattr(classifier.engine, "arithmetic", None)
-    suffix = f" in {arithmetic}" if arithmetic else ""
+    precision = classifier.engine.inference_precision
+    suffix = f" in {precision}" if precision else ""
     try:
         return f"{name} {metadata.version(name)}{suffix}"
     except metadata.PackageNotFoundError:

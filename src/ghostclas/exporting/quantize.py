@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle
 from ghostclas.data import Source, align_source
-from ghostclas.engines.base import ENGINES, Engine, installed_engines, load_file, open_engine
+from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
+from ghostclas.engines.choice import load_file
 from ghostclas.errors import DataError, ExportError, ImageError, UsageError
 from ghostclas.evaluation import dataset_name
 from ghostclas.exporting.conversion import Quantization

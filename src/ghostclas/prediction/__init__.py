@@ -1,6 +1,8 @@
 """From photos to labels: the classifier, its answers, finding photos and writing results."""
 
-from ghostclas.prediction.classifier import Classifier, PredictionFiles
+from ghostclas.prediction.answers import to_predictions
+from ghostclas.prediction.classifier import Classifier
 from ghostclas.prediction.photos import count_images, find_images
+from ghostclas.prediction.results import PredictionFiles
 
-__all__ = ["Classifier", "PredictionFiles", "count_images", "find_images"]
+__all__ = ["Classifier", "PredictionFiles", "count_images", "find_images", "to_predictions"]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle
-from ghostclas.engines.base import Engine, callers_per_core, open_engine, usable_cores
+from ghostclas.engines.choice import Goal, open_engine
+from ghostclas.engines.contract import Engine
+from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import ImageError, UsageError
-from ghostclas.imaging import ImageSource, preprocess, softmax, top_k
-from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError, PreprocessSpec
+from ghostclas.imaging import ImageSource, preprocess
+from ghostclas.prediction.answers import check_top, to_predictions
+from ghostclas.processor import usable_cores
+from ghostclas.spec import PostprocessSpec, Prediction, PredictionError, PreprocessSpec
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -66,7 +68,7 @@ class Classifier:
         precision: str | None = None,
         threads: int | None = None,
         batch_size: int | None = None,
-        brief: bool = False,
+        optimize_for: Goal = "throughput",
     ) -> Self:
         """Open ``model`` in ``engine``.
 
@@ -82,7 +84,7 @@ class Classifier:
                 ``engines.open_engine`` computes one batch on several.
             batch_size: how many photos go through the network together in ``stream``; ``None`` for what was
                 fastest where it was measured: ``BATCH_SIZE``, or ``BATCH_SIZE_IN_BF16``.
-            brief: it is for a few photos only: ``auto`` then takes the engine that starts fastest.
+            optimize_for: ``"startup"`` for a few photos: ``auto`` then takes the engine that starts fastest.
 
         Raises:
             UsageError: there is no such model or engine.
@@ -96,12 +98,19 @@ class Classifier:
 
             model = locate(model).bundle()
         cores = threads or usable_cores()
-        opened = open_engine(engine, model, threads=threads, precision=precision, callers=cores, brief=brief)
+        opened = open_engine(
+            engine,
+            model,
+            threads=threads,
+            precision=precision,
+            concurrency=cores,
+            optimize_for=optimize_for,
+        )
         if batch_size is None:
-            batch_size = BATCH_SIZE_IN_BF16 if getattr(opened, "arithmetic", None) == "bf16" else BATCH_SIZE
-        # Who keeps some cores free gets no more workers than cores: all of them may decode at once.
-        each = callers_per_core(opened.name) if cores >= usable_cores() else 1
-        return cls(model, opened, batch_size=batch_size, workers=cores * each)
+            batch_size = BATCH_SIZE_IN_BF16 if opened.inference_precision == "bf16" else BATCH_SIZE
+        # All workers may decode at once: where the caller keeps cores free, there is one for each core used.
+        per_core = workers_per_core(opened.name) if cores >= usable_cores() else 1
+        return cls(model, opened, batch_size=batch_size, workers=cores * per_core)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -140,13 +149,11 @@ class Classifier:
         before that are answered first. Batches are always filled, so that the same photos give the same
         scores in every run.
         """
-        if top < 1:
-            raise UsageError(f"top must be at least 1, got {top}")
-        top = min(top, len(self.classes))
+        check_top(top)
         return (
             prediction
             for photos, logits in self._batches(iter(sources))
-            for prediction in self._answer(photos, logits, top)
+            for prediction in self._predictions(photos, logits, top)
         )
 
     def stream_logits(
@@ -245,86 +252,12 @@ class Classifier:
             photos.append((_file_of(source), error))
         return photos, self.engine.run(images[:good])
 
-    def _answer(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
-        scored = iter(self._score(logits, top) if len(logits) else ())
+    def _predictions(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
+        """Yield the prediction of each photo, those with an error in their places."""
+        files = [file for file, error in photos if error is None]
+        answered = iter(to_predictions(logits, self.classes, self.postprocess, top=top, files=files))
         for file, error in photos:
-            if error is not None:
-                yield Prediction(file=file, error=error)
-            else:
-                labels = next(scored)
-                unknown = labels[0].score < self.postprocess.unknown_below
-                yield Prediction(file=file, top=labels, unknown=unknown)
-
-    def _score(self, logits: NDArray[np.float32], top: int) -> list[tuple[Label, ...]]:
-        scores = softmax(logits, self.postprocess.temperature)
-        return [
-            tuple(Label(index=int(i), label=self.classes[i], score=float(row[i])) for i in best)
-            for row, best in zip(scores, top_k(scores, top), strict=True)
-        ]
-
-
-class PredictionFiles:
-    """``predictions.jsonl`` and ``predictions.csv`` in a folder, for as many predictions as there are.
-
-    A context manager. The two files appear when its block ends, whole and on the disk; when the block raises,
-    whatever was there before stays as it was.
-
-    The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
-    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], top: int = 5) -> None:
-        self._folder = Path(folder)
-        self._top = top
-        self._open: dict[Path, TextIO] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name in ("predictions.jsonl", "predictions.csv"):
-                draft = self._folder / f".{name}.{os.getpid()}"
-                self._open[self._folder / name] = draft.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            self._discard()
-            raise UsageError(f"cannot write to {self._folder}: {error.strerror}") from None
-        self._jsonl, table = self._open.values()
-        self._csv = csv.writer(table, lineterminator="\n")
-        ranks = range(1, self._top + 1)
-        columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
-        self._csv.writerow(["file", "unknown", "error", "message", *columns])
-        return self
-
-    def write(self, prediction: Prediction) -> None:
-        """Add one prediction to both files."""
-        error = prediction.error
-        self._jsonl.write(prediction.model_dump_json() + "\n")
-        self._csv.writerow(
-            [
-                prediction.file or "",
-                str(prediction.unknown).lower(),
-                error.code if error else "",
-                error.message if error else "",
-                *(cell for best in prediction.top for cell in (best.label, f"{best.score:.6g}", best.index)),
-            ]
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._discard()
-            return
-        for file in self._open.values():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        for target, file in self._open.items():
-            Path(file.name).replace(target)
-
-    def _discard(self) -> None:
-        for file in self._open.values():
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
+            yield next(answered) if error is None else Prediction(file=file, error=error)
 
 
 def _parts(items: Iterator[Item], size: int) -> Iterator[list[Item]]:

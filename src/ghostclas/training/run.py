@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
 from ghostclas.prediction import Classifier
+from ghostclas.processor import usable_cores
 from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
@@ -338,8 +338,7 @@ def worker_count(config: TrainConfig, processes: int) -> int:
     """Return how many workers each of ``processes`` gets: as set, else its share of the cores."""
     if config.data.workers is not None:
         return config.data.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(16, cores // processes))
+    return max(1, min(16, usable_cores() // processes))
 
 
 def run_path(config: TrainConfig, output: str | Path | None, *, resume: bool, suffix: str = "") -> Path:

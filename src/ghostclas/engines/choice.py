@@ -1,0 +1,185 @@
+"""Which engine opens which file of a bundle, and in what precision it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
+
+from ghostclas.bundle import Bundle, BundleFile, Precision
+from ghostclas.engines.contract import Engine
+from ghostclas.engines.table import ENGINES, find_runtime, installed_engines
+from ghostclas.errors import BundleError, UsageError, did_you_mean
+
+Goal: TypeAlias = Literal["throughput", "startup"]
+
+FLOATS: Sequence[Precision] = ("fp32", "fp16")
+"""What is computed in float32 unless something else is asked for; the first is the most precise."""
+
+
+class Choice(NamedTuple):
+    """An engine, the file it opens, and what it computes in where that is not the file's precision."""
+
+    engine: str
+    file: BundleFile
+    inference_precision: Precision | None = None
+
+
+def open_engine(
+    name: str,
+    bundle: Bundle,
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
+    concurrency: int = 1,
+    optimize_for: Goal = "throughput",
+) -> Engine:
+    """Load the bundle into an engine.
+
+    Args:
+        name: a key of ``ENGINES``, or ``"auto"``. ``auto`` considers the installed engines whose answers on
+            one of the bundle's fp32 or fp16 files were right, as the manifest's ``parity`` says. It takes
+            the one that computes in bf16 if the processor is faster in it, else the first of the table.
+            Where nothing was compared, it takes the engine of the default file.
+        bundle: an open bundle.
+        threads: how many threads compute at once; ``None`` for what the runtime finds best on the cores that
+            this process may use.
+        precision: of the file; the bundle's first that fits when absent. ``auto`` takes int8 only when asked.
+            Where there is no such file, what the runtime computes in, if it can.
+        concurrency: how many threads will call ``run`` at once. A runtime that can shares ``threads`` out
+            among them, so that each batch is computed by fewer threads and more of them side by side.
+        optimize_for: ``"startup"`` where a few photos take less time than starting: ``auto`` then computes
+            in the file's precision, in the engine that starts fastest.
+
+    Raises:
+        UsageError: there is no such engine or precision, or ``threads`` is not positive.
+        BundleError: the bundle has no file that the engine reads, or it does not verify or load.
+        MissingExtraError: the engine's package is not installed.
+    """
+    if precision is not None and precision not in get_args(Precision):
+        near = (
+            did_you_mean(precision, get_args(Precision)) or f"; there are: {', '.join(get_args(Precision))}"
+        )
+        raise UsageError(f"there is no precision {precision!r}{near}")
+    if optimize_for not in get_args(Goal):
+        raise UsageError(f"optimize_for is one of {', '.join(get_args(Goal))}, not {optimize_for!r}")
+    wanted = cast("Precision | None", precision)
+    choice = (
+        _choose_automatically(bundle, wanted, optimize_for)
+        if name == "auto"
+        else _choose_file(name, bundle, wanted)
+    )
+    return load_file(
+        choice.engine,
+        choice.file,
+        threads=threads,
+        inference_precision=choice.inference_precision,
+        concurrency=concurrency,
+    )
+
+
+def load_file(
+    name: str,
+    file: BundleFile,
+    *,
+    threads: int | None = None,
+    inference_precision: Precision | None = None,
+    concurrency: int = 1,
+) -> Engine:
+    """Load this one file of a bundle into the engine ``name``; see ``open_engine``.
+
+    Raises:
+        UsageError: the runtime or the processor cannot compute in ``inference_precision``.
+    """
+    for number, what in ((threads, "threads"), (concurrency, "concurrency")):
+        if number is not None and number < 1:
+            raise UsageError(f"{what} must be at least 1, got {number}")
+    runtime = find_runtime(name)
+    options: dict[str, Any] = {"concurrency": concurrency} if runtime.concurrent else {}
+    if inference_precision is not None:
+        if not supports_precision(name, inference_precision):
+            raise UsageError(
+                f"{name} does not compute in {inference_precision} on this processor; leave it out"
+            )
+        options["inference_precision"] = inference_precision
+    return cast(Engine, runtime.load_class()(file, threads=threads, **options))
+
+
+def supports_precision(name: str, precision: Precision) -> bool:
+    """Return whether the installed engine ``name`` computes floating-point files in ``precision`` here."""
+    runtime = find_runtime(name)
+    return precision in runtime.inference_precisions and bool(runtime.load_class().supports(precision))
+
+
+def is_faster_in(name: str, precision: Precision) -> bool:
+    """Return whether ``name`` computes in ``precision`` here, known to be faster than in float32."""
+    return supports_precision(name, precision) and bool(
+        find_runtime(name).load_class().is_faster_in(precision)
+    )
+
+
+def inference_precisions(name: str, file: BundleFile) -> list[Precision | None]:
+    """Return in what the installed engine ``name`` can compute this file here; ``None`` is its precision."""
+    if file.entry.precision not in FLOATS:
+        return [None]
+    others = find_runtime(name).inference_precisions
+    return [None, *(other for other in others if supports_precision(name, other))]
+
+
+def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_for: Goal) -> Choice:
+    """Choose what is fastest among what was compared, else what reads the default file."""
+    installed = installed_engines()
+    runnable = [entry for entry in bundle.manifest.files if entry.input is not None]
+    if precision is not None and all(entry.precision != precision for entry in runnable):
+        able = [name for name in ENGINES if precision in ENGINES[name].inference_precisions]
+        for name in sorted(able, key=lambda name: name not in installed):
+            return _choose_file(name, bundle, precision)
+    entries = {entry.path: entry for entry in runnable if precision in (None, entry.precision)}
+    default = next(iter(entries.values()), None)
+    compared = {
+        (result.engine, result.file, result.arithmetic): result.ok for result in bundle.manifest.parity
+    }
+    floats = (precision,) if precision else FLOATS
+    files = [
+        (name, entry)
+        for name in installed
+        for known in ENGINES[name].formats
+        for entry in entries.values()
+        if entry.format == known and entry.precision in floats
+    ]
+    if precision is None and optimize_for == "throughput":
+        for name, entry in files:
+            for other in ENGINES[name].inference_precisions:
+                if compared.get((name, entry.path, other)) and is_faster_in(name, other):
+                    return Choice(name, BundleFile(bundle, entry), other)
+    for name, entry in files:
+        if compared.get((name, entry.path, None)):
+            return Choice(name, BundleFile(bundle, entry))
+    for name in installed:
+        if default is None or compared.get((name, default.path, None)) is False:
+            continue
+        if default.format in ENGINES[name].formats:
+            return Choice(name, BundleFile(bundle, default))
+    formats = sorted({entry.format for entry in entries.values()})
+    raise BundleError(
+        f"{bundle.path}: no installed engine reads a file of this bundle "
+        f"(files: {', '.join(formats) or 'none'}; engines: {', '.join(installed)})"
+    )
+
+
+def _choose_file(name: str, bundle: Bundle, precision: Precision | None) -> Choice:
+    """Choose the best file that the engine ``name`` reads in ``precision``."""
+    runtime = find_runtime(name)
+
+    def first(wanted: Sequence[Precision]) -> BundleFile | None:
+        for kind in wanted:
+            for known in runtime.formats:
+                for entry in bundle.manifest.files:
+                    if entry.input is not None and (entry.format, entry.precision) == (known, kind):
+                        return BundleFile(bundle, entry)
+        return None
+
+    if file := first(get_args(Precision) if precision is None else (precision,)):
+        return Choice(name, file)
+    if precision in runtime.inference_precisions and (file := first(FLOATS)):
+        return Choice(name, file, precision)
+    return Choice(name, bundle.file(runtime.formats[-1], precision))

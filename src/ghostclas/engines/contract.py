@@ -1,0 +1,179 @@
+"""What every runtime promises, and the checks that the engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostclas.bundle import BundleFile, FileEntry, Precision, TensorSpec
+from ghostclas.errors import BundleError, GhostclasError, UsageError
+from ghostclas.processor import usable_cores
+
+UInt8NHWC: TypeAlias = NDArray[np.uint8]
+Float32Logits: TypeAlias = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """One file of a bundle, loaded into one runtime.
+
+    Engines may be used from several threads at once. The same images give the same logits every time, alone
+    or in any batch up to the runtime's rounding.
+    """
+
+    name: str
+    inference_precision: Precision | None
+    """What the engine computes in, where that is not the precision of the file."""
+
+    def run(self, images: UInt8NHWC) -> Float32Logits:
+        """Return the logits of a batch.
+
+        Args:
+            images: uint8 ``[N, H, W, 3]`` RGB of the size that the bundle's preprocessing gives; N may be 0,
+                and the array need not be contiguous.
+
+        Returns:
+            float32 ``[N, C]``, the caller's to keep and to change.
+
+        Raises:
+            UsageError: the images are of another shape or type, or the engine is closed.
+        """
+
+    def close(self) -> None:
+        """Free what the runtime holds. Further calls do nothing; ``run`` fails."""
+
+
+def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
+    """Return the batch as a contiguous array.
+
+    Raises:
+        UsageError: it is not uint8 ``[N, H, W, 3]`` of the size that ``entry`` takes.
+    """
+    assert entry.input is not None
+    height, width = entry.input.size("H"), entry.input.size("W")
+    found = f"{getattr(images, 'dtype', type(images).__name__)} {list(getattr(images, 'shape', []))}"
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+        raise UsageError(f"an engine takes uint8 [N, {height}, {width}, 3], got {found}")
+    if images.shape[1:] != (height, width, 3):
+        raise UsageError(
+            f"this model takes uint8 [N, {height}, {width}, 3], got {found}; ghostclas.imaging.preprocess "
+            "makes such images"
+        )
+    return np.ascontiguousarray(images)
+
+
+def no_logits(entry: FileEntry) -> Float32Logits:
+    """Return the logits of no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
+    assert entry.output is not None
+    return np.empty((0, entry.output.size("C") or 0), np.float32)
+
+
+def check_logits(logits: Float32Logits, count: int, file: BundleFile, engine: str) -> Float32Logits:
+    """Return the logits of ``count`` photos.
+
+    Raises:
+        BundleError: they are not ``[count, C]`` as the manifest says; some formats do not name their shapes.
+    """
+    assert file.entry.output is not None
+    wanted = (count, file.entry.output.size("C"))
+    if logits.shape != wanted:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} in {engine} gives {list(logits.shape)} where the "
+            f"manifest says {list(wanted)}; export it again"
+        )
+    return logits
+
+
+def threads_per_batch(threads: int | None, concurrency: int) -> int | None:
+    """Return how many threads compute one batch of ``concurrency`` at once; ``None`` for all there are."""
+    return threads if concurrency == 1 else max(1, (threads or usable_cores()) // concurrency)
+
+
+def closed(name: str) -> UsageError:
+    """Return the error of running an engine that was closed."""
+    return UsageError(f"this {name} engine is closed; open another with ghostclas.engines.open_engine")
+
+
+def read_onnx(file: BundleFile) -> bytes:
+    """Return the verified content of an ONNX file that refers to no other file.
+
+    Raises:
+        BundleError: it does not verify, or it could make a runtime read something outside the bundle.
+    """
+    content = file.read()
+    # A tensor kept elsewhere must say "location", and runtimes look for it from the current folder.
+    if b"location" in content:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} refers to data outside the file, which is refused; "
+            "export it with its weights inside"
+        )
+    return content
+
+
+def companion(file: BundleFile, suffix: str, other: str) -> Path:
+    """Return where the file beside a graph is, verified: the same path, ending in ``other``.
+
+    Raises:
+        BundleError: the graph does not end in ``suffix``, or the manifest does not list the other file.
+    """
+    name = file.entry.path.removesuffix(suffix) + other
+    listed = {entry.path for entry in file.bundle.manifest.files}
+    if not file.entry.path.endswith(suffix) or name not in listed:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} is no {suffix} with a {other} listed beside it; "
+            "export it again"
+        )
+    return file.path.with_suffix(other)
+
+
+class Port(NamedTuple):
+    """An input or output as a runtime found it in a file; sizes that are not fixed are ``None``."""
+
+    name: str
+    dtype: str
+    shape: Sequence[int | None]
+
+
+def check_signature(file: BundleFile, engine: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """Refuse a file whose inputs and outputs are not those of the manifest, before anything is run.
+
+    Raises:
+        BundleError: saying what the file has and what the manifest says.
+    """
+    for declared, found in ((file.entry.input, inputs), (file.entry.output, outputs)):
+        assert declared is not None
+        if len(found) != 1 or not _fits(found[0], declared):
+            have = ", ".join(f"{port.name} {port.dtype} {list(port.shape)}" for port in found)
+            raise BundleError(
+                f"{file.bundle.path}: {file.entry.path} in {engine} has {have or 'nothing'} where the "
+                f"manifest says {declared.name} {declared.dtype} {list(declared.shape)}; export it again"
+            )
+
+
+def _fits(port: Port, declared: TensorSpec) -> bool:
+    if (port.name, port.dtype, len(port.shape)) != (declared.name, declared.dtype, len(declared.shape)):
+        return False
+    # A batch of any length needs an open axis; an open axis serves any fixed size.
+    return all(have is None or have == want for have, want in zip(port.shape, declared.shape, strict=True))
+
+
+def loading_failed(file: BundleFile, engine: str, error: Exception) -> BundleError:
+    """Return the error of a file that a runtime does not accept."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return BundleError(f"{file.bundle.path}: {engine} cannot load {file.entry.path}: {reason}")
+
+
+@contextmanager
+def running(file: BundleFile, engine: str) -> Iterator[None]:
+    """Turn what a runtime raises on photos into a BundleError; our own errors pass."""
+    try:
+        yield
+    except (GhostclasError, MemoryError):
+        raise
+    except Exception as error:  # the classes that runtimes raise are private and differ by version
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BundleError(f"{file.bundle.path}: {engine} cannot run {file.entry.path}: {reason}") from None
