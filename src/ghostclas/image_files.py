@@ -47,6 +47,33 @@ FORMATS: Mapping[str, Format] = {
     "AVIF": Format("AvifImagePlugin", "AvifImageFile"),
 }
 
+EXTENSIONS: Mapping[str, str] = {
+    ".apng": "PNG",
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".jpg_large": "JPEG",
+    ".mpo": "JPEG",
+    ".pbm": "PPM",
+    ".pfm": "PPM",
+    ".pgm": "PPM",
+    ".pjpeg": "JPEG",
+    ".png": "PNG",
+    ".pnm": "PPM",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+}
+"""The key in ``FORMATS`` that a file's extension, in lower case, promises."""
+
+HEAD_BYTES = 2048
+"""``signature`` needs at most so many of a file's first bytes."""
+
 ORIENTATION_TAG = 0x0112
 
 
@@ -60,6 +87,11 @@ _SIGNATURES = {
     "BMP": rb"BM",
     "PPM": rb"P[1-6f][\s#]",
 }
+_SHORT_SIGNATURES = {
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    "PPM": rb"P[1-6f]\s+(#[^\n]*\n\s*)*-?\d+\s",
+}
+"""A longer look at formats that text could pass for."""
 _REFUSED_SIGNATURES = {
     "HEIC": rb"....ftyp(hei|hev|m[is]f1)",
     "video": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
@@ -77,16 +109,32 @@ def identify(name: str, data: bytes) -> str:
     """Return the key in ``FORMATS`` of what the first bytes say the file is."""
     if not data:
         raise ImageError("empty", f"{name} is empty (0 bytes)")
-    head = data[:256]
-    for kind, signature in _SIGNATURES.items():
-        if re.match(signature, head, re.DOTALL):
-            return kind
-    for kind, signature in _REFUSED_SIGNATURES.items():
-        if re.match(signature, head, re.DOTALL):
-            raise ImageError(
-                "unsupported", f"{name} holds {kind} data, which is not read; save it as JPEG or PNG"
-            )
+    kind = _match(_SIGNATURES, data[:256])
+    if kind is not None:
+        return kind
+    kind = _match(_REFUSED_SIGNATURES, data[:256])
+    if kind is not None:
+        raise ImageError(
+            "unsupported", f"{name} holds {kind} data, which is not read; save it as JPEG or PNG"
+        )
     raise _not_an_image(name)
+
+
+def signature(head: bytes) -> str | None:
+    """Tell what a file of unknown name is, from its first ``HEAD_BYTES``.
+
+    Returns:
+        A key in ``FORMATS``, the name of another format such as ``"HEIC"``, or ``None``. It is stricter than
+        ``identify``: a text that begins with "BM" is no picture.
+    """
+    kind = _match(_SIGNATURES, head)
+    if kind in _SHORT_SIGNATURES:
+        return kind if re.match(_SHORT_SIGNATURES[kind], head, re.DOTALL) else None
+    return kind or _match(_REFUSED_SIGNATURES, head)
+
+
+def _match(signatures: Mapping[str, bytes], head: bytes) -> str | None:
+    return next((kind for kind, pattern in signatures.items() if re.match(pattern, head, re.DOTALL)), None)
 
 
 def _not_an_image(name: str) -> ImageError:

@@ -97,7 +97,7 @@ def test_arguments_keep_their_order(run: Run, folder: Path) -> None:
 
 
 def test_a_dash_is_a_list_on_stdin(small_bundle: Bundle, folder: Path) -> None:
-    listed = f"{folder / 'b.png'}\n\n{folder / 'a.jpg'}\r\n{folder / 'gone.jpg'}\n"
+    listed = f"\ufeff{folder / 'b.png'}\n\n{folder / 'a.jpg'}\r\n{folder / '[ab].jpg'}\n"
     done = subprocess.run(
         [sys.executable, "-m", "ghostclas", "predict", "-", "--json", "--model", str(small_bundle.path)],
         input=listed.encode(),
@@ -105,7 +105,7 @@ def test_a_dash_is_a_list_on_stdin(small_bundle: Bundle, folder: Path) -> None:
         check=False,
     )
     found = objects(done.stdout.decode())
-    assert [Path(o["file"]).name for o in found] == ["b.png", "a.jpg", "gone.jpg"]
+    assert [Path(o["file"]).name for o in found] == ["b.png", "a.jpg", "[ab].jpg"], "no mark, no pattern"
     assert [o["error"] and o["error"]["code"] for o in found] == [None, None, "not_found"]
     assert done.returncode == 3
 
@@ -119,6 +119,12 @@ def test_the_demo_labels_photographs_that_are_installed(run: Run) -> None:
 
 
 # ------------------------------------------------------------------ what is printed
+
+
+def test_one_line_says_what_was_left_out_of_a_folder(run: Run, folder: Path) -> None:
+    code, _, err = run(folder, "--json")
+    assert code == 0
+    assert "left out 1 file that is no image: 1 .txt\n" in err
 
 
 def test_an_object_of_json_has_exactly_the_promised_shape(run: Run, folder: Path) -> None:

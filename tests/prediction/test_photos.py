@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from ghostclas.prediction.photos import count_images, find_images
+from ghostclas.errors import UsageError
+from ghostclas.prediction.photos import count_images, find_images, read_list
 
 
 def test_folders_are_walked_in_order_without_hidden_and_other_files(tmp_path: Path) -> None:
@@ -108,3 +112,74 @@ def test_images_are_counted_as_they_are_found(tmp_path: Path) -> None:
         path.touch()
     assert count_images([tmp_path, tmp_path / "a.png"]) == 3
     assert count_images([]) == 0
+
+
+# ------------------------------------------------------------------ what is an image
+
+
+def encoded(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, kind)
+    return buffer.getvalue()
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)
+
+
+def test_a_file_of_unknown_name_is_an_image_if_its_content_is(tmp_path: Path) -> None:
+    for name in ("scan", "a.jpg_large", "b.mpo", "c.pjpeg", "d.jpg?w=3", "e.2024"):
+        (tmp_path / name).write_bytes(encoded("JPEG"))
+    (tmp_path / "f.pnm").write_bytes(encoded("PPM"))
+    (tmp_path / "README").write_text("BMW and other brands")
+    (tmp_path / "notes.txt").write_bytes(encoded("JPEG"))
+    left_out: Counter[str] = Counter()
+    found = [path.name for path in find_images([tmp_path], left_out=left_out)]
+    assert found == ["a.jpg_large", "b.mpo", "c.pjpeg", "d.jpg?w=3", "e.2024", "f.pnm", "scan"]
+    assert left_out == {"no extension": 1, ".txt": 1}
+
+
+def test_photographs_that_are_not_read_are_yielded_to_get_their_error(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    (tmp_path / "b").write_bytes(HEIC)
+    (tmp_path / "c.nef").write_bytes(b"II*\0" + bytes(99))
+    assert [path.name for path in find_images([tmp_path])] == ["a.heic", "b", "c.nef"]
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found", ".thumbs"])
+def test_what_systems_leave_behind_is_no_photo(name: str, tmp_path: Path) -> None:
+    for folder in (name, "album"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").touch()
+    (tmp_path / "Thumbs.db").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path])] == ["album/1.jpg"]
+
+
+def test_the_pictures_of_a_training_run_are_no_photos(tmp_path: Path) -> None:
+    run = tmp_path / "runs/one"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml", "log.jsonl", "curves.png", "../../photo.png"):
+        (run / name).touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in find_images([tmp_path])] == ["photo.png"]
+    assert [path.name for path in find_images([run])] == ["curves.png"], "a folder that is named is walked"
+
+
+# ------------------------------------------------------------------ lists
+
+
+def test_a_listed_path_is_never_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "a1.jpg").touch()
+    listed = f"{tmp_path}/a[1].jpg"
+    assert list(find_images([listed], literal=True)) == [Path(listed)]
+    assert [path.name for path in find_images([listed])] == ["a1.jpg"]
+
+
+def test_a_match_whose_own_name_is_a_pattern_is_yielded_once(tmp_path: Path) -> None:
+    dangling = tmp_path / "a*.jpg"
+    dangling.symlink_to(tmp_path / "nowhere.jpg")
+    assert list(find_images([f"{tmp_path}/a*"])) == [dangling]
+
+
+def test_a_list_has_no_byte_order_mark_and_no_empty_lines() -> None:
+    assert list(read_list(io.BytesIO(b"\xef\xbb\xbfa.jpg\r\n\n b.jpg\nc"))) == ["a.jpg", " b.jpg", "c"]
+    with pytest.raises(UsageError, match="UTF-16"):
+        list(read_list(io.BytesIO("a.jpg\n".encode("utf-16"))))

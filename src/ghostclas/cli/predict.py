@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import chain
-from os import fsdecode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,9 +60,10 @@ def predict_command(
     Prints the labels of each photo in the order given, best first. A photo that cannot be read is a result
     with an error in its place; the exit code is then 3.
     """
-    from ghostclas.prediction import Classifier, PredictionFiles, find_images
+    from ghostclas.prediction import Classifier, PredictionFiles
 
-    given = _given(paths or [], demo=demo)
+    left_out: Counter[str] = Counter()
+    images = _images(paths or [], left_out, demo=demo)
     done = failed = 0
     progress = None if sys.stdout.isatty() and not output else console_progress("photos")
     total = _counted(paths or []) if progress and not demo else None
@@ -77,7 +78,7 @@ def predict_command(
         ) as classifier,
         PredictionFiles(output, top) if output else nullcontext() as files,
     ):
-        for prediction in classifier.stream(find_images(given), top):
+        for prediction in classifier.stream(images, top):
             if as_json:
                 say(prediction.model_dump_json())
             elif output is None:
@@ -92,7 +93,10 @@ def predict_command(
         if progress:
             progress(done, done)
         if not done:
-            raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}")
+            why = f"; {_left_out(left_out)}" if left_out else ""
+            raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}{why}")
+    if left_out:
+        note(_left_out(left_out))
     if output:
         note(f"{done} photo{'s' * (done != 1)}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
     if failed:
@@ -106,10 +110,27 @@ def predict_command(
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
 
 
-def _given(paths: list[str], *, demo: bool) -> Iterator[str]:
+def _images(paths: list[str], left_out: Counter[str], *, demo: bool) -> Iterator[Path]:
+    from ghostclas.prediction import find_images, read_list
+
     if not paths and not demo:
         raise UsageError("predict needs a photo, a folder, a pattern or - (or --demo to see it work)")
-    return chain(_demo_photos() if demo else (), *(_listed() if path == "-" else (path,) for path in paths))
+    return chain(
+        map(Path, _demo_photos() if demo else ()),
+        *(
+            find_images(read_list(sys.stdin.buffer), literal=True, left_out=left_out)
+            if path == "-"
+            else find_images([path], left_out=left_out)
+            for path in paths
+        ),
+    )
+
+
+def _left_out(kinds: Counter[str]) -> str:
+    # Importing ``data`` takes longer than labelling one photo.
+    from ghostclas.data.filenames import describe_left_out
+
+    return describe_left_out(kinds)
 
 
 def _are_few(paths: list[str]) -> bool:
@@ -126,12 +147,6 @@ def _counted(paths: list[str]) -> list[int]:
 
         Thread(target=lambda: total.append(count_images(paths)), name="ghostclas-count", daemon=True).start()
     return total
-
-
-def _listed() -> Iterator[str]:
-    for line in sys.stdin.buffer:
-        if name := line.rstrip(b"\r\n"):
-            yield fsdecode(name)
 
 
 def _demo_photos() -> list[str]:

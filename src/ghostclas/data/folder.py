@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostclas.data.tree import Listing, is_hidden
+from ghostclas.data.filenames import is_hidden
+from ghostclas.data.tree import Listing
 from ghostclas.errors import DataError, ImageError
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ghostclas.data.filenames import is_image
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import read_lines
 from ghostclas.data.samples import Samples
 from ghostclas.data.source import Sample, Source
 from ghostclas.data.storage import find
-from ghostclas.data.tree import Tree, is_image
+from ghostclas.data.tree import Tree
 from ghostclas.data.zipped import ZipTree
 from ghostclas.errors import DataError
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ghostclas.data.classes import CLASSES_FILE, read_names
+from ghostclas.data.filenames import is_hidden, is_image
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file
 from ghostclas.data.listfile import LIST_NAMES, open_list
 from ghostclas.data.parquet import open_parquet
 from ghostclas.data.shards import expand_braces, open_shards
 from ghostclas.data.source import Source
-from ghostclas.data.tree import Listing, Tree, is_hidden, is_image, labelled
+from ghostclas.data.tree import Listing, Tree, labelled
 from ghostclas.data.zipped import ZipTree, enter
 from ghostclas.errors import DataError
 

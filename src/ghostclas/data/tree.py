@@ -9,26 +9,9 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from ghostclas.data.classes import class_names, first_few
+from ghostclas.data.filenames import is_image
 from ghostclas.data.samples import Samples
 from ghostclas.errors import DataError
-
-IMAGE_EXTENSIONS = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
 
 
 class Tree(Protocol):
@@ -103,16 +86,6 @@ class TreeSource:
             ImageError: the file is gone or cannot be read.
         """
         return self.tree.read(self.samples.key(range(len(self.samples))[index]))
-
-
-def is_image(path: str) -> bool:
-    """Whether the name has the extension of an image format that is read here."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_EXTENSIONS
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no data: dot files, and what macOS, Windows and notebooks leave behind."""
-    return name.startswith(".") or name in {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"}
 
 
 def labelled(

@@ -9,7 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from ghostclas.data.tree import Listing, is_hidden, is_image
+from ghostclas.data.filenames import is_hidden, is_image
+from ghostclas.data.tree import Listing
 from ghostclas.errors import DataError, ImageError
 
 MAX_IMAGE_BYTES = 512 * 1024 * 1024

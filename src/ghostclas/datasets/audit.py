@@ -21,7 +21,7 @@ from ghostclas.data.source import Source
 from ghostclas.data.storage import WHOLE, find
 from ghostclas.datasets.phash import Hashes, close_pairs, likeness, perceptual_hashes, signature
 from ghostclas.errors import ImageError
-from ghostclas.image_files import identify, open_image
+from ghostclas.image_files import EXTENSIONS, identify, open_image
 from ghostclas.processor import usable_cores
 
 Progress = Callable[[int, int | None], None]
@@ -41,21 +41,6 @@ SMALL_SIDE = 32
 LONG_RATIO = 5.0
 
 _HASH_SIDE = 64
-_EXTENSIONS: Mapping[str, str] = {
-    ".avif": "AVIF",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".jfif": "JPEG",
-    ".jpe": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpg": "JPEG",
-    ".pgm": "PPM",
-    ".png": "PNG",
-    ".ppm": "PPM",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WebP",
-}
 
 
 @dataclass(frozen=True)
@@ -298,7 +283,7 @@ def _looks(source: Source, threads: int) -> Iterator[_Look | ImageError]:
 
 
 def _oddities(file: File, look: _Look) -> Iterator[tuple[str, str]]:
-    claimed = _EXTENSIONS.get(PurePosixPath(file.key).suffix.lower(), look.format)
+    claimed = EXTENSIONS.get(PurePosixPath(file.key).suffix.lower(), look.format)
     if claimed != look.format:
         yield "misnamed", f"is {look.format}, but called {PurePosixPath(file.key).suffix}"
     if min(look.width, look.height) < SMALL_SIDE:

@@ -21,10 +21,10 @@ from typing import IO, Any, Literal
 
 from ghostclas.data.archives import open_inner_tar, open_tar, regular_members, write_member
 from ghostclas.data.classes import CLASSES_FILE, distinct_names, first_few
+from ghostclas.data.filenames import is_image
 from ghostclas.data.labels import write_label_file
 from ghostclas.data.listfile import LIST_NAMES
 from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
-from ghostclas.data.tree import is_image
 from ghostclas.errors import DataError, UsageError, did_you_mean
 from ghostclas.extras import require
 from ghostclas.files import flush, write_text

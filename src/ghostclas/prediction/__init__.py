@@ -2,7 +2,7 @@
 
 from ghostclas.prediction.answers import to_predictions
 from ghostclas.prediction.classifier import Classifier
-from ghostclas.prediction.photos import count_images, find_images
+from ghostclas.prediction.photos import count_images, find_images, read_list
 from ghostclas.prediction.results import PredictionFiles
 
-__all__ = ["Classifier", "PredictionFiles", "count_images", "find_images", "to_predictions"]
+__all__ = ["Classifier", "PredictionFiles", "count_images", "find_images", "read_list", "to_predictions"]

@@ -1,53 +1,98 @@
-"""Finding photos: which image files a path, a folder or a pattern names."""
+"""Finding photos: which image files a path, a folder, a pattern or a list names."""
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Iterable, Iterator, Sequence, Set
-from itertools import chain, islice
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
+
+from ghostclas.errors import UsageError
 
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
 SORTED_TOGETHER = 10_000
 """How many entries of a folder are read and sorted before the first of them is labelled."""
 
-UNREAD_EXTENSIONS = frozenset({".heic", ".heif", ".jp2", ".jxl"})
-"""Photos that are not decoded here: who has them in a folder is told so instead of missing them."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
+def find_images(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    literal: bool = False,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Path]:
     """Yield the images that ``paths`` name, lazily and in a stable order.
 
-    A file stands for itself whatever its name; a folder for the images below it (by extension, hidden
-    ones left out), sorted by name, folder by folder; a pattern with ``*``, ``?`` or ``[`` that is no file for
-    what it matches, sorted. What does not exist or cannot be read is yielded as it is, so that it gets
-    its own error in its place.
+    A file stands for itself whatever its name; a folder for the images below it, sorted by name, folder by
+    folder; a pattern with ``*``, ``?`` or ``[`` that is no file for what it matches, sorted. What does not
+    exist or cannot be read is yielded as it is, so that it gets its own error in its place.
+
+    The images of a folder are those that training would take (:mod:`ghostclas.data.filenames`) and, so that
+    they get an error, photographs in formats that are not read here, such as HEIC.
 
     Of a folder or a pattern with more than ``SORTED_TOGETHER`` entries, so many at a time are read and
     sorted, in the order in which the file system lists them: the first image of a million comes at once, and
     a folder that nobody changes gives the same order again.
+
+    Args:
+        paths: files, folders and patterns.
+        literal: no path is a pattern, as in a list of files.
+        left_out: counts the files of folders that are no images, by kind, as they are passed over.
     """
+    left_out = Counter() if left_out is None else left_out
     for path in paths:
         text = os.fspath(path)
-        if Path(text).is_dir():
-            from ghostclas.data.tree import IMAGE_EXTENSIONS
+        if literal or not any(mark in text for mark in "*?[") or Path(text).exists():
+            yield from _in_path(Path(text), left_out)
+            continue
+        from glob import iglob
 
-            yield from _walk(Path(text), IMAGE_EXTENSIONS | UNREAD_EXTENSIONS)
-        elif any(mark in text for mark in "*?[") and not Path(text).exists():
-            from glob import iglob
-
-            # Path.glob takes no absolute pattern.
-            matches = _sorted_in_parts(iglob(text, recursive=True))  # noqa: PTH207
-            first = next(matches, None)
-            yield from [Path(text)] if first is None else find_images(chain([first], matches))
-        else:
+        # Path.glob takes no absolute pattern.
+        matches = _sorted_in_parts(iglob(text, recursive=True))  # noqa: PTH207
+        first = next(matches, None)
+        if first is None:
             yield Path(text)
+            continue
+        # What matched is no pattern, even if its own name holds a mark.
+        yield from _in_path(Path(first), left_out)
+        for match in matches:
+            yield from _in_path(Path(match), left_out)
+
+
+def count_images(paths: Sequence[str | os.PathLike[str]]) -> int:
+    """Return how many images ``find_images`` yields now; it reads folders, and no image."""
+    return sum(1 for _ in find_images(paths))
+
+
+def read_list(lines: BinaryIO) -> Iterator[str]:
+    """Yield the paths of a list, one a line, as they come; empty lines and a byte order mark do not count.
+
+    Raises:
+        UsageError: the list is UTF-16.
+    """
+    for number, line in enumerate(lines):
+        if number == 0:
+            if line.startswith(_UTF16):
+                raise UsageError("the list is UTF-16 text; write it as UTF-8")
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if name := line.rstrip(b"\r\n"):
+            yield os.fsdecode(name)
+
+
+def _in_path(path: Path, left_out: Counter[str]) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _walk(path, left_out)
+    else:
+        yield path
 
 
 def _walk(
-    folder: Path, extensions: Set[str], above: frozenset[tuple[int, int]] = frozenset()
+    folder: Path, left_out: Counter[str], above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[Path]:
     # Links to folders are followed, as data sets are made of them, but not into a folder they lie in.
     try:
@@ -56,24 +101,33 @@ def _walk(
         if identity in above:
             return
         with os.scandir(folder) as entries:
-            found = (
-                (entry.name, is_folder)
-                for entry in entries
-                if entry.name[0] != "."
-                and ((is_folder := entry.is_dir()) or Path(entry.name).suffix.lower() in extensions)
-            )
-            for name, is_folder in _sorted_in_parts(found):
+            for name, is_folder in _sorted_in_parts(_photos_and_folders(folder, entries, left_out)):
                 if is_folder:
-                    yield from _walk(folder / name, extensions, above | {identity})
+                    yield from _walk(folder / name, left_out, above | {identity})
                 else:
                     yield folder / name
     except OSError:
         yield folder
 
 
-def count_images(paths: Sequence[str | os.PathLike[str]]) -> int:
-    """Return how many images ``find_images`` yields now; it reads folders, and no image."""
-    return sum(1 for _ in find_images(paths))
+def _photos_and_folders(
+    folder: Path, entries: Iterable[os.DirEntry[str]], left_out: Counter[str]
+) -> Iterator[tuple[str, bool]]:
+    from ghostclas.data.filenames import UNREAD_PHOTOS, is_hidden, other_kind, own_output, read_head
+
+    for entry in entries:
+        name = entry.name
+        if is_hidden(name):
+            continue
+        if entry.is_dir():
+            if not own_output(lambda part, name=name: (folder / name / part).exists()):  # type: ignore[misc]
+                yield name, True
+            continue
+        kind = other_kind(name, lambda name=name: read_head(folder / name))  # type: ignore[misc]
+        if kind is None or kind in UNREAD_PHOTOS:
+            yield name, False
+        else:
+            left_out[kind] += 1
 
 
 def _sorted_in_parts(items: Iterable[Sortable]) -> Iterator[Sortable]:
