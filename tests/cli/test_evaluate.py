@@ -104,24 +104,32 @@ def test_eval_records_what_it_measures_again(model: Path, data: Path, capsys: Sh
         assert metric.through == figures["through"]
 
 
-def test_eval_stores_the_temperature_that_fits(model: Path, data: Path, capsys: Shown) -> None:
-    assert run("eval", "--data", data, "--model", model, "--fit-temperature", "--json") == 0
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Six photos that are right and two that are wrong, one of these in each half."""
+    colours = {"red": ["red", "red"], "green": ["green", "green", "red", "red"], "blue": ["blue", "blue"]}
+    return colour_folder(tmp_path / "mixed", colours)
+
+
+def test_eval_stores_the_temperature_that_fits(model: Path, mixed: Path, capsys: Shown) -> None:
+    assert run("eval", "--data", mixed, "--model", model, "--fit-temperature", "--json") == 0
     first = json.loads(capsys.readouterr().out)
     assert Bundle.open(model).postprocess.temperature == first["fitted"]["temperature"] != 1
-    assert run("eval", "--data", data, "--model", model, "--json") == 0
+    assert run("eval", "--data", mixed, "--model", model, "--json") == 0
     second = json.loads(capsys.readouterr().out)
-    assert second["calibration"] == first["fitted"]
+    assert second["fitted"]["before"] == first["fitted"]["after"]
     assert second["confusion"] == first["confusion"]
 
 
-def test_eval_both_records_and_fits(model: Path, data: Path, capsys: Shown) -> None:
-    assert run("eval", "--data", data, "--model", model, "--record", "--fit-temperature") == 0
+def test_eval_both_records_and_fits(model: Path, mixed: Path, capsys: Shown) -> None:
+    assert run("eval", "--data", mixed, "--model", model, "--record", "--fit-temperature") == 0
     manifest = Bundle.open(model).manifest
     assert len(manifest.metrics) == 1
     assert manifest.postprocess.temperature != 1
     shown = capsys.readouterr().err
-    assert f"recorded in {model}: top-1 80.0 % on shop/val" in shown
+    assert f"recorded in {model}: top-1 75.0 % on mixed" in shown
     assert f"stored in {model}: temperature " in shown
+    assert "% on 4 images that it was not fitted on" in shown
 
 
 def test_eval_says_before_the_work_what_cannot_be_written(

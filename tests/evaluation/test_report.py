@@ -21,7 +21,7 @@ from ghostclas import files
 from ghostclas.data import open_source
 from ghostclas.errors import MissingExtraError, UsageError
 from ghostclas.evaluation import Evaluation, compare_evaluations, evaluate, write_comparison, write_report
-from ghostclas.evaluation.metrics import summarize
+from ghostclas.evaluation.summary import summarize
 from ghostclas.prediction import Classifier
 from tests.colours import COLOURS, colour_bundle, colour_folder
 
@@ -118,7 +118,7 @@ def test_many_classes_become_a_map(count: int, tmp_path: Path) -> None:
     if count > 40:
         drawn = np.asarray(page.images()[sizes.index((count, count))].convert("RGB"))
         white = (drawn == 255).all(axis=2)
-        np.testing.assert_array_equal(~white, evaluation.confusion > 0)
+        np.testing.assert_array_equal(~white, evaluation.confusion.dense() > 0)
     else:
         assert page.tags.count("td") > count**2
     assert "The most frequent mistakes" in page.text

@@ -55,7 +55,10 @@ def evaluate_command(
     as_json: JsonOption = False,
     report: ReportOption = None,
     fit_temperature: Annotated[
-        bool, typer.Option("--fit-temperature", help="Store the temperature that makes the scores honest.")
+        bool,
+        typer.Option(
+            "--fit-temperature", help="Fit the scores' temperature on half of the images; store it."
+        ),
     ] = False,
     record: Annotated[
         bool, typer.Option("--record", help="Write the accuracy into the model's manifest.")
@@ -103,7 +106,12 @@ def evaluate_command(
         note(f"recorded in {bundle.path}: top-1 {metric.top1} % on {metric.dataset}")
     if fit_temperature:
         bundle = store_temperature(bundle, evaluation.fitted)
-        note(f"stored in {bundle.path}: temperature {bundle.postprocess.temperature:.6g}")
+        fitted = evaluation.fitted
+        note(
+            f"stored in {bundle.path}: temperature {fitted.temperature:.6g}; calibration error from "
+            f"{100 * fitted.before.ece:.2f} to {100 * fitted.after.ece:.2f} % "
+            f"on {fitted.held_out:,} images that it was not fitted on"
+        )
     if page:
         print_next(str(page), why="open")
     else:
@@ -159,7 +167,7 @@ def _say_part(data: Path, source: Source, split: str | None) -> None:
 
 
 def _figures(e: Evaluation) -> str:
-    from ghostclas.evaluation.metrics import TEMPERATURES, wilson_interval
+    from ghostclas.evaluation.metrics import wilson_interval
 
     low, high = wilson_interval(e.correct_top1, e.images)
     absent = sum(not c.support for c in e.per_class)
@@ -172,9 +180,12 @@ def _figures(e: Evaluation) -> str:
     ]
     if e.top5 is not None:
         rows.append(["top-5", f"{e.top5:.2f} %", f"{e.correct_top5:,} of {e.images:,}"])
-    fitted, best = "these images determine no better temperature", e.fitted.temperature
-    if best not in TEMPERATURES:
-        fitted = f"{100 * e.fitted.ece:.2f} % at the temperature that fits best, {best:.4g}"
+    fitted = "these images determine no better temperature"
+    if e.fitted.determined:
+        fitted = (
+            f"at temperature {e.fitted.temperature:.4g}, fitted on {e.fitted.fitted_on:,} of the images, "
+            f"{100 * e.fitted.after.ece:.2f} % on the other {e.fitted.held_out:,}"
+        )
     rows += [
         [
             "mean recall",

@@ -4,10 +4,17 @@
     print(evaluation.top1)
     write_report(evaluation, "report")
 
-``ghostclas.evaluation.metrics`` has the figures alone, as pure functions over logits and labels.
+``metrics``, ``calibration`` and ``summary`` have the figures alone, as pure functions over logits and labels.
 """
 
-from ghostclas.evaluation.compare import ClassChange, Comparison, compare, compare_evaluations, mcnemar
+from ghostclas.evaluation.calibration import (
+    Calibration,
+    ReliabilityBin,
+    TemperatureFit,
+    fit_temperature,
+    recalibrate,
+)
+from ghostclas.evaluation.comparison import ClassChange, Comparison, compare, compare_evaluations, mcnemar
 from ghostclas.evaluation.evaluation import (
     BadImage,
     Evaluation,
@@ -16,15 +23,9 @@ from ghostclas.evaluation.evaluation import (
     evaluate,
     store_temperature,
 )
-from ghostclas.evaluation.metrics import (
-    Calibration,
-    ClassMetrics,
-    ReliabilityBin,
-    Summary,
-    summarize,
-    topk_accuracy,
-)
+from ghostclas.evaluation.metrics import ClassMetrics, Confusion, topk_accuracy
 from ghostclas.evaluation.report import check_report, write_comparison, write_report
+from ghostclas.evaluation.summary import Summary, summarize
 
 __all__ = [
     "BadImage",
@@ -32,16 +33,20 @@ __all__ = [
     "ClassChange",
     "ClassMetrics",
     "Comparison",
+    "Confusion",
     "Evaluation",
     "ReliabilityBin",
     "Summary",
+    "TemperatureFit",
     "check_report",
     "check_writable",
     "compare",
     "compare_evaluations",
     "dataset_name",
     "evaluate",
+    "fit_temperature",
     "mcnemar",
+    "recalibrate",
     "store_temperature",
     "summarize",
     "topk_accuracy",

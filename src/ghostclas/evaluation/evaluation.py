@@ -17,17 +17,9 @@ import numpy.typing as npt
 from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.data import Source, align_source
 from ghostclas.errors import BundleError, DataError, ImageError
-from ghostclas.evaluation.metrics import (
-    TEMPERATURES,
-    Calibration,
-    ClassMetrics,
-    Ints,
-    Logits,
-    Summary,
-    best_class,
-    summarize,
-    wilson_interval,
-)
+from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, TemperatureFit, scores
+from ghostclas.evaluation.metrics import ClassMetrics, Ints, Logits, best_class, wilson_interval
+from ghostclas.evaluation.summary import Summary, summarize
 from ghostclas.imaging import softmax
 from ghostclas.spec import Metric, PredictionError, label_hash
 
@@ -92,8 +84,13 @@ class Evaluation(Summary):
     @cached_property
     def confidence(self) -> npt.NDArray[np.float32]:
         """The score of the best class of every image, float32 ``[N]``."""
-        best: npt.NDArray[np.float32] = self.probabilities.max(axis=1)
-        return best
+        best, _ = scores(self.logits, self.labels, self.calibration.temperature)
+        return best.astype(np.float32)
+
+    def score(self, position: int, index: int) -> float:
+        """Return the score that the image in row ``position`` of ``logits`` has for the class ``index``."""
+        row = self.logits[position : position + 1]
+        return float(softmax(row, self.calibration.temperature)[0, index])
 
     def key(self, position: int) -> str:
         """Return the name of the image in row ``position`` of ``logits``."""
@@ -114,17 +111,13 @@ class Evaluation(Summary):
 
     def confused(self) -> list[tuple[int, int, int]]:
         """Return ``(right class, predicted class, images)`` of every kind of mistake, most frequent first."""
-        wrong = self.confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        rows, columns = np.nonzero(wrong)
-        order = np.argsort(-wrong[rows, columns], kind="stable")
-        return [(int(rows[i]), int(columns[i]), int(wrong[rows[i], columns[i]])) for i in order]
+        return self.confusion.mistakes()
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything that the same bundle, engine and data give again, ready for JSON.
 
         Speed is left out, as no two runs agree on it. ``top1`` and the like are percentages, the ratios of
-        classes and calibration lie between 0 and 1.
+        classes and calibration lie between 0 and 1. ``confusion`` lists ``[right class, answer, images]``.
         """
         return {
             "model": self.model,
@@ -140,9 +133,9 @@ class Evaluation(Summary):
             "macro_f1": self.macro_f1,
             "mean_recall": self.mean_recall,
             "calibration": _calibration(self.calibration),
-            "fitted": _calibration(self.fitted),
+            "fitted": _fit(self.fitted),
             "per_class": [_class(c) for c in self.per_class],
-            "confusion": self.confusion.tolist(),
+            "confusion": [list(cell) for cell in self.confusion.cells()],
             "bad": [asdict(image) for image in self.bad],
         }
 
@@ -254,7 +247,7 @@ def check_writable(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.path} cannot be written to; copy it and give the copy with --model")
 
 
-def store_temperature(bundle: Bundle, fitted: Calibration) -> Bundle:
+def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
     """Write a fitted temperature into the bundle: its scores become ``softmax(logits / temperature)``.
 
     The order of the classes, and so the accuracy, stays as it is.
@@ -263,7 +256,7 @@ def store_temperature(bundle: Bundle, fitted: Calibration) -> Bundle:
         DataError: the data did not determine a temperature: it lies at the edge of the range searched.
         BundleError: the bundle cannot be written to.
     """
-    if fitted.temperature in TEMPERATURES:
+    if not fitted.determined:
         raise DataError(
             f"these images determine no temperature (the best within {TEMPERATURES[0]:g} to "
             f"{TEMPERATURES[1]:g} is the end, {fitted.temperature:g}); "
@@ -295,6 +288,16 @@ def _through(classifier: Classifier) -> str:
 def _calibration(calibration: Calibration) -> dict[str, Any]:
     bins = [{**asdict(b), "accuracy": b.accuracy} for b in calibration.bins]
     return {**asdict(calibration), "bins": bins}
+
+
+def _fit(fitted: TemperatureFit) -> dict[str, Any]:
+    return {
+        "temperature": fitted.temperature,
+        "fitted_on": fitted.fitted_on,
+        "held_out": fitted.held_out,
+        "before": _calibration(fitted.before),
+        "after": _calibration(fitted.after),
+    }
 
 
 def _class(figures: ClassMetrics) -> dict[str, Any]:

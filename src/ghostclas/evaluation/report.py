@@ -21,9 +21,10 @@ import numpy.typing as npt
 import ghostclas
 from ghostclas.data.storage import SPLIT_NAMES
 from ghostclas.errors import ImageError, UsageError
-from ghostclas.evaluation.compare import Comparison
+from ghostclas.evaluation.calibration import ReliabilityBin
+from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
-from ghostclas.evaluation.metrics import TEMPERATURES, Ints, ReliabilityBin, wilson_interval
+from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.extras import require
 from ghostclas.files import replacing_folder
 from ghostclas.imaging import decode
@@ -108,14 +109,13 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
         "beside": not small or len(e.classes) <= _BESIDE_CLASSES,
         "cell": 46 if len(e.classes) <= _BESIDE_CLASSES else 36 if len(e.classes) <= 25 else 28,
         "matrix": _matrix(e) if small else [],
-        "map": "" if small else _map(e.confusion),
-        "cells": [] if small else _nonzero(e.confusion),
+        "map": "" if small else _map(e.confusion.dense()),
+        "cells": [] if small else e.confusion.cells(),
         "support": support,
         "pairs": _pairs(e, wrong),
         "classes": sorted(e.per_class, key=lambda c: (c.f1 is None, c.f1)),
         "bars": _bars(e.calibration.bins),
         "most": max(b.count for b in e.calibration.bins),
-        "undecided": e.fitted.temperature in TEMPERATURES,
         "mistakes": [_mistake(e, row) for row in wrong[:MISTAKES].tolist()],
         "wrong": len(wrong),
     }
@@ -173,8 +173,8 @@ def _mistake(e: Evaluation, row: int) -> dict[str, Any]:
         "key": e.key(row),
         "right": e.classes[right],
         "said": e.classes[said],
-        "score": float(e.probabilities[row, said]),
-        "right_score": float(e.probabilities[row, right]),
+        "score": e.score(row, said),
+        "right_score": e.score(row, right),
     }
 
 
@@ -212,7 +212,7 @@ def _thumbnail(e: Evaluation, row: int) -> str:
 
 def _matrix(e: Evaluation) -> list[dict[str, Any]]:
     rows = []
-    for i, (figures, counts) in enumerate(zip(e.per_class, e.confusion.tolist(), strict=True)):
+    for i, (figures, counts) in enumerate(zip(e.per_class, e.confusion.dense().tolist(), strict=True)):
         cells = []
         for j, count in enumerate(counts):
             share = count / figures.support if figures.support else 0.0
@@ -237,12 +237,6 @@ def _map(confusion: Ints) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return _uri("image/png", buffer.getvalue())
-
-
-def _nonzero(confusion: Ints) -> list[list[int]]:
-    rows, columns = np.nonzero(confusion)
-    counts = confusion[rows, columns]
-    return [list(cell) for cell in zip(rows.tolist(), columns.tolist(), counts.tolist(), strict=True)]
 
 
 def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, Any]]:

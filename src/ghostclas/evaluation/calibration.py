@@ -1,0 +1,185 @@
+"""Whether scores can be read as probabilities, and the temperature that makes them so. numpy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostclas.evaluation.metrics import Floats, Ints, Labels, Logits, best_class, row_chunks, shifted
+
+RELIABILITY_BINS = 15
+TEMPERATURES = (0.05, 20.0)
+"""The range in which a temperature is looked for; one at its edge means that the data decide nothing."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """The images whose best score lies in ``(lower, upper]``; the means are ``None`` where there are none."""
+
+    lower: float
+    upper: float
+    count: int
+    correct: int
+    confidence: float | None
+    """mean score of the best class"""
+
+    @property
+    def accuracy(self) -> float | None:
+        """The part of them that is right."""
+        return self.correct / self.count if self.count else None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the scores ``softmax(logits / temperature)`` can be read as probabilities."""
+
+    temperature: float
+    nll: float
+    """mean negative log-likelihood of the right class, in nats"""
+    ece: float
+    """expected calibration error, 0 to 1; see ``reliability``"""
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """A temperature that was fitted on one half of the images, and what it does to the other half."""
+
+    temperature: float
+    fitted_on: int
+    """images in the half that it was fitted on"""
+    before: Calibration
+    """of the other half, at the temperature that the model has"""
+    after: Calibration
+    """of the other half, at this temperature"""
+
+    @property
+    def determined(self) -> bool:
+        """Whether the images decide on a temperature: it is not at the edge of ``TEMPERATURES``."""
+        return self.temperature not in TEMPERATURES
+
+    @property
+    def held_out(self) -> int:
+        """Images in the other half."""
+        return sum(b.count for b in self.after.bins)
+
+
+def halve(labels: Labels) -> tuple[Ints, Ints]:
+    """Split images with these labels, int ``[N]``, into two halves: their rows, int64, ascending.
+
+    Every class is split in two, up to one image, and always in the same way. A single image is in both.
+    """
+    order = np.argsort(labels, kind="stable")
+    if len(order) < 2:
+        return order, order
+    return np.sort(order[::2]), np.sort(order[1::2])
+
+
+def recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> TemperatureFit:
+    """Fit a temperature on one half of the images and measure it on the other, see ``halve``.
+
+    Args:
+        logits: float32 ``[N, C]``, as the network gives them.
+        labels: the right classes, int ``[N]``.
+        temperature: the one that the model has, to compare with.
+    """
+    fitted, held_out = halve(labels)
+    found = fit_temperature(logits[fitted], labels[fitted])
+    return TemperatureFit(
+        temperature=found,
+        fitted_on=len(fitted),
+        before=calibrate(logits[held_out], labels[held_out], temperature),
+        after=calibrate(logits[held_out], labels[held_out], found),
+    )
+
+
+def calibrate(logits: Logits, labels: Labels, temperature: float) -> Calibration:
+    """Return the calibration of ``softmax(logits / temperature)``."""
+    confidence, log_likelihood = scores(logits, labels, temperature)
+    bins, ece = reliability(confidence, best_class(logits) == labels)
+    return Calibration(temperature, -float(log_likelihood.mean()), ece, bins)
+
+
+def scores(logits: Logits, labels: Labels, temperature: float = 1.0) -> tuple[Floats, Floats]:
+    """Return the best score and the log of the right class's score of every image, float64 ``[N]`` each."""
+    confidence = np.empty(len(labels), np.float64)
+    log_likelihood = np.empty(len(labels), np.float64)
+    for rows in row_chunks(logits):
+        z = shifted(logits[rows]) / temperature
+        log_sum = np.log(np.exp(z).sum(axis=1))
+        confidence[rows] = np.exp(-log_sum)
+        log_likelihood[rows] = np.take_along_axis(z, labels[rows, None], axis=1)[:, 0] - log_sum
+    return confidence, log_likelihood
+
+
+def reliability(
+    confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = RELIABILITY_BINS
+) -> tuple[tuple[ReliabilityBin, ...], float]:
+    """Return the reliability diagram of best scores ``[N]`` and its expected calibration error, 0 to 1.
+
+    The images are put into ``bins`` intervals ``(lower, upper]`` of equal width by their best score. The
+    error is the mean over images of ``|accuracy - mean score|`` of the interval that the image is in:
+    M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015, as
+    used with 15 intervals by C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+    edges = np.arange(bins + 1) / bins
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    right = np.bincount(index, weights=correct, minlength=bins)
+    total = np.bincount(index, weights=confidence, minlength=bins)
+    diagram = tuple(
+        ReliabilityBin(
+            lower=float(edges[i]),
+            upper=float(edges[i + 1]),
+            count=int(count[i]),
+            correct=int(right[i]),
+            confidence=float(total[i] / count[i]) if count[i] else None,
+        )
+        for i in range(bins)
+    )
+    return diagram, float(np.abs(right - total).sum() / len(confidence))
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """Return the temperature T within ``TEMPERATURES`` at which ``softmax(logits / T)`` has the lowest NLL.
+
+    Temperature scaling is by Guo et al., ICML 2017. The NLL is convex in ``1 / T``, so its slope is searched
+    for a zero: by Newton's steps, and by halving the bracket wherever such a step would leave it. A slope
+    without a zero (every image right, or none better than chance) gives the nearer end of the range; one that
+    is zero at 1 already, as it is for a single class, gives 1.
+    """
+    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    beta = 1.0
+    if _slope(logits, labels, beta)[0] == 0:
+        return 1.0
+    if _slope(logits, labels, low)[0] >= 0:
+        return TEMPERATURES[1]
+    if _slope(logits, labels, high)[0] <= 0:
+        return TEMPERATURES[0]
+    while high - low > 1e-9 * low:
+        slope, curvature = _slope(logits, labels, beta)
+        if slope == 0:
+            break
+        low, high = (beta, high) if slope < 0 else (low, beta)
+        newton = beta - slope / curvature if curvature > 0 else low
+        step = newton if low < newton < high else (low + high) / 2
+        converged = abs(step - beta) <= 1e-9 * beta
+        beta = step
+        if converged:
+            break
+    return 1 / beta
+
+
+def _slope(logits: Logits, labels: Labels, beta: float) -> tuple[float, float]:
+    """Return the first and the second derivative by ``beta`` of the NLL of ``softmax(beta * logits)``."""
+    first = second = 0.0
+    for rows in row_chunks(logits):
+        z = shifted(logits[rows])
+        p = np.exp(beta * z)
+        p /= p.sum(axis=1, keepdims=True)
+        mean = (p * z).sum(axis=1)
+        first += float((mean - np.take_along_axis(z, labels[rows, None], axis=1)[:, 0]).sum())
+        second += float(((p * z**2).sum(axis=1) - mean**2).sum())
+    return first / len(labels), second / len(labels)
