@@ -21,13 +21,15 @@ from typing import Any
 
 import torch
 
+from ghostclas.ssld import train_student
+from ghostclas.ssld.run_config import SsldConfig, wants_teacher
 from ghostclas.training import TrainConfig, checkpoint, ema, resolve_config, train
 from ghostclas.training.config import dump_config
 
 # One process imports everything once, and those that are killed are its forks. A fork of the process of the
 # tests could not train: autograd has threads there.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__, "ghostclas.training.distil"])
+FORKS.set_forkserver_preload([__name__, "ghostclas.ssld.pipeline"])
 
 
 def run_killed(config: TrainConfig, output: Path, point: str, count: int) -> int:
@@ -73,7 +75,11 @@ def main(config: str, output: str, point: str, count: int, rank: int = 0) -> Non
     elif point == "rename":
         kill_on(checkpoint.Path, "replace", count)
     run = Path(output)
-    train(config=resolve_config(config, []), output=run, resume=(run / "config.yaml").exists())
+    resume = (run / "config.yaml").exists()
+    if wants_teacher(config):
+        train_student(config=resolve_config(config, [], schema=SsldConfig), output=run, resume=resume)
+    else:
+        train(config=resolve_config(config, []), output=run, resume=resume)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.training import TrainConfig
+from ghostclas.ssld.run_config import SsldConfig
+from ghostclas.training import TrainConfig, resolve_config
 from ghostclas.training.config import dump_config
 from tests.training.photos import photo_folder
-from tests.training.test_run import assert_same_weights, settings
+from tests.training.test_run import SETTINGS, assert_same_weights, settings
 
 pytestmark = pytest.mark.slow
 KILLED = Path(__file__).with_name("killed.py")
@@ -85,8 +86,9 @@ def test_a_batch_that_the_processes_cannot_share_equally_is_refused(folder: Path
 def test_two_processes_follow_a_teachers_maps_fed_and_then_as_a_whole(
     folder: Path, whole: Path, tmp_path: Path
 ) -> None:
-    maps = (f"distil.teacher.model={whole}", "distil.features=1", "distil.fed_epochs=1")
-    process = run_two(settings(folder, *maps), tmp_path / "run")
+    maps = (f"distil.teacher.model={whole}", "distil.features=1", "distil.blockwise_epochs=1")
+    config = resolve_config("scratch", [*SETTINGS, *maps], {"data": {"path": str(folder)}}, schema=SsldConfig)
+    process = run_two(config, tmp_path / "run")
     assert process.returncode == 0, process.stderr
     fed, together = log(tmp_path / "run")
     assert fed["bad_images"] == together["bad_images"] == 0

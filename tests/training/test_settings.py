@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ghostclas.cli import main
 from ghostclas.spec import Metric
+from ghostclas.ssld.run_config import SsldConfig, wants_teacher
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.recipes import recipe_names
 from ghostclas.training.settings import settings_document
@@ -181,13 +182,15 @@ def test_a_time_budget_leaves_time_for_the_export(
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_the_settings_document_is_the_recipe_again(recipe: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text(settings_document(recipe))
+    schema = SsldConfig if wants_teacher(recipe) else TrainConfig
+    path.write_text(settings_document(recipe, schema=schema))
     data = {"data": {"path": "photos/"}}
-    assert resolve_config(str(path), [], data) == resolve_config(recipe, [], data)
+    again = resolve_config(str(path), [], data, schema=schema)
+    assert again == resolve_config(recipe, [], data, schema=schema)
 
 
 def test_the_settings_document_says_what_each_setting_takes() -> None:
-    lines = [" ".join(line.split()) for line in settings_document("ssld").splitlines()]
+    lines = [" ".join(line.split()) for line in settings_document("ssld", schema=SsldConfig).splitlines()]
     assert 'name: "sgd" # sgd, adamw' in lines
     assert "ema: 0.9999 # number from 0 below 1" in lines
     assert "trackers: [] # list of (tensorboard, wandb, mlflow)" in lines

@@ -108,9 +108,9 @@ def ssld_command(
             raise UsageError(f"options belong behind the step: ghostclas ssld {ctx.invoked_subcommand} --...")
         return
     _need_torch()
-    from ghostclas.training.ssld import ssld
+    from ghostclas.ssld import distil
 
-    run = ssld(
+    run = distil(
         teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
         labeled=_needed(labeled, "--labeled"),
         unlabeled=_needed(unlabeled, "--unlabeled"),
@@ -145,10 +145,11 @@ def score_command(
 ) -> None:
     """Let the teacher answer every picture once and keep the answers."""
     _need_torch()
-    from ghostclas.training.ssld import distil_config, scored
+    from ghostclas.ssld.pipeline import scored
+    from ghostclas.ssld.run_config import ssld_config
 
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
-    config = distil_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=settings or ())
+    config = ssld_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=settings or ())
     parts = scored(known, config, unlabeled, cache=cache, count=console.console_progress())
     rows = [
         {
@@ -192,7 +193,8 @@ def mine_command(
 ) -> None:
     """Pick pictures of the pool to learn from; leave out those of the validation set and copies."""
     _need_torch()
-    from ghostclas.training.ssld import distil_config, mined_from, summary
+    from ghostclas.ssld.pipeline import mined_from, summary
+    from ghostclas.ssld.run_config import ssld_config
 
     changes = [
         *(settings or ()),
@@ -201,7 +203,7 @@ def mine_command(
     ]
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
     data = _needed(labeled, "--labeled")
-    config = distil_config(known, data, recipe=recipe, settings=changes)
+    config = ssld_config(known, data, recipe=recipe, settings=changes)
     pool = _needed(unlabeled, "--unlabeled")
     found = mined_from(known, config, pool, cache=cache, output=output, count=console.console_progress())
     if as_json:
@@ -242,10 +244,10 @@ def distil_command(
 ) -> None:
     """Train a student on the teacher's answers; labels are not used."""
     _need_torch()
-    from ghostclas.training.ssld import distil
+    from ghostclas.ssld import train_student
 
     data = _needed(labeled, "--labeled")
-    run = distil(
+    run = train_student(
         teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
         labeled=data,
         mined=mined,
@@ -277,7 +279,7 @@ def finetune_command(
 ) -> None:
     """Train a distilled student on the labels, at a hundredth of the rate."""
     _need_torch()
-    from ghostclas.training.ssld import finetune
+    from ghostclas.ssld import finetune
 
     run = finetune(
         _needed(console.renamed(weights, model, to="--weights", was="--model"), "--weights"),
@@ -304,7 +306,7 @@ def adapt_command(
 ) -> None:
     """Train a teacher on the labels, from the weights it has."""
     _need_torch()
-    from ghostclas.training.ssld import adapt
+    from ghostclas.ssld import adapt
 
     data = _needed(labeled, "--labeled")
     run = adapt(

@@ -49,28 +49,59 @@ def train_command(
     from ghostclas.extras import require
 
     require("torch", extra="train")
+    from ghostclas.ssld.run_config import SsldConfig, wants_teacher
+    from ghostclas.training.config import TrainConfig, minutes
+
+    resumed = str(output / "config.yaml") if resume and output and (output / "config.yaml").exists() else None
+    taught = wants_teacher(recipe or resumed, settings or ())
     if show_settings:
         from ghostclas.training.settings import settings_document
 
-        console.say(settings_document(recipe or "scratch").rstrip())
+        schema = SsldConfig if taught else TrainConfig
+        console.say(settings_document(recipe or "scratch", schema=schema).rstrip())
         return
-    from ghostclas.training import train
+    if taught:
+        from ghostclas.ssld import train_student
 
-    run = train(
-        data,
-        network=console.renamed(network, model, to="--network", was="--model"),
-        weights=weights,
-        recipe=recipe,
-        epochs=epochs,
-        size=size,
-        batch_size=batch_size,
-        lr=lr,
-        settings=settings or (),
-        time=time,
-        output=output,
-        resume=resume,
-        quiet=False,
-    )
+        console.note("note: learning from a teacher is now: ghostclas ssld distil --teacher ...")
+        shortcuts = {
+            "model.weights": weights,
+            "schedule.epochs": epochs,
+            "data.resolution": size,
+            "loop.batch_size": batch_size,
+            "optimizer.lr": lr,
+            "loop.time": minutes(time) if time else None,
+        }
+        run = train_student(
+            labeled=data,
+            network=console.renamed(network, model, to="--network", was="--model"),
+            recipe=recipe,
+            settings=[
+                *(f"{key}={value}" for key, value in shortcuts.items() if value is not None),
+                *(settings or ()),
+            ],
+            output=output,
+            resume=resume,
+            quiet=False,
+        )
+    else:
+        from ghostclas.training import train
+
+        run = train(
+            data,
+            network=console.renamed(network, model, to="--network", was="--model"),
+            weights=weights,
+            recipe=recipe,
+            epochs=epochs,
+            size=size,
+            batch_size=batch_size,
+            lr=lr,
+            settings=settings or (),
+            time=time,
+            output=output,
+            resume=resume,
+            quiet=False,
+        )
     if os.environ.get("RANK", "0") != "0":
         # One of several processes; the first one tells.
         return

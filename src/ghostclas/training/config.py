@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from typing_extensions import TypeVar
 
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
@@ -18,18 +19,21 @@ from ghostclas.spec import (
     Fraction,
     Frozen,
     Interpolation,
+    NonNegative,
+    Positive,
     PreprocessSpec,
     ResizeSpec,
+    Resolution,
     Triple,
 )
-from ghostclas.ssld.config import MineConfig, TeacherConfig
 from ghostclas.training.input.sampling import Balance
 from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.recipes import recipe_names, recipe_text
 
-Resolution = Annotated[int, Field(ge=32, le=1024, multiple_of=32)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
+
+# Groups of settings that another room adds to those of training, and whose command takes them.
+_ELSEWHERE = {"distil": "this recipe learns from a teacher: use ghostclas ssld --teacher ..."}
 
 
 class ModelConfig(Frozen):
@@ -148,50 +152,14 @@ class LoopConfig(Frozen):
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
 
-class FinetuneConfig(Frozen):
-    """After distillation: the labels, at ``lr`` times the rate, optionally on larger pictures."""
+class TrainConfig(Frozen):
+    """One reproducible run.
 
-    epochs: Positive = 30
-    warmup_epochs: NonNegative = 0
-    lr: Positive = 0.01
-    resolution: Resolution | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-
-
-class DistilConfig(Frozen):
-    """Learning from a teacher's answers instead of labels (docs/ssld.md).
-
-    ``loss`` is ``js`` (half of both directions of KL), ``kl`` or ``dkd``; ``temperature`` is for the last
-    two, ``dkd_alpha`` and ``dkd_beta`` for the last. ``batch_norm``: whether a teacher that runs in torch
-    normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
-    every view as it comes; n stores n views of each image and the teacher's answers before training.
-    ``resolution`` is what the teacher sees, by default what the student sees. ``features`` is the weight of
-    following each of the teacher's feature maps as well; 0 for its answers alone. For the first
-    ``fed_epochs`` each part of the student gets the teacher's map in place of what the part before it makes.
-    ``mined`` is the list that mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for
-    a teacher that learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps
-    before and after.
+    A room that trains in its own way derives its configuration from this one, with groups of its own.
     """
 
-    teacher: TeacherConfig | None = None
-    loss: Literal["js", "kl", "dkd"] = "js"
-    temperature: Positive = 1.0
-    dkd_alpha: NonNegative = 1.0
-    dkd_beta: NonNegative = 8.0
-    batch_norm: Literal["train", "eval"] = "train"
-    views: Annotated[int, Field(ge=0, le=4096)] = 0
-    resolution: Resolution | None = None
-    features: NonNegative = 0.0
-    fed_epochs: NonNegative = 0.0
-    mined: str | None = None
-    cache: str | None = None
-    adapt_epochs: Positive | None = None
-    mine: MineConfig = MineConfig()
-    finetune: FinetuneConfig = FinetuneConfig()
-
-
-class TrainConfig(Frozen):
-    """One reproducible run. With ``distil`` it learns from a teacher, without from the labels."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Dotted keys of earlier versions, and what they are called now."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig
@@ -199,7 +167,6 @@ class TrainConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loop: LoopConfig = LoopConfig()
-    distil: DistilConfig | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -208,43 +175,59 @@ class TrainConfig(Frozen):
                 f"loop.batch_size {self.loop.batch_size} is not a multiple of loop.accumulate "
                 f"{self.loop.accumulate}"
             )
-        if self.distil and self.distil.views and (self.augment.mixup or self.augment.cutmix):
-            raise ValueError(
-                "distil.views stores whole views: set augment.mixup=0 and augment.cutmix=0, or distil.views=0"
-            )
-        if self.distil and self.distil.features and self.distil.views:
-            raise ValueError("distil.features follows maps, which are not stored: set distil.views=0")
-        if self.distil and self.distil.fed_epochs and not self.distil.features:
-            raise ValueError("distil.fed_epochs needs the teacher's maps: set distil.features=1")
-        if self.distil and self.distil.fed_epochs and self.distil.fed_epochs >= self.schedule.epochs:
-            raise ValueError(
-                f"distil.fed_epochs {self.distil.fed_epochs:g} leaves none of schedule.epochs "
-                f"{self.schedule.epochs:g} to train the student as a whole"
-            )
-        if self.distil and self.distil.features and self.distil.resolution:
-            raise ValueError(
-                "distil.features compares maps of the same views: leave distil.resolution out, or set "
-                "distil.features=0"
-            )
-        if self.distil and self.distil.views and len(self.data.sides) > 1:
-            raise ValueError(
-                "distil.views stores views of one size: set data.progressive=[], or distil.views=0"
-            )
         return self
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the settings and where they led from, for a bundle that may be published.
+
+        Paths are left out; of a file, a run or a bundle only the last part of its path is given.
+        """
+        places: dict[str, Any] = {"data": {"path", "root", "label_file"}}
+        known: dict[str, Any] = {}
+        if self.model.weights and Path(self.model.weights).exists():
+            places["model"] = {"weights"}
+            known["started_from"] = called(self.model.weights)
+        return {"config": self.model_dump(mode="json", exclude=places), **known}
+
+
+def called(model: str) -> str:
+    """Return the last part of a path to a model that says something."""
+    path = Path(model)
+    return path.parent.name if path.name == "bundle" else path.name
 
 
 def resolve_config(
-    recipe: str | None, settings: Iterable[str], defaults: Mapping[str, Any] | None = None
-) -> TrainConfig:
+    recipe: str | None,
+    settings: Iterable[str],
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    schema: type[ConfigT] = TrainConfig,  # type: ignore[assignment]
+) -> ConfigT:
     """Return the configuration of ``recipe`` (a name or a YAML file) with ``key=value`` settings on top.
 
-    ``defaults`` is a tree like the recipe's that wins over the recipe and loses to the settings.
+    ``defaults`` is a tree like the recipe's that wins over the recipe and loses to the settings. ``schema``
+    is which configuration it is.
 
     Raises:
         UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
             fit.
     """
-    tree = _read_recipe(recipe) if recipe else {}
+    return parse_config(settings_tree(recipe, settings, defaults, schema=schema), schema=schema)
+
+
+def settings_tree(
+    recipe: str | None,
+    settings: Iterable[str],
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    schema: type[TrainConfig] = TrainConfig,
+) -> dict[str, Any]:
+    """Return what ``resolve_config`` reads as a tree of plain values, before it is checked.
+
+    Raises:
+        UsageError: an unknown recipe, or a setting that is no ``key=value``.
+    """
+    tree = _with_new_names(_read_recipe(recipe), schema) if recipe else {}
     _merge(tree, defaults or {})
     for setting in settings:
         key, separator, text = setting.partition("=")
@@ -253,16 +236,20 @@ def resolve_config(
         value = _yaml(text, f"--set {setting}")
         for part in reversed(key.split(".")):
             value = {part: value}
-        _merge(tree, value)
-    return parse_config(tree)
+        _merge(tree, _with_new_names(value, schema))
+    return tree
 
 
-def parse_config(tree: Mapping[str, Any]) -> TrainConfig:
-    """Return the configuration that ``tree`` spells out; see ``resolve_config`` for errors."""
+def parse_config(tree: Mapping[str, Any], *, schema: type[ConfigT] = TrainConfig) -> ConfigT:  # type: ignore[assignment]
+    """Return the configuration that ``tree`` spells out; see ``resolve_config`` for errors.
+
+    A group that is null is as if it were absent.
+    """
+    given = {key: value for key, value in tree.items() if value is not None}
     try:
-        return TrainConfig.model_validate(tree)
+        return schema.model_validate(given)
     except ValidationError as error:
-        raise UsageError("\n       ".join(_explain(problem) for problem in error.errors())) from None
+        raise UsageError("\n       ".join(_explain(problem, schema) for problem in error.errors())) from None
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -333,6 +320,18 @@ def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
             tree[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+def _with_new_names(tree: dict[str, Any], schema: type[TrainConfig]) -> dict[str, Any]:
+    """Return ``tree`` with the keys of earlier versions renamed."""
+    for old, new in schema.renamed.items():
+        group, _, name = old.rpartition(".")
+        inside = tree
+        for part in group.split("."):
+            inside = inside.get(part) if isinstance(inside, dict) else None  # type: ignore[assignment]
+        if isinstance(inside, dict) and name in inside:
+            inside[new.rpartition(".")[2]] = inside.pop(name)
+    return tree
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
@@ -340,18 +339,20 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _explain(problem: Mapping[str, Any]) -> str:
+def _explain(problem: Mapping[str, Any], schema: type[TrainConfig]) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        valid = _valid_keys()
+        if key in _ELSEWHERE:
+            return _ELSEWHERE[key]
+        valid = _valid_keys(schema)
         return f"unknown setting {key!r}{_nearest(key, valid)}; see docs/training.md"
     if problem["type"] == "missing":
         if key in ("data", "data.path"):
             return "there is nothing to train on: give --data FOLDER"
         return f"the setting {key!r} is needed and has no value"
     if problem["type"] == "model_type":
-        inside = [known for known in _valid_keys() if known.startswith(f"{key}.")]
+        inside = [known for known in _valid_keys(schema) if known.startswith(f"{key}.")]
         return f"{key} is a group of settings, such as {inside[0]}; got {problem['input']!r}"
     if problem["type"] == "tuple_type":
         return f"{key} is a list, such as [{problem['input']}]; got {problem['input']!r}"
@@ -364,7 +365,7 @@ def _nearest(key: str, valid: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(map(repr, inside))}?" if inside else did_you_mean(key, valid)
 
 
-def _valid_keys(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+def _valid_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
         kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]

@@ -1,15 +1,9 @@
-"""Losses. Each takes per-image weights ``[N]``, among others, and returns a scalar."""
+"""The loss of the labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of student logits, teacher logits, both ``[N, C]``, and weights ``[N]``."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing: float) -> Tensor:
@@ -21,65 +15,3 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, *, smoothing
     """
     losses = F.cross_entropy(logits.float(), targets, reduction="none", label_smoothing=smoothing)
     return (losses * weights).sum() / len(weights)
-
-
-def symmetric_kl(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Return half of KL(teacher, student) + KL(student, teacher): summed over classes, the mean of the batch.
-
-    The loss of PaddleClas' SSLD (``DMLLoss``), which its authors call JS divergence.
-    """
-    log_p, log_q = teacher.float().log_softmax(1), student.float().log_softmax(1)
-    losses = 0.5 * ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1)
-    return (losses * weights).sum() / len(weights)
-
-
-def soft_kl(student: Tensor, teacher: Tensor, weights: Tensor, *, temperature: float) -> Tensor:
-    """Return ``T**2`` times KL(teacher, student), both softened by the temperature T.
-
-    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2.
-    """
-    log_p = (teacher.float() / temperature).log_softmax(1)
-    log_q = (student.float() / temperature).log_softmax(1)
-    losses = temperature**2 * (log_p.exp() * (log_p - log_q)).sum(1)
-    return (losses * weights).sum() / len(weights)
-
-
-def decoupled_kl(
-    student: Tensor, teacher: Tensor, weights: Tensor, *, temperature: float, alpha: float, beta: float
-) -> Tensor:
-    """Return ``alpha`` times the target class' part of the divergence and ``beta`` times the other classes'.
-
-    Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, equation 7. There the target class is the
-    label's; here, where nothing is labelled, it is the teacher's best.
-    """
-    p, q = teacher.float() / temperature, student.float() / temperature
-    target = F.one_hot(p.argmax(1), p.shape[1]).bool()
-    log_p, log_q = p.log_softmax(1), q.log_softmax(1)
-    # The probabilities of the target and of all the others together; those of the others by themselves.
-    pair_p, pair_q = (_pair(log, target) for log in (log_p, log_q))
-    rest_p, rest_q = (logits.masked_fill(target, -1e9).log_softmax(1) for logits in (p, q))
-    between = (pair_p.exp() * (pair_p - pair_q)).sum(1)
-    among = (rest_p.exp() * (rest_p - rest_q)).masked_fill(target, 0.0).sum(1)
-    losses = temperature**2 * (alpha * between + beta * among)
-    return (losses * weights).sum() / len(weights)
-
-
-def unexplained(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Return how much of a teacher's feature map the student misses.
-
-    0 for nothing, 1 for a student that knows the mean of each channel and no more: the squared difference of
-    maps ``[N, C, H, W]``, each channel divided by the teacher's variance over these images, averaged. It
-    depends on which images are looked at together.
-    """
-    ours, theirs = student.float(), teacher.float()
-    variances = theirs.var((0, 2, 3), unbiased=False, keepdim=True)
-    # A channel that hardly moves says nothing, and would say it loudly.
-    floor = 1e-3 * variances.mean() + 1e-12
-    differences = (ours - theirs) ** 2 / torch.maximum(variances, floor)
-    return (differences.mean((1, 2, 3)) * weights).sum() / len(weights)
-
-
-def _pair(log_probabilities: Tensor, target: Tensor) -> Tensor:
-    chosen = log_probabilities[target]
-    others = log_probabilities.masked_fill(target, float("-inf")).logsumexp(1)
-    return torch.stack([chosen, others], dim=1)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostclas.training.losses import cross_entropy
@@ -48,6 +49,25 @@ class Objective(Protocol):
 
         ``forward`` calls what ``wrap`` gave; a plain network maps ``views.images`` to logits ``[N, C]``.
         """
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run offers to whoever builds its objective.
+
+    Attributes:
+        accelerator: its device, precision and processes.
+        workers: how many processes prepare images.
+        say: tells a person something.
+    """
+
+    accelerator: Accelerator
+    workers: int
+    say: Callable[[str], None]
+
+
+ObjectiveFactory = Callable[[RunContext], Objective]
+"""Builds a run's objective once the run's processes are there."""
 
 
 @dataclass(frozen=True)

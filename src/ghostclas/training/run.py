@@ -32,6 +32,7 @@ from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.loop import Trainer
 from ghostclas.training.memory import keep_freed_memory
+from ghostclas.training.objective import ObjectiveFactory, RunContext
 from ghostclas.training.progress import Progress
 from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
 from ghostclas.weights.loading import load_weights
@@ -91,6 +92,8 @@ def train(
     output: str | Path | None = None,
     resume: bool = False,
     config: TrainConfig | None = None,
+    splits: Splits | None = None,
+    objective: ObjectiveFactory | None = None,
     quiet: bool = True,
     keep_processes: bool = False,
     **overrides: Any,
@@ -115,6 +118,8 @@ def train(
         output: the run directory; ``runs/<data>-<network>`` when absent.
         resume: continue the run in ``output``, or the newest of that name. What is not given is as it was.
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
+        splits: the images, where they are open already; ``train`` may have more than ``data`` holds.
+        objective: builds what the steps minimise; the labels' cross-entropy when absent.
         quiet: no progress on stderr.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
         overrides: groups of settings that win over the recipe: ``optimizer={"momentum": 0.8}``. ``model`` may
@@ -154,11 +159,7 @@ def train(
     chosen = config is not None or recipe is not None
     config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
     spec = zoo.resolve_spec(config.model.name)
-    if config.distil is not None and config.distil.teacher is None:
-        raise UsageError(
-            "this recipe learns from a teacher: use ghostclas ssld --teacher ..., or set distil.teacher.model"
-        )
-    splits = splits_of(config)
+    splits = splits or splits_of(config)
     if (
         not chosen
         and len(splits.train.samples) <= SMALL_DATA
@@ -176,7 +177,7 @@ def train(
         accelerator.wait_for_everyone()
         for note in splits.notes:
             progress.say(note)
-        return _train(config, spec, splits.train, splits.val, accelerator, run, progress)
+        return _train(config, spec, splits, objective, accelerator, run, progress)
     finally:
         if keep_processes:
             for tracker in accelerator.trackers:
@@ -200,22 +201,15 @@ def splits_of(config: TrainConfig) -> Splits:
 def _train(
     config: TrainConfig,
     published: ModelSpec,
-    labelled: Source,
-    val_source: Source,
+    splits: Splits,
+    objective: ObjectiveFactory | None,
     accelerator: Accelerator,
     run: RunDirectory,
     progress: Progress,
 ) -> Run:
+    train_source, val_source = splits.train, splits.val
     workers = worker_count(config, accelerator.num_processes)
-    train_source, objective = labelled, None
-    if config.distil is not None:
-        # The half of SSLD that needs no training brings packages that other runs do without.
-        from ghostclas.training.distil import build_objective, with_mined
-
-        train_source = with_mined(labelled, config.distil)
-        objective = build_objective(
-            config, labelled, train_source, accelerator, workers=workers, say=progress.say
-        )
+    built = objective(RunContext(accelerator, workers, progress.say)) if objective else None
     set_seed(config.loop.seed)
     spec = published.model_copy(
         update={
@@ -230,9 +224,7 @@ def _train(
         simulate_int8(network)
     if accelerator.device.type == "cpu":
         speed_up(network, compiled=config.loop.compile)
-    trainer = Trainer(
-        config, network, train_source, val_source, accelerator, run, progress, workers, objective
-    )
+    trainer = Trainer(config, network, train_source, val_source, accelerator, run, progress, workers, built)
     progress.say(
         f"{spec.name} from {config.model.weights or 'random'} weights, {len(train_source.classes)} classes, "
         f"{len(train_source.samples)} images to train on, "
@@ -267,7 +259,7 @@ def _finish(
             "trained_on": Path(config.data.path).name,
             "images": len(train_source.samples),
             "epoch": best["epoch"],
-            **_provenance(config),
+            **config.provenance(),
         },
     )
     draw_curves(run.entries(), run.curves)
@@ -277,24 +269,6 @@ def _finish(
     bundle.record_metric(metric)
     write_report(evaluation, run.report, curves=run.curves.read_bytes())
     return metric
-
-
-def _provenance(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings and where they led from; where things lie on this machine is nobody's business."""
-    places: dict[str, Any] = {"data": {"path", "root", "label_file"}, "distil": {"teacher", "mined", "cache"}}
-    known: dict[str, Any] = {}
-    if config.model.weights and Path(config.model.weights).exists():
-        places["model"] = {"weights"}
-        known["started_from"] = _called(config.model.weights)
-    if config.distil and config.distil.teacher:
-        known["taught_by"] = _called(config.distil.teacher.model)
-    return {"config": config.model_dump(mode="json", exclude=places), **known}
-
-
-def _called(model: str) -> str:
-    """Return the last part of a path that says something."""
-    path = Path(model)
-    return path.parent.name if path.name == "bundle" else path.name
 
 
 def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:

@@ -60,7 +60,7 @@ class RunDirectory:
                 raise UsageError(
                     f"{self.path} already holds a run; continue it with --resume, or choose another --output"
                 )
-            changed = differences(resolve_config(str(self.config), []), config)
+            changed = differences(resolve_config(str(self.config), [], schema=type(config)), config)
             if changed:
                 raise UsageError(
                     f"{self.path} was started with other settings:\n       "

@@ -16,14 +16,14 @@ _WIDTH = 110
 _PLACEHOLDER = "photos/"
 
 
-def settings_document(recipe: str) -> str:
+def settings_document(recipe: str, *, schema: type[TrainConfig] = TrainConfig) -> str:
     """Return the YAML document of all settings, with the values that they have in ``recipe``.
 
     Beside each stands what it takes, above each group what it is for. The document is itself a recipe;
     ``data.path`` is to be replaced, or given by ``--data``.
     """
-    config = resolve_config(recipe, [], {"data": {"path": _PLACEHOLDER}})
-    definitions = TrainConfig.model_json_schema()["$defs"]
+    config = resolve_config(recipe, [], {"data": {"path": _PLACEHOLDER}}, schema=schema)
+    definitions = schema.model_json_schema()["$defs"]
     return "\n".join(_group(config, definitions, indent=0)).strip() + "\n"
 
 

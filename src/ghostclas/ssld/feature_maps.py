@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ghostclas.errors import UsageError
 from ghostclas.models.maps import MappedNetwork, WithMaps, has_maps, map_channels, run_with_maps
-from ghostclas.training.losses import Loss, unexplained
+from ghostclas.ssld.losses import Loss, feature_map_loss
 from ghostclas.training.objective import Objective, Views
 
 
@@ -56,7 +56,7 @@ class Hints(Objective):
         channels: those of the teacher's maps.
         loss: of the answers.
         weight: of each map beside it.
-        fed_epochs: for so long, each part of the student gets the teacher's map of the size before.
+        blockwise_epochs: for so long, each part of the student gets the teacher's map of the size before.
         mean: ``[1, 3, 1, 1]``, and ``std``: undo the student's normalisation.
     """
 
@@ -64,7 +64,7 @@ class Hints(Objective):
     channels: Sequence[int]
     loss: Loss
     weight: float
-    fed_epochs: float
+    blockwise_epochs: float
     mean: Tensor
     std: Tensor
 
@@ -80,11 +80,12 @@ class Hints(Objective):
                 f"{type(student).__name__}\n       leave it out with --set distil.features=0"
             )
         hinted = Hinted(student, self.channels)
-        if self.fed_epochs and hinted.channels[:-1] != list(self.channels[:-1]):
-            shown = (", ".join(map(str, each[:-1])) for each in (self.channels, hinted.channels))
+        if self.blockwise_epochs and hinted.channels[:-1] != list(self.channels[:-1]):
+            theirs, ours = (", ".join(map(str, each[:-1])) for each in (self.channels, hinted.channels))
             raise UsageError(
-                "distil.fed_epochs feeds the student the teacher's maps; they have {} channels, and the "
-                "student takes {}\n       leave it out with --set distil.fed_epochs=0".format(*shown)
+                "distil.blockwise_epochs gives the student the teacher's feature maps; they have "
+                f"{theirs} channels, and the student takes {ours}\n"
+                "       leave it out with --set distil.blockwise_epochs=0"
             )
         return hinted
 
@@ -92,9 +93,9 @@ class Hints(Objective):
         """Return the loss against the teacher's answers and maps."""
         with torch.no_grad():
             taught = self.teach(views.images.float() * self.std + self.mean)
-        fed = views.epoch < self.fed_epochs
+        fed = views.epoch < self.blockwise_epochs
         outputs = forward(views.images, taught.maps[:-1]) if fed else forward(views.images)
         answers = self.loss(outputs.logits, taught.logits, views.weights)
         pairs = zip(outputs.maps, taught.maps, strict=True)
-        missed = [unexplained(ours, theirs, views.weights) for ours, theirs in pairs]
+        missed = [feature_map_loss(ours, theirs, views.weights) for ours, theirs in pairs]
         return answers + self.weight * torch.stack(missed).sum()

@@ -14,15 +14,17 @@ from accelerate.state import AcceleratorState
 
 from ghostclas.data import open_splits
 from ghostclas.errors import DataError, UsageError
+from ghostclas.ssld import train_student
 from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.losses import decoupled_kl, soft_kl, symmetric_kl
+from ghostclas.ssld.objective import FromStored, OnTheFly, build_objective
+from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.ssld.torch_teacher import open_torch_teacher
-from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training import resolve_config, train
 from ghostclas.training.config import differences
-from ghostclas.training.distil import FromStored, OnTheFly, build_objective
 from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.sampling import SeededIndex
-from ghostclas.training.losses import decoupled_kl, soft_kl, symmetric_kl
-from ghostclas.training.objective import Views
+from ghostclas.training.objective import RunContext, Views
 from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
@@ -79,9 +81,9 @@ def test_dkd_is_the_divergence_of_target_against_the_rest_and_that_among_the_res
 # ------------------------------------------------------------------ settings
 
 
-def distilling(data: Path, *more: str) -> TrainConfig:
+def distilling(data: Path, *more: str) -> SsldConfig:
     given = {"data": {"path": str(data)}, "distil": {"teacher": {"model": "t"}}}
-    return resolve_config("scratch", [*SETTINGS, *more], given)
+    return resolve_config("scratch", [*SETTINGS, *more], given, schema=SsldConfig)
 
 
 def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
 
 
 def test_settings_below_distil_are_known_and_unknown_ones_get_the_nearest_name(tmp_path: Path) -> None:
-    assert distilling(tmp_path, "distil.mine.top_k=7").distil is not None
+    assert distilling(tmp_path, "distil.mine.top_k=7").distil.mine.top_k == 7
     with pytest.raises(
         UsageError, match=r"unknown setting 'distil.mine.topk'; did you mean 'distil.mine.top_k'"
     ):
@@ -114,11 +116,12 @@ def objective(folder: Path, teacher: Path, *more: str) -> Any:
     # Whatever ran before in this process, in whatever precision.
     AcceleratorState._reset_state()
     accelerator = Accelerator(cpu=True)
-    return build_objective(config, source, source, accelerator, workers=0, say=lambda _: None), config, source
+    context = RunContext(accelerator, workers=0, say=lambda _: None)
+    return build_objective(config, source, source, context), config, source
 
 
 def test_the_teacher_sees_the_pixels_that_the_student_sees(folder: Path, teacher: Path) -> None:
-    found, config, _ = objective(folder, teacher)
+    found, _, _ = objective(folder, teacher)
     seen: list[torch.Tensor] = []
     spy = OnTheFly(
         lambda pixels: seen.append(pixels) or torch.zeros(len(pixels), 3),  # type: ignore[func-returns-value]
@@ -133,7 +136,6 @@ def test_the_teacher_sees_the_pixels_that_the_student_sees(folder: Path, teacher
     )
     spy(lambda images: torch.zeros(4, 3), views)
     torch.testing.assert_close(seen[0], pixels, atol=1e-3, rtol=0)
-    assert config.distil is not None
 
 
 def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_again(
@@ -188,7 +190,7 @@ def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(
     for old, new in (("a", "1"), ("b", "2"), ("c", "0")):
         (root / "train" / old).rename(root / "train" / new)
     config = distilling(root, f"distil.teacher.model={teacher}", *WHOLE)
-    run = train(config=config, output=tmp_path / "run")
+    run = train_student(config=config, output=tmp_path / "run")
     assert run.top1 == 100
     assert (run.path / "report" / "index.html").exists()
     manifest = (run.bundle / "manifest.json").read_text()
@@ -203,12 +205,11 @@ def test_a_killed_distillation_ends_with_the_weights_of_the_uninterrupted_one(
 ) -> None:
     config = distilling(folder, f"distil.teacher.model={teacher}", "loop.save_minutes=0", *more)
     if more:
-        assert config.distil is not None
         kept = config.distil.model_copy(update={"cache": str(tmp_path / "cache")})
         config = config.model_copy(update={"distil": kept})
-    train(config=config, output=tmp_path / "whole")
+    train_student(config=config, output=tmp_path / "whole")
     assert run_killed(config, tmp_path / "broken", "step", 3) == -signal.SIGKILL
-    train(config=config, output=tmp_path / "broken", resume=True)
+    train_student(config=config, output=tmp_path / "broken", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 

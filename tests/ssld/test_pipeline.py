@@ -13,7 +13,8 @@ import pytest
 import ghostclas
 from ghostclas.cli import main
 from ghostclas.errors import UsageError
-from ghostclas.training import ssld as steps
+from ghostclas.ssld import pipeline as steps
+from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.training.config import resolve_config
 from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
@@ -77,9 +78,9 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     assert len(mined["images"]) == 30
     assert [one["file"] for one in mined["removed"]] == ["leak.png"]
     assert (run / "mine" / "index.html").exists()
-    first, second = (resolve_config(str(run / name / "config.yaml"), []) for name in ("distil", "finetune"))
-    assert first.distil is not None
-    assert second.distil is None
+    first = resolve_config(str(run / "distil" / "config.yaml"), [], schema=SsldConfig)
+    second = resolve_config(str(run / "finetune" / "config.yaml"), [])
+    assert first.teacher.model == str(place / "teacher.onnx")
     assert second.optimizer.lr == pytest.approx(first.optimizer.lr / 100)
     assert second.model.weights == str(run / "distil" / "bundle")
     for name in ("distil", "finetune"):
@@ -142,7 +143,9 @@ def test_what_is_no_network_of_ours_cannot_be_adapted(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_may_use_larger_pictures() -> None:
-    config = resolve_config("ssld", ["distil.finetune.resolution=256"], {"data": {"path": "x"}})
+    config = resolve_config(
+        "ssld", ["distil.finetune.resolution=256"], {"data": {"path": "x"}}, schema=SsldConfig
+    )
     tuned = steps.finetune_config(config, "student")
     assert tuned.data.resolution == 256
     assert tuned.data.preprocess.crop == 256
@@ -156,12 +159,11 @@ def test_the_published_settings_scale_with_the_batch() -> None:
 
     from ghostclas.training.optim import build_optimizer
 
-    config = resolve_config("ssld", [], {"data": {"path": "x"}})
+    config = resolve_config("ssld", [], {"data": {"path": "x"}}, schema=SsldConfig)
     optimizer = build_optimizer(nn.Linear(2, 2), config.optimizer, batch_size=512)
     assert optimizer.param_groups[0]["peak_lr"] == pytest.approx(1.6 / 8)
     assert config.schedule.epochs == 360
     assert config.optimizer.weight_decay == 3e-5
-    assert config.distil is not None
     assert config.distil.loss == "js"
     assert config.distil.batch_norm == "train"
 

@@ -12,20 +12,22 @@ import torch
 from ghostclas.errors import UsageError
 from ghostclas.models import create_model
 from ghostclas.models.maps import MappedNetwork, has_maps, map_channels, run_with_maps
-from ghostclas.training import TrainConfig, resolve_config, train
-from ghostclas.training.hints import Hinted, Hints
-from ghostclas.training.losses import unexplained
+from ghostclas.ssld import train_student
+from ghostclas.ssld.feature_maps import Hinted, Hints
+from ghostclas.ssld.losses import feature_map_loss
+from ghostclas.ssld.run_config import SsldConfig
+from ghostclas.training import resolve_config
 from ghostclas.training.objective import Views
 from ghostclas.training.optim import build_optimizer
 from ghostclas.zoo import resolve_spec
+from tests.ssld.test_objective import distilling, objective
 from tests.training.killed import run_killed
-from tests.training.test_distil import distilling, objective
 from tests.training.test_run import WHOLE, assert_same_weights
 
 FEATURES = "distil.features=0.5"
 
 
-def following(folder: Path, teacher: Path, *more: str) -> TrainConfig:
+def following(folder: Path, teacher: Path, *more: str) -> SsldConfig:
     return distilling(folder, f"distil.teacher.model={teacher}", FEATURES, *more)
 
 
@@ -85,17 +87,17 @@ def test_what_a_student_misses_of_a_map_is_a_part_of_its_variance() -> None:
     # Channels of very different scales count alike.
     theirs = torch.randn(4, 3, 5, 5, generator=generator) * torch.tensor([1.0, 5.0, 20.0]).view(1, 3, 1, 1)
     ones = torch.ones(4)
-    assert unexplained(theirs, theirs, ones) == 0
+    assert feature_map_loss(theirs, theirs, ones) == 0
     mean = theirs.mean((0, 2, 3), keepdim=True).expand_as(theirs)
-    assert unexplained(mean, theirs, ones).item() == pytest.approx(1, rel=1e-5)
+    assert feature_map_loss(mean, theirs, ones).item() == pytest.approx(1, rel=1e-5)
     half = mean + 0.5 * (theirs - mean)
-    assert unexplained(half, theirs, ones).item() == pytest.approx(0.25, rel=1e-5)
+    assert feature_map_loss(half, theirs, ones).item() == pytest.approx(0.25, rel=1e-5)
     weights = torch.tensor([1.0, 1.0, 0.0, 0.0])
     spoiled = half.clone()
     spoiled[2:] = 1e6
     per_image = ((half - theirs) ** 2 / theirs.var((0, 2, 3), unbiased=False, keepdim=True)).mean((1, 2, 3))
     expected = per_image[:2].sum() / 4
-    assert unexplained(spoiled, theirs, weights).item() == pytest.approx(expected.item(), rel=1e-4)
+    assert feature_map_loss(spoiled, theirs, weights).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_channel_that_hardly_moves_is_not_made_loud() -> None:
@@ -103,8 +105,8 @@ def test_a_channel_that_hardly_moves_is_not_made_loud() -> None:
     theirs[:, 1] = 0.0
     ours = theirs.clone()
     ours[:, 1] = 0.01
-    assert unexplained(ours, theirs, torch.ones(4)).item() < 0.2
-    assert torch.isfinite(unexplained(ours, torch.zeros_like(theirs), torch.ones(4)))
+    assert feature_map_loss(ours, theirs, torch.ones(4)).item() < 0.2
+    assert torch.isfinite(feature_map_loss(ours, torch.zeros_like(theirs), torch.ones(4)))
 
 
 def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
@@ -123,7 +125,7 @@ def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
         torch.testing.assert_close(outputs.logits, student(views.images))
         answers = found.loss(outputs.logits, taught.logits, views.weights)
         missed = sum(
-            unexplained(ours, theirs, views.weights)
+            feature_map_loss(ours, theirs, views.weights)
             for ours, theirs in zip(outputs.maps, taught.maps, strict=True)
         )
         assert found(trained, views).item() == pytest.approx((answers + 0.5 * missed).item(), rel=1e-4)
@@ -133,7 +135,7 @@ def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
 
 
 def test_while_it_is_fed_no_part_hears_of_the_errors_of_those_after_it(folder: Path, teacher: Path) -> None:
-    found = hints(folder, teacher, "distil.fed_epochs=1")
+    found = hints(folder, teacher, "distil.blockwise_epochs=1")
     trained = found.wrap(network_of("ghostnet_x0_2"))
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
     inputs: list[int] = []
@@ -187,13 +189,13 @@ def test_maps_that_are_followed_may_differ_in_channels_and_those_that_are_fed_ma
     with pytest.raises(
         UsageError, match=r"they have 4, 8, 8, 24 channels, and the student takes 8, 12, 20, 56"
     ):
-        hints(folder, teacher, "distil.fed_epochs=1").wrap(student)
+        hints(folder, teacher, "distil.blockwise_epochs=1").wrap(student)
     with pytest.raises(
-        UsageError, match=r"fed_epochs 2 leaves none of schedule.epochs 2 to train the student"
+        UsageError, match=r"blockwise_epochs 2 leaves none of schedule.epochs 2 to train the student"
     ):
-        following(folder, teacher, "distil.fed_epochs=2")
-    with pytest.raises(UsageError, match=r"distil\.fed_epochs needs the teacher's maps"):
-        following(folder, teacher, "distil.fed_epochs=1", "distil.features=0")
+        following(folder, teacher, "distil.blockwise_epochs=2")
+    with pytest.raises(UsageError, match=r"distil\.blockwise_epochs needs the teacher's maps"):
+        following(folder, teacher, "distil.blockwise_epochs=1", "distil.features=0")
 
 
 def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
@@ -216,8 +218,8 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
 def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    config = following(folder, teacher, *WHOLE, "distil.fed_epochs=10")
-    run = train(config=config, output=tmp_path / "run")
+    config = following(folder, teacher, *WHOLE, "distil.blockwise_epochs=10")
+    run = train_student(config=config, output=tmp_path / "run")
     assert run.top1 == 100
     manifest = (run.bundle / "manifest.json").read_text()
     assert f'"taught_by": "{teacher.name}"' in manifest
@@ -226,14 +228,14 @@ def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
-    [("model.name=ghostnet_x0_5",), ("distil.fed_epochs=1", "distil.batch_norm=eval")],
+    [("model.name=ghostnet_x0_5",), ("distil.blockwise_epochs=1", "distil.batch_norm=eval")],
     ids=["projected", "fed"],
 )
 def test_a_killed_run_ends_with_the_weights_of_the_uninterrupted_one(
     more: tuple[str, ...], folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
     config = following(folder, teacher, "loop.save_minutes=0", *more)
-    train(config=config, output=tmp_path / "whole")
+    train_student(config=config, output=tmp_path / "whole")
     assert run_killed(config, tmp_path / "broken", "step", 3) == -signal.SIGKILL
-    train(config=config, output=tmp_path / "broken", resume=True)
+    train_student(config=config, output=tmp_path / "broken", resume=True)
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")

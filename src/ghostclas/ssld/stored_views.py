@@ -1,9 +1,9 @@
 """Views whose seeds are kept, and a slow teacher's answers to them, asked for once.
 
-A training view is a function of the picture, the augmentation's settings and one seed (``data.loader``), so
-that the seed is all that has to be stored to see the view again; which seeds a picture gets follows from its
-content. Shen and Xing, "A Fast Knowledge Distillation Framework for Visual Recognition", ECCV 2022, store the
-augmentation's parameters instead.
+A training view is a function of the picture, the augmentation's settings and one seed
+(``training.input``), so that the seed is all that has to be stored to see the view again; which seeds a
+picture gets follows from its content. Shen and Xing, "A Fast Knowledge Distillation Framework for Visual
+Recognition", ECCV 2022, store the augmentation's parameters instead.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch import Tensor
 from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
+from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.ssld.score import LOGITS, SHARD, half, open_view_cache
 from ghostclas.ssld.teacher import Teacher
-from ghostclas.training.config import DistilConfig, TrainConfig
 from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
 from ghostclas.training.input.sampling import SeededIndex, ShardedBatches
@@ -74,8 +74,7 @@ class StoredViews:
 
 
 def store_views(
-    config: TrainConfig,
-    distil: DistilConfig,
+    config: SsldConfig,
     teacher: Teacher,
     answer: Callable[[Tensor], Tensor],
     source: Source,
@@ -91,6 +90,7 @@ def store_views(
     Raises:
         DataError: a cache of another teacher or of other views, a full disk.
     """
+    distil = config.distil
     number = distil.views
     view = {
         "augment": config.augment.model_dump(mode="json", exclude={"mixup", "cutmix", "repeats"}),
@@ -144,7 +144,7 @@ def view_keys(content: Keys, number: int) -> Keys:
 
 
 def _ask(
-    config: TrainConfig,
+    config: SsldConfig,
     teacher: Teacher,
     answer: Callable[[Tensor], Tensor],
     source: Source,

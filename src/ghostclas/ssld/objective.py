@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,15 +24,15 @@ from ghostclas.data.source import Source
 from ghostclas.errors import UsageError
 from ghostclas.models.maps import WithMaps, has_maps, map_channels
 from ghostclas.ssld.classmap import ClassMap, map_classes
-from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.config import DistilConfig, TeacherConfig
+from ghostclas.ssld.feature_maps import Hints
+from ghostclas.ssld.losses import Loss, decoupled_kl, soft_kl, symmetric_kl
 from ghostclas.ssld.mine import open_mined
+from ghostclas.ssld.run_config import SsldConfig
+from ghostclas.ssld.stored_views import StoredViews, store_views
 from ghostclas.ssld.teacher import OnnxTeacher, Teacher
 from ghostclas.ssld.torch_teacher import TorchTeacher, open_torch_teacher
-from ghostclas.training.config import DistilConfig, TrainConfig
-from ghostclas.training.hints import Hints
-from ghostclas.training.losses import Loss, decoupled_kl, soft_kl, symmetric_kl
-from ghostclas.training.objective import Objective, Views
-from ghostclas.training.views import StoredViews, store_views
+from ghostclas.training.objective import Objective, RunContext, Views
 
 Answer = Callable[[Tensor], Tensor]
 Say = Callable[[str], None]
@@ -48,35 +47,29 @@ def with_mined(train: Source, config: DistilConfig) -> Source:
     return Joined((train, open_mined(config.mined, tuple(train.classes)))) if config.mined else train
 
 
-def build_objective(
-    config: TrainConfig, labelled: Source, source: Source, accelerator: Accelerator, *, workers: int, say: Say
-) -> Objective:
+def build_objective(config: SsldConfig, labelled: Source, source: Source, context: RunContext) -> Objective:
     """Open the teacher and return what the student minimises.
 
     Args:
-        config: with ``distil``, which names the teacher.
+        config: whose ``distil`` names the teacher.
         labelled: the labelled pictures, whose classes the teacher's outputs are matched with.
         source: every picture to learn from.
-        accelerator: whose device and precision the teacher uses.
-        workers: processes that make the views to store.
-        say: told what a person should know.
+        context: whose device and precision the teacher uses.
 
     Raises:
         UsageError: a teacher that does not exist, or takes pictures of another size.
         DataError: classes that the teacher does not know, a cache of another teacher, a full disk.
     """
-    distil = config.distil
-    assert distil is not None
-    assert distil.teacher is not None
-    teacher = _open(distil.teacher, str(accelerator.device))
+    distil, accelerator, say = config.distil, context.accelerator, context.say
+    teacher = _open(config.teacher, str(accelerator.device))
     classes = map_classes(
         teacher.labels,
         teacher.outputs,
         labelled,
         teacher.name,
-        Path(distil.teacher.mapping) if distil.teacher.mapping else None,
+        Path(config.teacher.mapping) if config.teacher.mapping else None,
     )
-    _check_sides(config, distil, teacher, say)
+    _check_sides(config, teacher, say)
     if isinstance(teacher, TorchTeacher) and distil.batch_norm == "train" and not distil.views:
         teacher.normalise_by_batch()
     elif distil.batch_norm == "train":
@@ -90,11 +83,11 @@ def build_objective(
     if distil.features:
         teach, channels = answering_with_maps(teacher, classes, accelerator.autocast)
         loss = build_loss(distil)
-        return Hints(teach, channels, loss, distil.features, distil.fed_epochs, mean, std)
+        return Hints(teach, channels, loss, distil.features, distil.blockwise_epochs, mean, std)
     answer = answering(teacher, distil.resolution, accelerator.autocast)
     if not distil.views:
         return OnTheFly(answer, classes, build_loss(distil), mean, std)
-    stored = store_views(config, distil, teacher, answer, source, accelerator, workers=workers, say=say)
+    stored = store_views(config, teacher, answer, source, accelerator, workers=context.workers, say=say)
     return FromStored(stored, classes, build_loss(distil))
 
 
@@ -224,7 +217,8 @@ def _open(config: TeacherConfig, device: str) -> Teacher:
     return open_torch_teacher(config, device=device)
 
 
-def _check_sides(config: TrainConfig, distil: DistilConfig, teacher: Teacher, say: Say) -> None:
+def _check_sides(config: SsldConfig, teacher: Teacher, say: Say) -> None:
+    distil = config.distil
     views = config.data.sides
     seen = {distil.resolution} if distil.resolution else set(views)
     if teacher.side is not None and seen != {teacher.side}:

@@ -23,24 +23,27 @@ from ghostclas import zoo
 from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
-from ghostclas.ssld.config import TeacherConfig
+from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.mine import Mined, mine, open_mined
 from ghostclas.ssld.mine_page import write_page
+from ghostclas.ssld.objective import build_objective, with_mined
+from ghostclas.ssld.run_config import DEFAULT_RECIPE, SsldConfig, ssld_config
 from ghostclas.ssld.score import Scores, open_cache, score
 from ghostclas.ssld.teacher import open_teacher
-from ghostclas.training.config import DistilConfig, TrainConfig, resolve_config
+from ghostclas.training.config import TrainConfig, resolve_config
+from ghostclas.training.objective import Objective, RunContext
 from ghostclas.training.progress import Progress
 from ghostclas.training.run import Run, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
 
 Count = Callable[[int, int | None], None]
 
-DEFAULT_RECIPE, TEACHER_RECIPE = "ssld", "ssld_teacher"
+TEACHER_RECIPE = "ssld_teacher"
 # Scoring and mining may take hours while other processes wait.
 _PATIENCE = timedelta(days=7)
 
 
-def ssld(
+def distil(
     *,
     teacher: TeacherConfig | str,
     labeled: str | Path,
@@ -77,7 +80,7 @@ def ssld(
     Raises:
         UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
     """
-    config = distil_config(teacher, labeled, network=network, recipe=recipe, settings=settings)
+    config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings)
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
     path = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
@@ -93,7 +96,7 @@ def ssld(
 
 
 def _steps(
-    config: TrainConfig,
+    config: SsldConfig,
     run: RunDirectory,
     state: PartialState,
     progress: Progress,
@@ -103,9 +106,7 @@ def _steps(
     quiet: bool,
     count: Count | None,
 ) -> Run:
-    assert config.distil is not None
-    assert config.distil.teacher is not None
-    teacher = config.distil.teacher
+    teacher = config.teacher
     if adapt_teacher:
         progress.say("step 0 of 4: adapting the teacher to the labels")
         folder = run.path / "teacher"
@@ -140,52 +141,24 @@ def _steps(
         state.wait_for_everyone()
     first, second = _stages(config, teacher, mined, run.path / "distil" / "bundle")
     progress.say("step 3 of 4: distilling")
-    for name, stage in (("distil", first), ("finetune", second)):
-        folder = run.path / name
-        if name == "finetune":
-            progress.say("step 4 of 4: fine-tuning on the labels")
-        if not _finished(folder):
-            train(config=stage, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
-        state.wait_for_everyone()
+    folder = run.path / "distil"
+    if not _finished(folder):
+        train_student(config=first, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
+    state.wait_for_everyone()
+    progress.say("step 4 of 4: fine-tuning on the labels")
     folder = run.path / "finetune"
+    if not _finished(folder):
+        train(config=second, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
+    state.wait_for_everyone()
     if state.is_main_process:
         copy_bundle(Bundle.open(folder / "bundle"), run.bundle)
     state.wait_for_everyone()
     return replace(_read(folder), path=run.path, bundle=run.bundle, report=folder / "report")
 
 
-def distil_config(
-    teacher: TeacherConfig | str,
-    labeled: str | Path,
-    *,
-    network: str | None = None,
-    recipe: str = DEFAULT_RECIPE,
-    settings: Iterable[str] = (),
-    mined: str | Path | None = None,
-) -> TrainConfig:
-    """Return the configuration of the recipe for this teacher and these pictures.
-
-    Raises:
-        UsageError: a setting that does not exist, or a recipe that does not distil.
-    """
-    teacher = TeacherConfig(model=teacher) if isinstance(teacher, str) else teacher
-    given: dict[str, Any] = {
-        "data": {"path": str(Path(labeled))},
-        "distil": {"teacher": teacher.model_dump(exclude_none=True)},
-    }
-    if mined is not None:
-        given["distil"]["mined"] = str(mined)
-    if network is not None:
-        given["model"] = {"name": network}
-    config = resolve_config(recipe, settings, given)
-    if config.distil is None or config.distil.teacher is None:
-        raise UsageError("distil=null takes the teacher away; use ghostclas train to learn from labels")
-    return config
-
-
 def scored(
     teacher: TeacherConfig,
-    config: TrainConfig,
+    config: SsldConfig,
     unlabeled: str | Path | None,
     *,
     cache: str | Path | None = None,
@@ -197,7 +170,6 @@ def scored(
     Raises:
         DataError: as ``ssld.score.score``.
     """
-    assert config.distil is not None
     splits = splits_of(config)
     sources = [*([open_pool(unlabeled)] if unlabeled is not None else []), splits.val, splits.train]
     known = open_teacher(teacher, device=_device(config))
@@ -221,7 +193,7 @@ def scored(
 
 def mined_from(
     teacher: TeacherConfig,
-    config: TrainConfig,
+    config: SsldConfig,
     unlabeled: str | Path,
     *,
     cache: str | Path | None = None,
@@ -233,7 +205,6 @@ def mined_from(
     Raises:
         DataError: as ``ssld.mine.mine``.
     """
-    assert config.distil is not None
     splits = splits_of(config)
     known = open_teacher(teacher, device=_device(config))
     try:
@@ -254,21 +225,56 @@ def mined_from(
     return found
 
 
-def distil(
+def train_student(
     *,
-    teacher: TeacherConfig | str,
-    labeled: str | Path,
+    teacher: TeacherConfig | str | None = None,
+    labeled: str | Path | None = None,
     mined: str | Path | None = None,
     network: str | None = None,
-    recipe: str = DEFAULT_RECIPE,
+    recipe: str | None = None,
     settings: Iterable[str] = (),
+    config: SsldConfig | None = None,
     output: str | Path | None = None,
     resume: bool = False,
     quiet: bool = True,
+    keep_processes: bool = False,
 ) -> Run:
-    """Train a student on the teacher's answers to labelled and mined pictures: the third step, a run."""
-    config = distil_config(teacher, labeled, network=network, recipe=recipe, settings=settings, mined=mined)
-    return train(config=config, output=output, resume=resume, quiet=quiet)
+    """Train a student on the teacher's answers to labelled and mined pictures: the third step, a run.
+
+    Args:
+        teacher: see ``ssld.config.TeacherConfig``.
+        labeled: labelled pictures, as for ``train``.
+        mined: the list that mining wrote; labelled pictures alone when absent.
+        network: the student; the recipe's when absent.
+        recipe: as for :func:`distil`. Where a run is resumed, its own settings when absent.
+        settings: as for ``train``.
+        config: a complete configuration, instead of all of these.
+        output: the run directory.
+        resume: go on with it.
+        quiet: no progress on stderr.
+        keep_processes: see ``train``.
+    """
+    if config is None:
+        if recipe is None:
+            own = output is not None and resume and Path(output, "config.yaml").exists()
+            recipe = str(Path(str(output), "config.yaml")) if own else DEFAULT_RECIPE
+        config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings, mined=mined)
+    chosen = config
+    splits = splits_of(config)
+    source = with_mined(splits.train, config.distil)
+
+    def objective(context: RunContext) -> Objective:
+        return build_objective(chosen, splits.train, source, context)
+
+    return train(
+        config=config,
+        splits=replace(splits, train=source),
+        objective=objective,
+        output=output,
+        resume=resume,
+        quiet=quiet,
+        keep_processes=keep_processes,
+    )
 
 
 def finetune(
@@ -293,7 +299,7 @@ def finetune(
         quiet: no progress on stderr.
     """
     given: dict[str, Any] = {"data": {"path": str(Path(labeled))}}
-    config = resolve_config(recipe, settings, given)
+    config = resolve_config(recipe, settings, given, schema=SsldConfig)
     return train(config=finetune_config(config, weights), output=output, resume=resume, quiet=quiet)
 
 
@@ -339,19 +345,20 @@ def adapt(
     return train(config=config, output=output, resume=resume, quiet=quiet, keep_processes=keep_processes)
 
 
-def finetune_config(config: TrainConfig, weights: str | Path) -> TrainConfig:
+def finetune_config(config: SsldConfig, weights: str | Path) -> TrainConfig:
     """Return the fourth step's configuration: labels, a hundredth of the rate, from ``weights``.
 
     The resolution is ``distil.finetune.resolution`` where that is set; validation grows with it.
     """
-    step = (config.distil or DistilConfig()).finetune
+    step = config.distil.finetune
     data = config.data.model_copy(update={"progressive": ()})
     if step.resolution is not None:
         grown = {"resolution": step.resolution, "eval_resolution": None, "eval_resize": None}
         data = data.model_copy(update=grown)
-    return config.model_copy(
-        update={
-            "distil": None,
+    plain = {name: getattr(config, name) for name in TrainConfig.model_fields}
+    return TrainConfig(
+        **plain
+        | {
             "data": data,
             "model": config.model.model_copy(update={"weights": str(weights)}),
             "optimizer": config.optimizer.model_copy(update={"lr": config.optimizer.lr * step.lr}),
@@ -381,10 +388,9 @@ def summary(found: Mined) -> str:
 
 
 def _stages(
-    config: TrainConfig, teacher: TeacherConfig, mined: Path, student: Path
-) -> tuple[TrainConfig, TrainConfig]:
+    config: SsldConfig, teacher: TeacherConfig, mined: Path, student: Path
+) -> tuple[SsldConfig, TrainConfig]:
     """Return the configurations of the two trainings; each knows nothing of the other's settings."""
-    assert config.distil is not None
     plain = DistilConfig()
     update = {
         "teacher": teacher,
@@ -400,16 +406,13 @@ def _stages(
         alone = len(labelled.samples)
         together = alone + len(open_mined(mined, tuple(labelled.classes)).samples)
         work = (first.schedule.epochs * together, second.schedule.epochs * alone)
-        first, second = (
-            stage.model_copy(
-                update={"loop": stage.loop.model_copy(update={"time": config.loop.time * part / sum(work)})}
-            )
-            for stage, part in zip((first, second), work, strict=True)
-        )
+        times = [config.loop.time * part / sum(work) for part in work]
+        first = first.model_copy(update={"loop": first.loop.model_copy(update={"time": times[0]})})
+        second = second.model_copy(update={"loop": second.loop.model_copy(update={"time": times[1]})})
     return first, second
 
 
-def _as_the_student_sees(config: TrainConfig) -> list[str]:
+def _as_the_student_sees(config: SsldConfig) -> list[str]:
     """Return the settings that an adapted teacher shares with its student: it will see the same views."""
     data, loop = config.data, config.loop
     shared: dict[str, Any] = {
@@ -422,13 +425,12 @@ def _as_the_student_sees(config: TrainConfig) -> list[str]:
         "loop.device": loop.device,
         "loop.precision": loop.precision,
     }
-    epochs = config.distil.adapt_epochs if config.distil else None
-    chosen = {"data.workers": data.workers, "schedule.epochs": epochs}
+    chosen = {"data.workers": data.workers, "schedule.epochs": config.distil.adapt_epochs}
     shared |= {key: value for key, value in chosen.items() if value is not None}
     return [f"{key}={value}" for key, value in shared.items()]
 
 
-def _device(config: TrainConfig) -> str:
+def _device(config: SsldConfig) -> str:
     import torch
 
     return "cuda" if config.loop.device == "auto" and torch.cuda.is_available() else "cpu"

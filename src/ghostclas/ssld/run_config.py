@@ -1,0 +1,108 @@
+"""The configuration of a run that learns from a teacher: that of training, and the group ``distil``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from ghostclas.errors import UsageError
+from ghostclas.ssld.config import DistilConfig, TeacherConfig
+from ghostclas.training.config import TrainConfig, called, resolve_config, settings_tree
+
+DEFAULT_RECIPE = "ssld"
+
+
+class SsldConfig(TrainConfig):
+    """One reproducible distillation."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"distil.fed_epochs": "distil.blockwise_epochs"}
+
+    distil: DistilConfig = DistilConfig()
+
+    @property
+    def teacher(self) -> TeacherConfig:
+        """Who teaches.
+
+        Raises:
+            UsageError: nobody does.
+        """
+        if self.distil.teacher is None:
+            raise UsageError(
+                "there is no teacher: give --teacher, or use ghostclas train to learn from labels"
+            )
+        return self.distil.teacher
+
+    @model_validator(mode="after")
+    def _distillation_fits(self) -> SsldConfig:
+        distil = self.distil
+        if distil.views and (self.augment.mixup or self.augment.cutmix):
+            raise ValueError(
+                "distil.views stores whole views: set augment.mixup=0 and augment.cutmix=0, or distil.views=0"
+            )
+        if distil.features and distil.views:
+            raise ValueError("distil.features follows maps, which are not stored: set distil.views=0")
+        if distil.blockwise_epochs and not distil.features:
+            raise ValueError("distil.blockwise_epochs needs the teacher's maps: set distil.features=1")
+        if distil.blockwise_epochs and distil.blockwise_epochs >= self.schedule.epochs:
+            raise ValueError(
+                f"distil.blockwise_epochs {distil.blockwise_epochs:g} leaves none of schedule.epochs "
+                f"{self.schedule.epochs:g} to train the student as a whole"
+            )
+        if distil.features and distil.resolution:
+            raise ValueError(
+                "distil.features compares maps of the same views: leave distil.resolution out, or set "
+                "distil.features=0"
+            )
+        if distil.views and len(self.data.sides) > 1:
+            raise ValueError(
+                "distil.views stores views of one size: set data.progressive=[], or distil.views=0"
+            )
+        return self
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the settings and who taught; see ``TrainConfig.provenance``."""
+        known = super().provenance()
+        for place in ("teacher", "mined", "cache"):
+            known["config"]["distil"].pop(place)
+        if self.distil.teacher:
+            known["taught_by"] = called(self.distil.teacher.model)
+        return known
+
+
+def ssld_config(
+    teacher: TeacherConfig | str | None,
+    labeled: str | Path | None,
+    *,
+    network: str | None = None,
+    recipe: str = DEFAULT_RECIPE,
+    settings: Iterable[str] = (),
+    mined: str | Path | None = None,
+) -> SsldConfig:
+    """Return the configuration of the recipe for this teacher and these pictures.
+
+    What is ``None`` is the recipe's.
+
+    Raises:
+        UsageError: a setting that does not exist, or nobody who teaches.
+    """
+    given: dict[str, Any] = {"distil": {}}
+    if teacher is not None:
+        teacher = TeacherConfig(model=teacher) if isinstance(teacher, str) else teacher
+        given["distil"]["teacher"] = teacher.model_dump(exclude_none=True)
+    if mined is not None:
+        given["distil"]["mined"] = str(mined)
+    if labeled is not None:
+        given["data"] = {"path": str(Path(labeled))}
+    if network is not None:
+        given["model"] = {"name": network}
+    config = resolve_config(recipe, settings, given, schema=SsldConfig)
+    _ = config.teacher
+    return config
+
+
+def wants_teacher(recipe: str | None, settings: Iterable[str] = ()) -> bool:
+    """Whether a recipe with these settings on top has settings of distillation."""
+    return settings_tree(recipe, settings).get("distil") is not None

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from ghostclas.training import resolve_config, train
+from tests.training.photos import photo_folder
+from tests.training.test_run import SETTINGS, WHOLE
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> None:
+    """Networks this small spend their time waiting for threads."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="package")
+def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows the classes of the photos."""
+    config = resolve_config("scratch", [*SETTINGS, *WHOLE], {"data": {"path": str(folder)}})
+    return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
