@@ -4,6 +4,7 @@ import pytest
 
 import ghostclas
 from ghostclas.errors import DataError, UsageError
+from ghostclas.ssld.run_config import SsldConfig, wants_teacher
 from ghostclas.training.config import (
     DataConfig,
     TrainConfig,
@@ -19,7 +20,8 @@ DATA = {"data": {"path": "photos"}}
 
 def test_every_recipe_is_a_valid_configuration() -> None:
     for name in recipe_names():
-        assert resolve_config(name, [], DATA).data.path == "photos"
+        schema = SsldConfig if wants_teacher(name) else TrainConfig
+        assert resolve_config(name, [], DATA, schema=schema).data.path == "photos"
 
 
 def test_settings_win_over_the_recipe_and_defaults() -> None:
