@@ -27,10 +27,10 @@ class Frozen(BaseModel):
 
 
 class ModelSpec(Frozen):
-    """What rebuilds a network: its table row, its flavour and the size of its output."""
+    """What rebuilds a network: its family (see ``families``), width, flavour and the size of its output."""
 
     name: str
-    family: Literal["ghostnet", "efficientnet_lite", "timm"] = "ghostnet"
+    family: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = "ghostnet"
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     flavour: FlavourName = "paddleclas"
     num_classes: Annotated[int, Field(ge=1)] = 1000

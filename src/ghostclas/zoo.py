@@ -1,12 +1,8 @@
-"""Named networks: what they cost, how well their published weights do, where those are, and the local cache.
-
-Needs no torch. The figures of ``ZOO`` are counted again from the real networks by the tests.
-"""
+"""Named networks: what a name means, where published weights are, and the local cache. Needs no torch."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +13,8 @@ from pydantic import ValidationError
 from ghostclas.bundle import MANIFEST, Bundle, default_bundle_path
 from ghostclas.errors import BundleError, UsageError, did_you_mean, refuse_url
 from ghostclas.extras import require
-from ghostclas.spec import FlavourName, Frozen, ModelSpec
+from ghostclas.families import FAMILIES, ZooEntry
+from ghostclas.spec import ModelSpec
 
 DEFAULT_MODEL = "default"
 TIMM = "timm:"
@@ -25,178 +22,45 @@ TIMM = "timm:"
 
 Kind = Literal["bundle", "run", "weights", "onnx", "network"]
 
-_PADDLE = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph"
-_HUAWEI = "https://github.com/huawei-noah/Efficient-AI-Backbones"
-_TIMM_HUB = "https://huggingface.co/timm/ghostnet_100.in1k/resolve/700dcdf6314c1b68f170e6ba1ee85ee94e5b37b5"
-_PADDLE_SOURCE = "PaddleClas, docs/en/algorithm_introduction/ImageNet_models_en.md"
+__all__ = [
+    "DEFAULT_MODEL",
+    "EFFICIENTNET_LITE",
+    "TIMM",
+    "ZOO",
+    "Kind",
+    "Located",
+    "ZooEntry",
+    "fetch",
+    "locate",
+    "packaged_weights",
+    "resolve_spec",
+]
 
+ZOO: Mapping[str, ZooEntry] = {entry.name: entry for family in FAMILIES.values() for entry in family.entries}
 
-class ZooEntry(Frozen):
-    """One named network. Counts are for 1000 classes and one 224 x 224 image.
-
-    ``parameters`` are trained; ``state_values`` adds the batch norms' running means and variances. ``macs``
-    are the multiply-adds of convolutions and fully connected layers. ``top1`` and ``top5`` are what
-    ``accuracy_source`` publishes for the ImageNet-1k validation set, in percent: not measured here. ``url``
-    is ``None`` where nobody published weights; ``sha256`` is ``None`` where nobody published a checksum.
-    """
-
-    name: str
-    spec: ModelSpec
-    parameters: int
-    state_values: int
-    macs: int
-    origin: str
-    top1: float | None = None
-    top5: float | None = None
-    accuracy_source: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-
-    @property
-    def flops(self) -> int:
-        """Floating-point operations: twice ``macs``, a multiplication and an addition each."""
-        return 2 * self.macs
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes that the state takes as float32, on disk and in memory, without any format's header."""
-        return 4 * self.state_values
-
-
-class _Cost(Frozen):
-    parameters: int
-    state_values: int
-    macs: int
-
-
-_COSTS: Mapping[tuple[FlavourName, float], _Cost] = {
-    ("paddleclas", 0.5): _Cost(parameters=2_588_232, state_values=2_601_776, macs=42_327_816),
-    ("paddleclas", 1.0): _Cost(parameters=5_183_016, state_values=5_207_544, macs=141_149_744),
-    ("paddleclas", 1.3): _Cost(parameters=7_352_622, state_values=7_383_718, macs=226_995_784),
-    ("original", 0.5): _Cost(parameters=2_587_292, state_values=2_598_276, macs=42_328_152),
-    ("original", 1.0): _Cost(parameters=5_182_508, state_values=5_204_476, macs=141_150_512),
-    ("original", 1.3): _Cost(parameters=7_358_820, state_values=7_387_356, macs=227_003_256),
+EFFICIENTNET_LITE: Mapping[str, ModelSpec] = {
+    spec.name: spec for family in FAMILIES.values() for spec in family.packaged
 }
+"""The teachers that the extra ``ssld`` installs, with ImageNet weights."""
 
-
-def _entry(
-    name: str,
-    flavour: FlavourName,
-    width: float,
-    origin: str,
-    accuracy: tuple[float, float, str] | None = None,
-    url: str | None = None,
-    sha256: str | None = None,
-) -> ZooEntry:
-    top1, top5, source = accuracy or (None, None, None)
-    return ZooEntry(
-        name=name,
-        spec=ModelSpec(name=name, width=width, flavour=flavour),
-        origin=origin,
-        top1=top1,
-        top5=top5,
-        accuracy_source=source,
-        url=url,
-        sha256=sha256,
-        **_COSTS[flavour, width].model_dump(),
-    )
-
-
-ZOO: Mapping[str, ZooEntry] = {
-    entry.name: entry
-    for entry in (
-        _entry(
-            "ghostnet_x0_5",
-            "paddleclas",
-            0.5,
-            "PaddleClas",
-            (66.88, 86.95, _PADDLE_SOURCE),
-            f"{_PADDLE}/GhostNet_x0_5_pretrained.pdparams",
-        ),
-        _entry(
-            "ghostnet_x1_0",
-            "paddleclas",
-            1.0,
-            "PaddleClas",
-            (74.02, 91.65, _PADDLE_SOURCE),
-            f"{_PADDLE}/GhostNet_x1_0_pretrained.pdparams",
-        ),
-        _entry(
-            "ghostnet_x1_3",
-            "paddleclas",
-            1.3,
-            "PaddleClas",
-            (75.79, 92.54, _PADDLE_SOURCE),
-            f"{_PADDLE}/GhostNet_x1_3_pretrained.pdparams",
-        ),
-        _entry(
-            "ghostnet_x1_3_ssld",
-            "paddleclas",
-            1.3,
-            "PaddleClas",
-            (79.38, 94.49, _PADDLE_SOURCE),
-            f"{_PADDLE}/GhostNet_x1_3_ssld_pretrained.pdparams",
-        ),
-        _entry("ghostnet_050", "original", 0.5, "timm"),
-        _entry(
-            "ghostnet_100",
-            "original",
-            1.0,
-            "timm",
-            (73.982, 91.466, "timm, results/results-imagenet.csv, ghostnet_100.in1k"),
-            f"{_TIMM_HUB}/model.safetensors",
-            "8efbcf55d97872c828768b096d4ebebc51f8b7e29623fd3b3933d78cc230e2e2",
-        ),
-        _entry("ghostnet_130", "original", 1.3, "timm"),
-        _entry(
-            "ghostnet_1x",
-            "original",
-            1.0,
-            "Huawei Noah's Ark Lab",
-            (73.98, 91.46, f"{_HUAWEI}, ghostnet_pytorch/readme.md"),
-            f"{_HUAWEI}/raw/master/ghostnet_pytorch/models/state_dict_73.98.pth",
-        ),
-    )
-}
-
-EFFICIENTNET_LITE: Mapping[str, tuple[float, float]] = {
-    "efficientnet_lite0": (1.0, 0.2),
-    "efficientnet_lite1": (1.0, 0.2),
-    "efficientnet_lite2": (1.1, 0.3),
-}
-"""Width and dropout of the teachers that the extra ``ssld`` installs, with ImageNet weights."""
-
-# The names that give a width: ours and PaddleClas', timm's, and the original's in torch.hub.
-_WIDTH_NAMES: Mapping[re.Pattern[str], FlavourName] = {
-    re.compile(r"ghostnet_x(?P<whole>\d+)_(?P<tenths>\d+)"): "paddleclas",
-    re.compile(r"ghostnet_(?P<whole>\d)(?P<tenths>\d\d)"): "original",
-    re.compile(r"ghostnet_(?P<whole>\d+)(?:\.(?P<tenths>\d+))?x"): "original",
-}
+_ALIASES: Mapping[str, str] = {alias: entry.name for entry in ZOO.values() for alias in entry.aliases}
 
 
 def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
     """Return the network that ``name`` means, with ``num_classes`` outputs.
 
     ``name`` is in ``ZOO`` or gives a width: ``ghostnet_x0_75`` as PaddleClas builds it, ``ghostnet_075``
-    (timm) and ``ghostnet_0.75x`` (torch.hub) as the original does. PaddleClas' capitals and timm's ``timm/``
-    and ``.in1k`` are understood too.
+    (timm) and ``ghostnet_0.75x`` (torch.hub) as the original does. ``families`` has the patterns.
+    PaddleClas' capitals and timm's ``timm/`` and ``.in1k`` are understood too.
 
     Raises:
         UsageError: no such name (the nearest ones are offered), or no such width or number of classes.
     """
     plain = _plain(name)
     try:
-        if plain in ZOO:
-            return ModelSpec(**{**ZOO[plain].spec.model_dump(), "num_classes": num_classes})
-        if plain in EFFICIENTNET_LITE:
-            width, dropout = EFFICIENTNET_LITE[plain]
-            return ModelSpec(
-                name=plain, family="efficientnet_lite", width=width, dropout=dropout, num_classes=num_classes
-            )
-        for pattern, flavour in _WIDTH_NAMES.items():
-            if match := pattern.fullmatch(plain):
-                width = float(f"{match['whole']}.{match['tenths'] or 0}")
-                return ModelSpec(name=plain, width=width, flavour=flavour, num_classes=num_classes)
+        spec = _named(plain)
+        if spec is not None:
+            return ModelSpec(**{**spec.model_dump(), "num_classes": num_classes})
     except ValidationError as error:
         wrong = error.errors()[0]
         raise UsageError(f"no network {name!r}: {wrong['loc'][0]} {wrong['input']}: {wrong['msg']}") from None
@@ -345,7 +209,16 @@ def packaged_weights(name: str) -> Path:
 
 
 def _plain(name: str) -> str:
-    return name.lower().removeprefix("timm/").removesuffix(".in1k")
+    plain = name.lower().removeprefix("timm/").removesuffix(".in1k")
+    return _ALIASES.get(plain, plain)
+
+
+def _named(plain: str) -> ModelSpec | None:
+    for family in FAMILIES.values():
+        for spec in family.specs():
+            if spec.name == plain:
+                return spec
+    return next(filter(None, (family.match(plain) for family in FAMILIES.values())), None)
 
 
 _KIND_OF_FILE: Mapping[str, Kind] = {".zip": "bundle", ".onnx": "onnx"}
@@ -374,11 +247,11 @@ def _holds_manifest(folder: Path) -> bool:
 
 
 def _is_name(plain: str) -> bool:
-    return (
-        plain in ZOO
-        or plain in EFFICIENTNET_LITE
-        or any(pattern.fullmatch(plain) for pattern in _WIDTH_NAMES)
-    )
+    try:
+        return _named(plain) is not None
+    except ValidationError:
+        # A width that no network can have is for ``resolve_spec`` to refuse.
+        return True
 
 
 def _no_bundle(name: str) -> str:

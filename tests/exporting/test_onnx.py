@@ -20,10 +20,10 @@ from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, ExportError, UsageError
 from ghostclas.exporting import onnx as export
 from ghostclas.exporting.onnx import MODEL, export_bundle
+from ghostclas.loading import load_state, load_weights
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, ResizeSpec
-from ghostclas.weights.loading import load_state, load_weights
 
 CLASSES = ("a", "b", "c")
 SPEC = ModelSpec(name="stub", num_classes=3)

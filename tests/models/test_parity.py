@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.utils import reparameterize_model
 from torch import nn
 
+from ghostclas.loading import load_state, load_weights
 from ghostclas.models import create_model
+from ghostclas.models.branches import has_branches
+from ghostclas.models.folded import fold_batch_norms
 from ghostclas.spec import ModelSpec
-from ghostclas.weights.loading import load_state, load_weights
 from ghostclas.zoo import ZOO, resolve_spec
 
 ROOT = Path(__file__).parents[2]
@@ -65,8 +69,21 @@ def test_paddleclas_weights_give_the_logits_of_paddleclas(
         assert all(torch.equal(state[name], newest[name]) for name in state)
 
 
-@pytest.mark.parametrize("name", ["ghostnet_050", "ghostnet_100", "ghostnet_130"])
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("ghostnet_050", ".safetensors"),
+        ("ghostnet_100", ".pth"),
+        ("ghostnet_130", ".safetensors"),
+        ("ghostnetv2_100", ".safetensors"),
+        pytest.param("ghostnetv2_130", ".safetensors", marks=slow),
+        pytest.param("ghostnetv2_160", ".safetensors", marks=slow),
+        ("ghostnetv3_050", ".pth"),
+        pytest.param("ghostnetv3_100", ".safetensors", marks=slow),
+        pytest.param("ghostnetv3_130", ".safetensors", marks=slow),
+        pytest.param("ghostnetv3_160", ".safetensors", marks=slow),
+    ],
+)
 def test_timm_weights_give_the_logits_of_timm(name: str, suffix: str, tmp_path: Path) -> None:
     theirs = _randomised(timm.create_model(name, pretrained=False), seed=11).eval()
     images = _patchwork(seed=3)
@@ -81,6 +98,23 @@ def test_timm_weights_give_the_logits_of_timm(name: str, suffix: str, tmp_path: 
     difference = _largest_difference(model, images.numpy(), logits)
     print(f"{name}: largest difference {difference:.2e}")
     assert difference <= TOLERANCE
+    if has_branches(model):
+        deployed = reparameterize_model(theirs)
+        with torch.no_grad():
+            logits = deployed(images).numpy()
+        assert _largest_difference(fold_batch_norms(model), images.numpy(), logits) <= TOLERANCE
+
+
+def test_the_names_of_the_original_ghostnetv3_are_read(tmp_path: Path) -> None:
+    """The authors call the norms of branches ``bn``, timm calls them ``bn1``."""
+    theirs = timm.create_model("ghostnetv3_050", pretrained=False)
+    original = {
+        re.sub(r"(_rpr_\w+(?:\.\d)?)\.bn1\.", r"\1.bn.", name): value
+        for name, value in theirs.state_dict().items()
+    }
+    assert sum(".bn." in name for name in original) > 400
+    torch.save({"state_dict": original}, tmp_path / "original.pth.tar")
+    assert load_weights(create_model(resolve_spec("ghostnetv3_050")), tmp_path / "original.pth.tar") == ()
 
 
 def test_the_original_file_with_its_wrapper_and_profiler_counters_loads(tmp_path: Path) -> None:
@@ -127,10 +161,12 @@ def _randomised(model: nn.Module, *, seed: int) -> nn.Module:
         value.copy_(torch.randn(value.shape, generator=generator) * deviation)
 
     with torch.no_grad():
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, nn.BatchNorm2d):
-                uniform(module.weight, 0.5, 1.5)
-                normal(module.bias, 0.3)
+                # Branches are added up.
+                share = 5**-0.5 if re.search(r"rpr|\.(convs|scale|skip)\b", name) else 1.0
+                uniform(module.weight, 0.5 * share, 1.5 * share)
+                normal(module.bias, 0.3 * share)
                 normal(module.running_mean, 0.3)
                 uniform(module.running_var, 1, 3)
                 module.num_batches_tracked.fill_(5)

@@ -10,9 +10,9 @@ import torch
 
 import ghostclas
 from ghostclas.errors import DataError, TrainingError, UsageError
+from ghostclas.loading import load_state
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.ema import EMA
-from ghostclas.weights.loading import load_state
 from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder

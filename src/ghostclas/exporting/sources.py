@@ -13,10 +13,11 @@ from torch import nn
 from ghostclas.bundle import Bundle
 from ghostclas.data.synsets import imagenet_synsets
 from ghostclas.errors import BundleError, DataError, UsageError
+from ghostclas.loading import load_state, load_weights
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
-from ghostclas.weights.loading import COUNTER, load_state, load_weights
+from ghostclas.weights.reading import COUNTER
 from ghostclas.zoo import TIMM, ZOO, locate, resolve_spec
 
 IMAGENET_CLASSES = 1000
@@ -41,7 +42,7 @@ def open_trained(
     """Load what ``model`` means.
 
     Args:
-        model: ``default``, a bundle, a run directory, a file of weights (see ``models.weights``) or the name
+        model: ``default``, a bundle, a run directory, a file of weights (see ``weights.reading``) or the name
             of published weights, which are downloaded once. ``timm:NAME`` is a network of timm with random
             weights, as ``export.untrained`` makes it.
         network: which network a file of weights is for, by its name; recognised from the shapes when absent.

@@ -1,4 +1,4 @@
-"""Networks (needs torch): layers, families, the registry, and readers of published weights."""
+"""Networks (needs torch): layers, one file for each family, and what is done to a trained network."""
 
 from ghostclas.models.registry import create_model
 

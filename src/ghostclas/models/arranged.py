@@ -17,13 +17,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ghostclas.models.ghostnet import GhostNet
-from ghostclas.models.layers import ConvNorm, GhostBottleneck, SqueezeExcite
+from ghostclas.models.layers import GhostBottleneck, GhostModule, SqueezeExcite
+from ghostclas.models.staged import StagedNetwork
 
 LANES = 8
 
@@ -58,18 +57,21 @@ class ArrangedBottleneck(nn.Module):
 
     def __init__(self, block: GhostBottleneck, inputs: Layout) -> None:
         super().__init__()
-        hidden = block.expand.out_channels // 2
+        expand, project = block.expand, block.project
+        assert isinstance(expand, GhostModule)
+        assert isinstance(project, GhostModule)
+        hidden = expand.out_channels // 2
         half = Layout.plain(hidden, _filled(hidden))
-        out = block.project.out_channels // 2
+        out = project.out_channels // 2
         keeps = isinstance(block.shortcut, nn.Identity)
         result = Layout.plain(out, inputs.width // 2 if keeps else _filled(out))
         self.outputs = Layout.halves(2 * out, result.width)
 
-        self.primary = nn.Sequential(_pointwise(block.expand.primary.conv, inputs, half), nn.ReLU())
-        self.cheap = nn.Sequential(_depthwise(block.expand.cheap.conv, half), nn.ReLU())
+        self.primary = nn.Sequential(_pointwise(_conv(expand.primary), inputs, half), nn.ReLU())
+        self.cheap = nn.Sequential(_depthwise(_conv(expand.cheap), half), nn.ReLU())
         self.strided: nn.ModuleList | None = None
         if not isinstance(block.depthwise, nn.Identity):
-            conv = block.depthwise.conv
+            conv = _conv(block.depthwise)
             self.strided = nn.ModuleList(
                 _depthwise(conv, half, slice(begin, begin + hidden)) for begin in (0, hidden)
             )
@@ -79,18 +81,18 @@ class ArrangedBottleneck(nn.Module):
             self.se = copy.deepcopy(block.se)
             self.se.reduce = _pointwise(block.se.reduce, both, reduced)
             self.se.expand = _pointwise(block.se.expand, reduced, both)
-        project = block.project.primary.conv
+        mixing = _conv(project.primary)
         self.project = nn.ModuleList(
-            _pointwise(project, half, result, slice(begin, begin + hidden), bias=begin == 0)
+            _pointwise(mixing, half, result, slice(begin, begin + hidden), bias=begin == 0)
             for begin in (0, hidden)
         )
-        self.ghost = _depthwise(block.project.cheap.conv, result)
+        self.ghost = _depthwise(_conv(project.cheap), result)
         self.shortcut: nn.Module = nn.Identity()
         if isinstance(block.shortcut, nn.Sequential):
-            spatial, mixing = block.shortcut
+            spatial, widening = block.shortcut
             self.shortcut = nn.Sequential(
-                _depthwise(cast(ConvNorm, spatial).conv, inputs),
-                _pointwise(cast(ConvNorm, mixing).conv, inputs, self.outputs),
+                _depthwise(_conv(spatial), inputs),
+                _pointwise(_conv(widening), inputs, self.outputs),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,17 +111,20 @@ class ArrangedBottleneck(nn.Module):
 
 
 def arrange(folded: nn.Module) -> nn.Module:
-    """Return the arranged form of a network without batch norms; of any other than GhostNet, itself."""
-    if not isinstance(folded, GhostNet):
-        return folded
+    """Return the arranged form of a network without batch norms; where its family has none, itself."""
+    return folded.arranged() if isinstance(folded, StagedNetwork) else folded
+
+
+def arrange_bottlenecks(folded: StagedNetwork) -> nn.Module:
+    """Return the arranged form of a folded network of ``GhostBottleneck`` blocks with a ``tail``."""
     arranged = copy.deepcopy(folded)
-    layout = Layout.plain(folded.stem.conv.out_channels)
+    layout = Layout.plain(_conv(folded.stem).out_channels)
     for index, block in enumerate(folded.blocks):
         assert isinstance(block, GhostBottleneck)
         changed = ArrangedBottleneck(block, layout)
         arranged.blocks[index], layout = changed, changed.outputs
-    tail = folded.tail.conv
-    arranged.tail.conv = _pointwise(tail, layout, Layout.plain(tail.out_channels))
+    tail = _conv(folded.get_submodule("tail"))
+    arranged.set_submodule("tail.conv", _pointwise(tail, layout, Layout.plain(tail.out_channels)))
     return arranged.train(folded.training)
 
 
@@ -152,6 +157,12 @@ def matrices_of(arranged: Mapping[str, Tensor], model: nn.Module) -> dict[str, T
         found[name] = whole[begin : begin + tensor.numel()].view_as(tensor)
         begin += tensor.numel()
     return found
+
+
+def _conv(layer: nn.Module) -> nn.Conv2d:
+    conv = layer.get_submodule("conv")
+    assert isinstance(conv, nn.Conv2d)
+    return conv
 
 
 def _filled(channels: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostclas.models.efficientnet_lite import SameConv
+from ghostclas.models.layers import SameConv
 
 _SMALL_KERNEL = 3
 # Where Inductor adds up at most as many numbers, it does so in registers, and else in memory.
@@ -130,7 +130,7 @@ def compile_training(network: nn.Module) -> Callable[..., Any]:
 
 def _is_slow_in_bfloat16(conv: nn.Conv2d) -> bool:
     depthwise = conv.groups == conv.in_channels > 1
-    return depthwise and (conv.stride[0] > 1 or conv.kernel_size[0] > _SMALL_KERNEL)
+    return depthwise and (conv.stride[0] > 1 or max(conv.kernel_size) > _SMALL_KERNEL)
 
 
 def _channel_sum(values: Tensor) -> Tensor:

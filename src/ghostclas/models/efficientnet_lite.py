@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from ghostclas.models.layers import round_channels
+from ghostclas.models.layers import SameConv, round_channels
+from ghostclas.models.staged import StagedNetwork
 from ghostclas.spec import ModelSpec
 
 STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
@@ -47,26 +47,6 @@ DEPTHS: Mapping[str, float] = {
     "efficientnet_lite2": 1.2,
 }
 """How many times as deep each network is; its width is in its ``ModelSpec``."""
-
-
-class SameConv(nn.Conv2d):
-    """A convolution without bias whose output is ``ceil(H / stride)`` high and ``ceil(W / stride)`` wide."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H / stride), ceil(W / stride)]``."""
-        height, width = (self._missing(size) for size in x.shape[2:])
-        if height or width:
-            x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
-        return super().forward(x)
-
-    def _missing(self, size: int) -> int:
-        stride, kernel = self.stride[0], self.kernel_size[0]
-        return max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
 
 
 class SameConvNorm(nn.Sequential):
@@ -112,7 +92,7 @@ class InvertedBottleneck(nn.Module):
         return out + x if self.has_shortcut else out
 
 
-class EfficientNetLite(nn.Module):
+class EfficientNetLite(StagedNetwork):
     """EfficientNet-Lite of any number of classes.
 
     Input ``[N, 3, H, W]``, normalised float; output ``[N, num_classes]`` logits.
@@ -143,16 +123,12 @@ class EfficientNetLite(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
-        return self.answer(self.blocks(self.stem(x)))
-
     def answer(self, last: Tensor) -> Tensor:
         """Map what the last block gives to logits ``[N, num_classes]``."""
         logits: Tensor = self.classifier(self.dropout(self.pool(self.tail(last)).flatten(1)))
         return logits
 
 
-def build_efficientnet_lite(spec: ModelSpec) -> EfficientNetLite:
+def build(spec: ModelSpec) -> EfficientNetLite:
     """Return a freshly initialised EfficientNet-Lite for ``spec``."""
     return EfficientNetLite(spec.width, DEPTHS[spec.name], spec.num_classes, spec.dropout)

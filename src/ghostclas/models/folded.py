@@ -25,6 +25,7 @@ from ghostclas.bundle import WEIGHTS, Bundle
 from ghostclas.errors import BundleError
 from ghostclas.extras import require
 from ghostclas.models.arranged import ARRANGEMENT, matrices_of
+from ghostclas.models.branches import merge_branches
 from ghostclas.models.registry import create_model
 
 ELSEWHERE = "in the onnx file"
@@ -38,10 +39,12 @@ ARRANGED = "arrangement of the onnx file"
 def fold_batch_norms(model: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode, float32, on the CPU, without the norms that follow a convolution.
 
-    Pairs are found where the order is certain: next to each other in an ``nn.Sequential``. Everything is
-    computed in float64. Convolutions keep their names and gain a bias; norms become ``nn.Identity``.
+    What was trained in branches is merged. Pairs are found where the order is certain: next to each other in
+    an ``nn.Sequential``. Everything is computed in float64. Convolutions keep their names and gain a bias;
+    norms become ``nn.Identity``.
     """
     folded = copy.deepcopy(model).cpu().float().eval()
+    merge_branches(folded)
     for conv_name, norm_name in _pairs(folded).items():
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)

@@ -11,7 +11,16 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from ghostclas.models.layers import ConvNorm, Gate, GhostBottleneck, SqueezeExcite, round_channels
+from ghostclas.models.arranged import arrange_bottlenecks
+from ghostclas.models.layers import (
+    BottleneckLayers,
+    ConvNorm,
+    Gate,
+    GhostBottleneck,
+    SqueezeExcite,
+    round_channels,
+)
+from ghostclas.models.staged import StagedNetwork
 from ghostclas.spec import FlavourName, ModelSpec
 
 HEAD_CHANNELS = 1280
@@ -65,19 +74,20 @@ FLAVOURS: Mapping[FlavourName, Flavour] = {
 }
 
 
-class GhostNet(nn.Module):
+class GhostNet(StagedNetwork):
     """GhostNet of any width and any number of classes.
 
     Input ``[N, 3, H, W]``, normalised float, H and W multiples of 32; output ``[N, num_classes]`` logits.
     """
 
-    def __init__(self, width: float, flavour: FlavourName, num_classes: int, dropout: float) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        width, flavour = spec.width, spec.flavour
         published = FLAVOURS[flavour]
         channels = round_channels(16 * width)
         self.stem = ConvNorm(3, channels, 3, stride=2)
         blocks: list[nn.Module] = []
-        for stage in STAGES:
+        for index, stage in enumerate(STAGES):
             hidden, out = round_channels(stage.hidden * width), round_channels(stage.out * width)
             blocks.append(
                 GhostBottleneck(
@@ -88,6 +98,7 @@ class GhostNet(nn.Module):
                     stride=stage.stride,
                     se_channels=published.se_channels(hidden) if stage.se else 0,
                     gate=published.gate,
+                    layers=self.layers(index),
                 )
             )
             channels = out
@@ -101,13 +112,17 @@ class GhostNet(nn.Module):
         if published.head_norm:
             self.head.norm = nn.BatchNorm2d(HEAD_CHANNELS)
         self.head.act = nn.ReLU(inplace=True)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.classifier = nn.Linear(HEAD_CHANNELS, spec.num_classes)
         self._initialise()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
-        return self.answer(self.blocks(self.stem(x)))
+    def layers(self, index: int) -> BottleneckLayers:
+        """Return what makes the layers of the bottleneck at ``index``. Later generations have others."""
+        return BottleneckLayers()
+
+    def arranged(self) -> nn.Module:
+        """Return the same function, folded as it is, in the graph that CPUs run fastest."""
+        return arrange_bottlenecks(self)
 
     def answer(self, last: Tensor) -> Tensor:
         """Map what the last block gives to logits ``[N, num_classes]``."""
@@ -128,6 +143,6 @@ class GhostNet(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
 
-def build_ghostnet(spec: ModelSpec) -> GhostNet:
+def build(spec: ModelSpec) -> GhostNet:
     """Return a freshly initialised GhostNet for ``spec``."""
-    return GhostNet(spec.width, spec.flavour, spec.num_classes, spec.dropout)
+    return GhostNet(spec)

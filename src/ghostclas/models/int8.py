@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ghostclas.errors import UsageError
+from ghostclas.models.branches import has_branches
+
 STEPS = 255
 LARGEST = 127
 
@@ -40,7 +43,15 @@ def simulate_int8(model: nn.Module) -> None:
     """Let every convolution and fully connected layer of ``model`` round, in place.
 
     Parameters and their names stay as they are.
+
+    Raises:
+        UsageError: parts are trained in branches, which are merged before anything is rounded.
     """
+    if has_branches(model):
+        raise UsageError(
+            f"{type(model).__name__} is trained in branches that are merged before they are rounded to int8\n"
+            "       leave model.int8 out, or train a network without branches, such as ghostnetv2_100"
+        )
     for module in model.modules():
         module.__class__ = ROUNDED.get(type(module), type(module))
 

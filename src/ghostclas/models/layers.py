@@ -1,4 +1,4 @@
-"""The building blocks of GhostNet.
+"""The layers that networks share, most of them GhostNet's.
 
 Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), section 3.
 Shapes are ``[N, C, H, W]``, float.
@@ -7,6 +7,8 @@ Shapes are ``[N, C, H, W]``, float.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -23,39 +25,80 @@ def round_channels(channels: float, divisor: int = 4) -> int:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution without bias, batch norm and, unless ``act`` is false, ReLU. Keeps H and W at stride 1."""
+    """Convolution without bias, batch norm and, unless ``act`` is false, ReLU. Keeps H and W at stride 1.
+
+    ``kernel`` is odd: its side, or its height and width.
+    """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel: int,
+        kernel: int | tuple[int, int],
         *,
         stride: int = 1,
         groups: int = 1,
         act: bool = True,
     ) -> None:
         super().__init__()
+        height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
         self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+            in_channels,
+            out_channels,
+            (height, width),
+            stride,
+            padding=(height // 2, width // 2),
+            groups=groups,
+            bias=False,
         )
         self.norm = nn.BatchNorm2d(out_channels)
         if act:
             self.act = nn.ReLU(inplace=True)
 
 
+class SameConv(nn.Conv2d):
+    """A convolution without bias whose output is ``ceil(H / stride)`` high and ``ceil(W / stride)`` wide.
+
+    It pads as TensorFlow's ``SAME`` does, one more at the right and the bottom where the sum is odd.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, ceil(H / stride), ceil(W / stride)]``."""
+        height, width = (self._missing(size) for size in x.shape[2:])
+        if height or width:
+            x = F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return super().forward(x)
+
+    def _missing(self, size: int) -> int:
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        return max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+
+
 class GhostModule(nn.Module):
     """Half of the output from a 1x1 convolution, half from a cheap 3x3 depthwise one over it.
 
     Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H, W]``. Section 3.1, with ratio s = 2.
+    ``conv`` makes both convolutions, with the parameters of ``ConvNorm``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, act: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        act: bool = True,
+        conv: Callable[..., nn.Module] = ConvNorm,
+    ) -> None:
         super().__init__()
         self.out_channels = out_channels
         half = math.ceil(out_channels / 2)
-        self.primary = ConvNorm(in_channels, half, 1, act=act)
-        self.cheap = ConvNorm(half, half, 3, groups=half, act=act)
+        self.primary = conv(in_channels, half, 1, act=act)
+        self.cheap = conv(half, half, 3, groups=half, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in_channels, H, W]`` to ``[N, out_channels, H, W]``."""
@@ -86,6 +129,18 @@ class SqueezeExcite(nn.Module):
         return gates.clamp(0, 1) if self.gate == "clip" else F.hardsigmoid(gates)
 
 
+@dataclass(frozen=True)
+class BottleneckLayers:
+    """What makes the layers in which the generations of GhostNet differ.
+
+    ``expand`` and ``project`` have the parameters of ``GhostModule``, ``strided`` those of ``ConvNorm``.
+    """
+
+    expand: Callable[..., nn.Module] = GhostModule
+    strided: Callable[..., nn.Module] = ConvNorm
+    project: Callable[..., nn.Module] = GhostModule
+
+
 class GhostBottleneck(nn.Module):
     """Two ghost modules, a strided depthwise convolution and a gate between them, and a shortcut around.
 
@@ -103,19 +158,20 @@ class GhostBottleneck(nn.Module):
         stride: int,
         se_channels: int,
         gate: Gate,
+        layers: BottleneckLayers,
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.expand = GhostModule(in_channels, hidden_channels)
+        self.expand = layers.expand(in_channels, hidden_channels)
         self.depthwise = (
-            ConvNorm(
+            layers.strided(
                 hidden_channels, hidden_channels, kernel, stride=stride, groups=hidden_channels, act=False
             )
             if stride > 1
             else nn.Identity()
         )
         self.se = SqueezeExcite(hidden_channels, se_channels, gate=gate) if se_channels else nn.Identity()
-        self.project = GhostModule(hidden_channels, out_channels, act=False)
+        self.project = layers.project(hidden_channels, out_channels, act=False)
         self.shortcut = (
             nn.Identity()
             if stride == 1 and in_channels == out_channels

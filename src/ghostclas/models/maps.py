@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias, TypeGuard, cast
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
-from ghostclas.models.efficientnet_lite import EfficientNetLite, InvertedBottleneck
-from ghostclas.models.ghostnet import GhostNet
-from ghostclas.models.layers import GhostBottleneck
+from ghostclas.models.staged import StagedNetwork
 
-MappedNetwork: TypeAlias = GhostNet | EfficientNetLite
-"""Networks that halve the size of their maps within a sequence of blocks."""
+MappedNetwork: TypeAlias = StagedNetwork
+"""Networks whose maps are known."""
 
 _SIDE = 64
 
@@ -27,20 +25,20 @@ class WithMaps(NamedTuple):
 
 def has_maps(network: nn.Module) -> TypeGuard[MappedNetwork]:
     """Whether ``run_with_maps`` takes the network."""
-    return isinstance(network, GhostNet | EfficientNetLite)
+    return isinstance(network, StagedNetwork)
 
 
 def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor] = ()) -> WithMaps:
     """Return what the network answers and, of each size, the map that its last block of that size gives.
 
-    Both families give five, a half to a 32nd as wide as the images, which are normalised float
+    Every family gives five, a half to a 32nd as wide as the images, which are normalised float
     ``[N, 3, H, W]``. Blocks of the next size take the ``given`` maps, where there are any, in place of the
     network's own.
     """
     maps: list[Tensor] = []
     x: Tensor = network.stem(images)
     for block in network.blocks:
-        if cast(GhostBottleneck | InvertedBottleneck, block).stride > 1:
+        if block.stride != 1:
             maps.append(x)
             x = given[len(maps) - 1] if given else x
         x = block(x)

@@ -1,26 +1,33 @@
-"""From a ``ModelSpec`` to a network. A new family is one file and one row in ``FAMILIES``."""
+"""From a ``ModelSpec`` to a network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
 
 from torch import nn
 
-from ghostclas.models.efficientnet_lite import build_efficientnet_lite
-from ghostclas.models.ghostnet import build_ghostnet
-from ghostclas.models.timm_networks import build_timm
+from ghostclas.errors import UsageError, did_you_mean
+from ghostclas.families import FAMILIES
 from ghostclas.spec import ModelSpec
-
-FAMILIES: Mapping[str, Callable[[ModelSpec], nn.Module]] = {
-    "ghostnet": build_ghostnet,
-    "efficientnet_lite": build_efficientnet_lite,
-    "timm": build_timm,
-}
 
 
 def create_model(spec: ModelSpec) -> nn.Module:
     """Return the network that ``spec`` describes, freshly initialised, in training mode.
 
     It maps normalised float images ``[N, 3, H, W]`` to logits ``[N, spec.num_classes]``.
+
+    Raises:
+        UsageError: a family that this version does not know, or a flavour that the family does not have.
     """
-    return FAMILIES[spec.family](spec)
+    family = FAMILIES.get(spec.family)
+    if family is None:
+        raise UsageError(
+            f"{spec.name} is of a family of networks that is not known here: {spec.family!r}"
+            f"{did_you_mean(spec.family, FAMILIES)}\n       a newer version of ghostclas may know it"
+        )
+    if family.flavours and spec.flavour not in family.flavours:
+        raise UsageError(
+            f"{spec.name} has no flavour {spec.flavour!r}; {family.title} has {', '.join(family.flavours)}"
+        )
+    network: nn.Module = importlib.import_module(f"ghostclas.models.{family.name}").build(spec)
+    return network

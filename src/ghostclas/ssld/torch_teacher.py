@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.extras import require
+from ghostclas.loading import load_weights
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.maps import WithMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.teacher import Labels, labels_of, preprocess_of
-from ghostclas.weights.loading import load_weights
 from ghostclas.zoo import EFFICIENTNET_LITE, TIMM, locate, packaged_weights, resolve_spec
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)

@@ -22,6 +22,7 @@ from ghostclas.errors import TrainingError, UsageError
 from ghostclas.evaluation import dataset_name, evaluate, write_report
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.extras import require
+from ghostclas.loading import load_weights
 from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
@@ -35,7 +36,6 @@ from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
 from ghostclas.training.progress import Progress
 from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
-from ghostclas.weights.loading import load_weights
 
 DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
 # Up to so many images, weights that have seen other photos are worth more than a longer run.

@@ -9,7 +9,7 @@ from ghostclas.extras import require
 from ghostclas.spec import ModelSpec
 
 
-def build_timm(spec: ModelSpec) -> nn.Module:
+def build(spec: ModelSpec) -> nn.Module:
     """Return timm's network ``spec.name``, freshly initialised, in the form in which it is deployed.
 
     Networks that train with parallel branches, as RepGhost does, have them merged.

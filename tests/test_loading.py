@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ghostclas.bundle import WEIGHTS, Bundle, FileContent, pack, write_bundle
 from ghostclas.errors import BundleError
+from ghostclas.loading import load_state, load_weights
 from ghostclas.models import create_model
 from ghostclas.spec import ModelSpec, PreprocessSpec
-from ghostclas.weights.loading import CLASSIFIER, load_state, load_weights
+from ghostclas.weights.reading import CLASSIFIER
+from tests.weights.files import saved
 
 SMALL = ModelSpec(name="small", width=0.1, num_classes=5)
 
@@ -29,11 +29,6 @@ def model() -> nn.Module:
 @pytest.fixture
 def state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def _saved(state: dict[str, Any], path: Path) -> Path:
-    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
-    return path
 
 
 def _snapshot(model: nn.Module) -> dict[str, Tensor]:
@@ -51,14 +46,14 @@ def test_a_missing_tensor_is_named_and_nothing_is_loaded(
     del state["blocks.3.se.expand.bias"]
     state = {name: value + 1 for name, value in state.items()}
     with pytest.raises(BundleError, match=r"do not fit the model\n +missing: blocks\.3\.se\.expand\.bias$"):
-        load_weights(model, _saved(state, tmp_path / "weights.safetensors"))
+        load_weights(model, saved(state, tmp_path / "weights.safetensors"))
     assert _unchanged(model, before)
 
 
 def test_an_extra_tensor_is_named(model: nn.Module, state: dict[str, Tensor], tmp_path: Path) -> None:
     state["blocks.16.expand.primary.conv.weight"] = torch.zeros(1)
     with pytest.raises(BundleError, match=r"not in the model: blocks\.16\.expand\.primary\.conv\.weight$"):
-        load_weights(model, _saved(state, tmp_path / "weights.safetensors"))
+        load_weights(model, saved(state, tmp_path / "weights.safetensors"))
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(
@@ -68,7 +63,7 @@ def test_a_misshapen_tensor_is_named_with_both_shapes(
     with pytest.raises(
         BundleError, match=r"of another shape: tail\.conv\.weight \[95, 16, 1, 1\], not \[96, 16, 1, 1\]$"
     ):
-        load_weights(model, _saved(state, tmp_path / "weights.safetensors"))
+        load_weights(model, saved(state, tmp_path / "weights.safetensors"))
 
 
 def test_a_long_list_is_cut_and_counted(model: nn.Module, state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -76,7 +71,7 @@ def test_a_long_list_is_cut_and_counted(model: nn.Module, state: dict[str, Tenso
     optional = sum(name.endswith("num_batches_tracked") for name in state if name not in kept)
     missing = len(state) - len(kept) - optional
     with pytest.raises(BundleError, match=rf"missing: \S+, (\S+, ){{4}}\S+ and {missing - 6} more") as error:
-        load_weights(model, _saved(kept, tmp_path / "weights.safetensors"))
+        load_weights(model, saved(kept, tmp_path / "weights.safetensors"))
     assert max(map(len, str(error.value).splitlines())) < 400
 
 
@@ -85,19 +80,19 @@ def test_another_flavour_is_said_to_be_one(state: dict[str, Tensor], tmp_path: P
     with pytest.raises(
         BundleError, match="the file is of flavour 'paddleclas' and the model of flavour 'original'"
     ):
-        load_weights(original, _saved(state, tmp_path / "weights.safetensors"))
+        load_weights(original, saved(state, tmp_path / "weights.safetensors"))
 
 
 def test_another_width_is_said_to_be_one(state: dict[str, Tensor], tmp_path: Path) -> None:
     wide = create_model(SMALL.model_copy(update={"width": 1.0}))
     with pytest.raises(BundleError, match="the file is of another width than the model"):
-        load_weights(wide, _saved(state, tmp_path / "weights.safetensors"))
+        load_weights(wide, saved(state, tmp_path / "weights.safetensors"))
 
 
 def test_another_number_of_classes_needs_the_classifier_reset(
     state: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    file = _saved(state, tmp_path / "weights.safetensors")
+    file = saved(state, tmp_path / "weights.safetensors")
     other = create_model(SMALL.model_copy(update={"num_classes": 3}))
     before = _snapshot(other)
     with pytest.raises(BundleError, match="the file has 5 classes and the model 3: reset the classifier"):
@@ -113,7 +108,7 @@ def test_resetting_keeps_a_classifier_of_the_same_size(
     model: nn.Module, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     state = {name: value + 1 for name, value in state.items()}
-    assert load_weights(model, _saved(state, tmp_path / "weights.safetensors"), reset_classifier=True) == ()
+    assert load_weights(model, saved(state, tmp_path / "weights.safetensors"), reset_classifier=True) == ()
     assert _unchanged(model, state)
 
 
@@ -121,7 +116,7 @@ def test_resetting_excuses_nothing_else(state: dict[str, Tensor], tmp_path: Path
     del state["head.conv.weight"]
     other = create_model(SMALL.model_copy(update={"num_classes": 3}))
     with pytest.raises(BundleError, match=r"missing: head\.conv\.weight$"):
-        load_weights(other, _saved(state, tmp_path / "weights.safetensors"), reset_classifier=True)
+        load_weights(other, saved(state, tmp_path / "weights.safetensors"), reset_classifier=True)
 
 
 def test_batch_counters_may_be_absent_and_are_kept_where_present(
@@ -130,20 +125,13 @@ def test_batch_counters_may_be_absent_and_are_kept_where_present(
     counters = [name for name in state if name.endswith("num_batches_tracked")]
     for name in counters:
         state[name].fill_(41)
-    load_weights(model, _saved(state, tmp_path / "with.safetensors"))
+    load_weights(model, saved(state, tmp_path / "with.safetensors"))
     assert all(model.state_dict()[name] == 41 for name in counters)
 
     fresh = create_model(SMALL)
     without = {name: value for name, value in state.items() if name not in counters}
-    assert set(load_weights(fresh, _saved(without, tmp_path / "without.safetensors"))) == set(counters)
+    assert set(load_weights(fresh, saved(without, tmp_path / "without.safetensors"))) == set(counters)
     assert all(fresh.state_dict()[name] == 0 for name in counters)
-
-
-def test_a_checkpoint_gives_its_averaged_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
-    averaged = {name: value + 2 for name, value in state.items()}
-    checkpoint = {"schema": 1, "model": state, "ema": averaged, "optimizer": {"state": {}}, "epoch": 4}
-    loaded = load_state(_saved(checkpoint, tmp_path / "last.pt"))
-    assert all(torch.equal(loaded[name], averaged[name]) for name in averaged)
 
 
 @pytest.fixture
@@ -174,105 +162,6 @@ def test_the_weights_of_a_bundle_are_verified(bundle: Bundle) -> None:
     file.write_bytes(content)
     with pytest.raises(BundleError, match=WEIGHTS):
         load_state(bundle.path)
-
-
-def test_half_precision_becomes_float32(state: dict[str, Tensor], tmp_path: Path) -> None:
-    half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in state.items()}
-    loaded = load_state(_saved(half, tmp_path / "half.safetensors"))
-    assert {value.dtype for name, value in loaded.items() if "num_batches" not in name} == {torch.float32}
-    assert torch.equal(loaded["stem.conv.weight"], half["stem.conv.weight"].float())
-
-
-def test_integers_are_not_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
-    state["stem.conv.weight"] = state["stem.conv.weight"].to(torch.int8)
-    with pytest.raises(
-        BundleError, match=r"stem\.conv\.weight holds torch\.int8, not floating-point weights"
-    ):
-        load_state(_saved(state, tmp_path / "weights.safetensors"))
-
-
-def test_one_tensor_under_two_names_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
-    weight = state["stem.conv.weight"]
-    twice = {"conv1._conv.weight": weight, "stem._conv.weight": weight.clone()}
-    with pytest.raises(
-        BundleError, match=r"holds stem\.conv\.weight twice, the second time as stem\._conv\.weight"
-    ):
-        load_state(_saved(twice, tmp_path / "twice.safetensors"))
-
-
-class _Command:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
-
-
-@pytest.mark.parametrize("name", ["evil.pth", "evil.pt", "evil.pdparams", "evil.bin", "evil.pth.tar"])
-@pytest.mark.parametrize("new_format", [True, False], ids=["zip", "legacy"])
-def test_a_file_that_carries_a_command_is_refused_by_name(
-    name: str, new_format: bool, tmp_path: Path
-) -> None:
-    marker = tmp_path / "ran"
-    content = {"stem.conv.weight": torch.zeros(1), "hook": _Command(marker)}
-    torch.save(content, tmp_path / name, _use_new_zipfile_serialization=new_format)
-    with pytest.raises(BundleError) as error:
-        load_state(tmp_path / name)
-    assert name in str(error.value)
-    if not name.endswith(".pdparams"):
-        assert f"refused to construct {os.name}.system; nothing was run" in str(error.value)
-    assert not marker.exists()
-
-
-def _wrong_types(tmp_path: Path, state: dict[str, Tensor]) -> dict[str, Path]:
-    safetensors = _saved(state, tmp_path / "good.safetensors").read_bytes()
-    torch_file = _saved(state, tmp_path / "good.pth").read_bytes()
-    contents = {
-        "safetensors_named.pth": safetensors,
-        "torch_named.safetensors": torch_file,
-        "torch_named.pdparams": torch_file,
-        "cut.safetensors": safetensors[:-100],
-        "cut_header.safetensors": safetensors[:40],
-        "cut.pth": torch_file[: len(torch_file) // 2],
-        "empty.pth": b"",
-        "empty.safetensors": b"",
-        "text.pth": b"<html>404 not found</html>",
-    }
-    for name, content in contents.items():
-        (tmp_path / name).write_bytes(content)
-    return {name: tmp_path / name for name in contents}
-
-
-def test_a_file_of_another_type_or_cut_short_is_refused_with_its_name(
-    state: dict[str, Tensor], tmp_path: Path
-) -> None:
-    for name, file in _wrong_types(tmp_path, state).items():
-        with pytest.raises(BundleError, match=rf"{name}: not a complete "):
-            load_state(file)
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ({"fc.weight": torch.zeros(2, 2)}, r"not the weights of a GhostNet \(found fc\.weight, \.\.\.\)"),
-        ({}, r"not the weights of a GhostNet \(found nothing, \.\.\.\)"),
-        (torch.zeros(3), "holds no state dict"),
-        ([torch.zeros(3)], "holds no state dict"),
-        ({"stem.conv.weight": torch.zeros(1), "epoch": 3}, r"holds no state dict\n +not tensors: epoch$"),
-        ({3: torch.zeros(1)}, "holds no state dict"),
-    ],
-)
-def test_tensors_of_something_else_are_refused(content: Any, complaint: str, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(BundleError, match=complaint):
-        load_state(tmp_path / "other.pth")
-
-
-@pytest.mark.parametrize("name", ["model.onnx", "model.pdmodel", "weights", "notes.txt"])
-def test_an_unknown_type_of_file_says_which_are_known(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(BundleError, match=r"this type of file; known are \.pdparams, \.pth.*\.safetensors$"):
-        load_state(tmp_path / name)
 
 
 def test_a_path_without_weights_is_named(tmp_path: Path) -> None:

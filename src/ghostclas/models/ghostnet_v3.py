@@ -1,0 +1,36 @@
+"""GhostNetV3: GhostNetV2, trained in branches that are merged into one convolution each.
+
+Liu et al., "GhostNetV3: Exploring the Training Strategies for Compact Models", 2024 (arXiv 2404.11202),
+section 4.1. Merged, the network is that of GhostNetV2.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ghostclas.models.branches import BranchedConv
+from ghostclas.models.ghostnet_v2 import FIRST_ATTENTIVE, AttentiveGhostModule, GhostNetV2
+from ghostclas.models.layers import BottleneckLayers, GhostModule
+from ghostclas.spec import ModelSpec
+
+
+class GhostNetV3(GhostNetV2):
+    """GhostNetV3 of any width and any number of classes; input and output are GhostNet's.
+
+    Everything that exports it merges its branches; ``branches.merge_branches`` does it alone.
+    """
+
+    def layers(self, index: int) -> BottleneckLayers:
+        """Return what makes the layers of the bottleneck at ``index``."""
+        return BottleneckLayers(
+            expand=partial(
+                AttentiveGhostModule if index >= FIRST_ATTENTIVE else GhostModule, conv=BranchedConv
+            ),
+            strided=BranchedConv,
+            project=partial(GhostModule, conv=BranchedConv),
+        )
+
+
+def build(spec: ModelSpec) -> GhostNetV3:
+    """Return a freshly initialised GhostNetV3 for ``spec``."""
+    return GhostNetV3(spec)

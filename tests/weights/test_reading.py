@@ -1,0 +1,129 @@
+"""Files of weights in any layout are read by our names; what is no such file is refused by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ghostclas.errors import BundleError
+from ghostclas.models import create_model
+from ghostclas.spec import ModelSpec
+from ghostclas.weights.reading import read_weights
+from tests.weights.files import saved
+
+
+@pytest.fixture
+def state() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return create_model(ModelSpec(name="small", width=0.1, num_classes=5)).state_dict()
+
+
+def test_a_checkpoint_gives_its_averaged_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
+    averaged = {name: value + 2 for name, value in state.items()}
+    checkpoint = {"schema": 1, "model": state, "ema": averaged, "optimizer": {"state": {}}, "epoch": 4}
+    loaded = read_weights(saved(checkpoint, tmp_path / "last.pt"))
+    assert all(torch.equal(loaded[name], averaged[name]) for name in averaged)
+
+
+def test_half_precision_becomes_float32(state: dict[str, Tensor], tmp_path: Path) -> None:
+    half = {name: value.bfloat16() if value.is_floating_point() else value for name, value in state.items()}
+    loaded = read_weights(saved(half, tmp_path / "half.safetensors"))
+    assert {value.dtype for name, value in loaded.items() if "num_batches" not in name} == {torch.float32}
+    assert torch.equal(loaded["stem.conv.weight"], half["stem.conv.weight"].float())
+
+
+def test_integers_are_not_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
+    state["stem.conv.weight"] = state["stem.conv.weight"].to(torch.int8)
+    with pytest.raises(
+        BundleError, match=r"stem\.conv\.weight holds torch\.int8, not floating-point weights"
+    ):
+        read_weights(saved(state, tmp_path / "weights.safetensors"))
+
+
+def test_one_tensor_under_two_names_is_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    weight = state["stem.conv.weight"]
+    twice = {"conv1._conv.weight": weight, "stem._conv.weight": weight.clone()}
+    with pytest.raises(
+        BundleError, match=r"holds stem\.conv\.weight twice, the second time as stem\._conv\.weight"
+    ):
+        read_weights(saved(twice, tmp_path / "twice.safetensors"))
+
+
+class _Command:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("name", ["evil.pth", "evil.pt", "evil.pdparams", "evil.bin", "evil.pth.tar"])
+@pytest.mark.parametrize("new_format", [True, False], ids=["zip", "legacy"])
+def test_a_file_that_carries_a_command_is_refused_by_name(
+    name: str, new_format: bool, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+    content = {"stem.conv.weight": torch.zeros(1), "hook": _Command(marker)}
+    torch.save(content, tmp_path / name, _use_new_zipfile_serialization=new_format)
+    with pytest.raises(BundleError) as error:
+        read_weights(tmp_path / name)
+    assert name in str(error.value)
+    if not name.endswith(".pdparams"):
+        assert f"refused to construct {os.name}.system; nothing was run" in str(error.value)
+    assert not marker.exists()
+
+
+def _wrong_types(tmp_path: Path, state: dict[str, Tensor]) -> dict[str, Path]:
+    safetensors = saved(state, tmp_path / "good.safetensors").read_bytes()
+    torch_file = saved(state, tmp_path / "good.pth").read_bytes()
+    contents = {
+        "safetensors_named.pth": safetensors,
+        "torch_named.safetensors": torch_file,
+        "torch_named.pdparams": torch_file,
+        "cut.safetensors": safetensors[:-100],
+        "cut_header.safetensors": safetensors[:40],
+        "cut.pth": torch_file[: len(torch_file) // 2],
+        "empty.pth": b"",
+        "empty.safetensors": b"",
+        "text.pth": b"<html>404 not found</html>",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: tmp_path / name for name in contents}
+
+
+def test_a_file_of_another_type_or_cut_short_is_refused_with_its_name(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    for name, file in _wrong_types(tmp_path, state).items():
+        with pytest.raises(BundleError, match=rf"{name}: not a complete "):
+            read_weights(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ({"fc.weight": torch.zeros(2, 2)}, r"not the weights of a GhostNet \(found fc\.weight, \.\.\.\)"),
+        ({}, r"not the weights of a GhostNet \(found nothing, \.\.\.\)"),
+        (torch.zeros(3), "holds no state dict"),
+        ([torch.zeros(3)], "holds no state dict"),
+        ({"stem.conv.weight": torch.zeros(1), "epoch": 3}, r"holds no state dict\n +not tensors: epoch$"),
+        ({3: torch.zeros(1)}, "holds no state dict"),
+    ],
+)
+def test_tensors_of_something_else_are_refused(content: Any, complaint: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(BundleError, match=complaint):
+        read_weights(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pdmodel", "weights", "notes.txt"])
+def test_an_unknown_type_of_file_says_which_are_known(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"this type of file; known are \.pdparams, \.pth.*\.safetensors$"):
+        read_weights(tmp_path / name)
