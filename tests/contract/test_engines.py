@@ -6,23 +6,26 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load
 
-from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, pack, write_bundle
+from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, copy_bundle, pack, write_bundle
 from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file, supports_precision
+from ghostclas.engines.contract import FeatureEngine
 from ghostclas.engines.openvino import bf16_is_faster
 from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
@@ -123,6 +126,51 @@ def test_images_are_not_changed_and_may_be_read_only(engine: Engine, full_bundle
     before = images.copy()
     engine.run(images)
     np.testing.assert_array_equal(images, before)
+
+
+# ------------------------------------------------------------------ features
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_an_engine_with_features_gives_what_the_last_layer_takes(
+    name: str, engine: Engine, full_bundle: Bundle, count: int
+) -> None:
+    if not ENGINES[name].features:
+        assert not hasattr(engine, "embed")
+        return
+    images = photos(full_bundle, count)
+    features = cast(FeatureEngine, engine).embed(images)
+    weights = load(full_bundle.read("weights.safetensors"))
+    assert features.dtype == np.float32
+    assert features.shape == (count, weights["classifier.weight"].shape[1])
+    logits = features @ weights["classifier.weight"].T + weights["classifier.bias"]
+    np.testing.assert_allclose(logits, engine.run(images), rtol=0, atol=1e-3)
+
+
+def test_features_do_not_change_what_a_model_answers(name: str, full_bundle: Bundle) -> None:
+    if not ENGINES[name].features or "onnx" not in ENGINES[name].formats:
+        pytest.skip("it takes no ONNX file with features")
+    file = full_bundle.file("onnx")
+    graph = onnx.load_model_from_string(file.read())
+    assert [output.name for output in graph.graph.output] == ["logits", "features"]
+    del graph.graph.output[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        plain = copy_bundle(full_bundle, Path(folder) / "plain")
+        content = FileContent(graph.SerializeToString(), "onnx", "fp32", file.entry.input, file.entry.output)
+        plain = add_files(plain, {file.entry.path: content})
+        images = photos(full_bundle, 5)
+        answers = [
+            load_file(name, bundle.file("onnx"), threads=1).run(images) for bundle in (full_bundle, plain)
+        ]
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize("name", ONNX_READERS)
+def test_a_second_output_that_the_manifest_does_not_know_is_refused(name: str, tmp_path: Path) -> None:
+    model = linear_model()
+    model.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["N", 3]))
+    with pytest.raises(BundleError, match=r"mean float32 .* where the manifest says logits"):
+        open_engine(name, bundle_of(model.SerializeToString(), tmp_path / "b"))
 
 
 # ------------------------------------------------------------------ misuse

@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from ghostclas import imaging
-from ghostclas.bundle import Bundle
+from ghostclas.bundle import Bundle, FileContent, add_files, copy_bundle, default_bundle_path
 from ghostclas.engines import installed_engines
 from ghostclas.engines.choice import supports_precision
 from ghostclas.engines.table import workers_per_core
-from ghostclas.errors import BundleError, UsageError
+from ghostclas.errors import BundleError, ImageError, UsageError
 from ghostclas.prediction.classifier import (
     BATCH_SIZE,
     BATCH_SIZE_IN_BF16,
@@ -117,6 +117,71 @@ def test_a_photo_below_the_threshold_is_unknown_and_keeps_its_labels(classifier:
 def _with_postprocess(bundle: Bundle, postprocess: PostprocessSpec) -> Bundle:
     manifest = bundle.manifest.model_copy(update={"postprocess": postprocess})
     return Bundle(bundle.path, bundle._store, manifest)
+
+
+# ------------------------------------------------------------------ features
+
+
+def test_embed_gives_what_the_last_layer_turns_into_logits(
+    classifier: Classifier, small_bundle: Bundle
+) -> None:
+    from safetensors.numpy import load
+
+    photos = [photo(seed) for seed in range(9)]
+    features = classifier.embed(photos)
+    assert features.dtype == np.float32
+    weights = load(small_bundle.read("weights.safetensors"))
+    assert features.shape == (9, weights["classifier.weight"].shape[1])
+    images = np.stack([imaging.preprocess(each, classifier.preprocess) for each in photos])
+    logits = features @ weights["classifier.weight"].T + weights["classifier.bias"]
+    np.testing.assert_allclose(logits, classifier.logits(images), rtol=0, atol=1e-4)
+
+
+def test_embed_takes_one_photo_or_none(classifier: Classifier) -> None:
+    many = classifier.embed([encoded(1), encoded(2)])
+    np.testing.assert_array_equal(classifier.embed(encoded(1)), many[:1])
+    assert classifier.embed([]).shape == (0, many.shape[1])
+
+
+def test_embed_names_the_photo_that_cannot_be_decoded(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        classifier.embed([encoded(1), tmp_path / "broken.jpg"])
+    with pytest.raises(ImageError, match="photo 1: "):
+        classifier.embed([encoded(1), b"no photo", encoded(2)])
+
+
+def test_embed_from_a_bundle_of_former_times_says_how_to_write_one_that_can(tmp_path: Path) -> None:
+    bundle = without_features(Bundle.open(default_bundle_path()), tmp_path / "old")
+    with Classifier.load(bundle, engine="onnxruntime") as old:
+        assert old.predict(photo(1))[0].top
+        with pytest.raises(
+            BundleError, match=r"no features output; .*ghostclas export --model .* --output NEW"
+        ):
+            old.embed(photo(1))
+
+
+def without_features(bundle: Bundle, target: Path) -> Bundle:
+    """Copy a bundle as it would have been written before files had that output."""
+    onnx = pytest.importorskip("onnx")
+    entry = bundle.file("onnx").entry
+    graph = onnx.load_model_from_string(bundle.read(entry.path))
+    del graph.graph.output[1:]
+    content = FileContent(graph.SerializeToString(), "onnx", entry.precision, entry.input, entry.output)
+    return add_files(copy_bundle(bundle, target), {entry.path: content})
+
+
+@pytest.mark.skipif("ncnn" not in installed_engines(), reason="ncnn is not installed")
+def test_embed_in_an_engine_that_cannot_names_those_that_can(full_bundle: Bundle) -> None:
+    if "ncnn" not in {entry.format for entry in full_bundle.manifest.files}:
+        pytest.skip("no toolchain here makes a file for ncnn")
+    with (
+        Classifier.load(full_bundle, engine="ncnn") as ncnn,
+        pytest.raises(
+            UsageError, match="ncnn gives no features; load the model in one of: onnxruntime, openvino"
+        ),
+    ):
+        ncnn.embed(photo(1))
 
 
 # ------------------------------------------------------------------ streams

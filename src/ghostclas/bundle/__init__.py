@@ -26,6 +26,7 @@ from ghostclas.bundle.manifest import (
     FileEntry,
     FileParity,
     Manifest,
+    OutputRole,
     Precision,
     TensorSpec,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "FileEntry",
     "FileParity",
     "Manifest",
+    "OutputRole",
     "Precision",
     "Reference",
     "TensorSpec",

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ghostclas.errors import BundleError
 from ghostclas.spec import Frozen, Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
@@ -20,6 +27,7 @@ WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.safetensors"
 AGAIN = "copy or export the bundle again"
 
+OutputRole = Literal["logits", "features"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 Made = TypeVar("Made", bound=Frozen)
 
@@ -46,8 +54,10 @@ class TensorSpec(Frozen):
 class FileEntry(Frozen):
     """One file of a bundle.
 
-    A file that an engine opens has ``input`` and ``output``. Files of the same format and precision without
-    them lie beside it and belong to it, as the weights of a format that keeps them in a second file.
+    A file that an engine opens has ``input`` and ``output``, the logits. Files of the same format and
+    precision without them lie beside it and belong to it, as the weights of a format that keeps them in a
+    second file. ``features`` is a second output, where the file has one: the pooled features ``[N, D]`` that
+    the last layer turns into logits.
     """
 
     path: str
@@ -57,6 +67,20 @@ class FileEntry(Frozen):
     bytes: Annotated[int, Field(ge=0)]
     input: TensorSpec | None = None
     output: TensorSpec | None = None
+    features: TensorSpec | None = None
+
+    @property
+    def outputs(self) -> dict[OutputRole, TensorSpec]:
+        """The outputs of the file, by role."""
+        roles: dict[OutputRole, TensorSpec | None] = {"logits": self.output, "features": self.features}
+        return {role: port for role, port in roles.items() if port is not None}
+
+    @model_serializer(mode="wrap")
+    def _without_roles_that_it_lacks(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        if self.features is None:
+            del fields["features"]
+        return fields
 
     @model_validator(mode="after")
     def _path_stays_inside(self) -> Self:
@@ -65,6 +89,8 @@ class FileEntry(Frozen):
             raise ValueError(f"{MANIFEST} cannot list itself")
         if (self.input is None) != (self.output is None):
             raise ValueError(f"{self.path} has only one of input and output")
+        if self.features is not None and (self.output is None or self.features.layout != "NC"):
+            raise ValueError(f"{self.path} has features that are not [N, D] beside its logits")
         return self
 
 

@@ -41,6 +41,7 @@ class FileContent:
     precision: Precision = "fp32"
     input: TensorSpec | None = None
     output: TensorSpec | None = None
+    features: TensorSpec | None = None
 
 
 def write_bundle(
@@ -212,6 +213,7 @@ def _write_file(folder: Path, name: str, content: FileContent) -> FileEntry:
         bytes=0,
         input=content.input,
         output=content.output,
+        features=content.features,
     )
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,21 @@ class Engine(Protocol):
         """Free what the runtime holds. Further calls do nothing; ``run`` fails."""
 
 
+class FeatureEngine(Engine, Protocol):
+    """An engine that also gives the pooled features, of files that have them as an output."""
+
+    def embed(self, images: UInt8NHWC) -> Float32Logits:
+        """Return the pooled features of a batch, float32 ``[N, D]``, the caller's to keep.
+
+        Args:
+            images: as ``run`` takes them.
+
+        Raises:
+            UsageError: as ``run``.
+            BundleError: the file has no such output.
+        """
+
+
 def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
     """Return the batch as a contiguous array.
 
@@ -66,26 +81,40 @@ def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
     return np.ascontiguousarray(images)
 
 
-def no_logits(entry: FileEntry) -> Float32Logits:
-    """Return the logits of no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
-    assert entry.output is not None
-    return np.empty((0, entry.output.size("C") or 0), np.float32)
+def no_rows(output: TensorSpec) -> Float32Logits:
+    """Return an output for no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
+    return np.empty((0, output.size("C") or 0), np.float32)
 
 
-def check_logits(logits: Float32Logits, count: int, file: BundleFile, engine: str) -> Float32Logits:
-    """Return the logits of ``count`` photos.
+def check_rows(
+    rows: Float32Logits, count: int, output: TensorSpec, file: BundleFile, engine: str
+) -> Float32Logits:
+    """Return an output for ``count`` photos.
 
     Raises:
-        BundleError: they are not ``[count, C]`` as the manifest says; some formats do not name their shapes.
+        BundleError: it is not ``[count, C]`` as the manifest says; some formats do not name their shapes.
     """
-    assert file.entry.output is not None
-    wanted = (count, file.entry.output.size("C"))
-    if logits.shape != wanted:
+    wanted = (count, output.size("C"))
+    if rows.shape != wanted:
         raise BundleError(
-            f"{file.bundle.path}: {file.entry.path} in {engine} gives {list(logits.shape)} where the "
+            f"{file.bundle.path}: {file.entry.path} in {engine} gives {list(rows.shape)} where the "
             f"manifest says {list(wanted)}; export it again"
         )
-    return logits
+    return rows
+
+
+def features_of(file: BundleFile) -> TensorSpec:
+    """Return the output of a file that gives the pooled features.
+
+    Raises:
+        BundleError: it has none; the message says how to make one.
+    """
+    if file.entry.features is None:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} has no features output; write a bundle that has it with: "
+            f"ghostclas export --model {file.bundle.path} --output NEW"
+        )
+    return file.entry.features
 
 
 def threads_per_batch(threads: int | None, concurrency: int) -> int | None:
@@ -144,13 +173,18 @@ def check_signature(file: BundleFile, engine: str, inputs: Sequence[Port], outpu
     Raises:
         BundleError: saying what the file has and what the manifest says.
     """
-    for declared, found in ((file.entry.input, inputs), (file.entry.output, outputs)):
-        assert declared is not None
-        if len(found) != 1 or not _fits(found[0], declared):
+    assert file.entry.input is not None
+    for declared, found in (([file.entry.input], inputs), ([*file.entry.outputs.values()], outputs)):
+        by_name = {port.name: port for port in found}
+        same_number = len(by_name) == len(found) == len(declared)
+        if not same_number or not all(
+            port.name in by_name and _fits(by_name[port.name], port) for port in declared
+        ):
             have = ", ".join(f"{port.name} {port.dtype} {list(port.shape)}" for port in found)
+            wanted = ", ".join(f"{port.name} {port.dtype} {list(port.shape)}" for port in declared)
             raise BundleError(
                 f"{file.bundle.path}: {file.entry.path} in {engine} has {have or 'nothing'} where the "
-                f"manifest says {declared.name} {declared.dtype} {list(declared.shape)}; export it again"
+                f"manifest says {wanted}; export it again"
             )
 
 

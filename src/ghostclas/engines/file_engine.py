@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ghostclas.bundle import BundleFile, Precision
+from ghostclas.bundle import BundleFile, OutputRole, Precision, TensorSpec
 from ghostclas.engines.contract import (
     Float32Logits,
     UInt8NHWC,
     check_images,
-    check_logits,
+    check_rows,
     closed,
-    no_logits,
+    features_of,
+    no_rows,
     running,
 )
 
@@ -42,20 +43,48 @@ class FileEngine(ABC):
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
+        output = self._file.entry.output
+        assert output is not None
+        return self._checked(images, output, self._compute)
+
+    def _checked(
+        self, images: UInt8NHWC, output: TensorSpec, compute: Callable[[Any, UInt8NHWC], Float32Logits]
+    ) -> Float32Logits:
+        """Return what ``compute`` makes of the images, checked before and after."""
         # A name of its own: ``close`` in another thread must not take it away before the batch ends.
         loaded = self._loaded
         if loaded is None:
             raise closed(self.name)
         batch = check_images(images, self._file.entry)
         if len(batch) == 0:
-            return no_logits(self._file.entry)
+            return no_rows(output)
         with running(self._file, self.runtime):
-            logits = self._compute(loaded, batch)
-        return check_logits(logits, len(batch), self._file, self.name)
+            rows = compute(loaded, batch)
+        return check_rows(rows, len(batch), output, self._file, self.name)
 
     def close(self) -> None:
         """Free what the runtime holds; a batch that is running ends first."""
         self._loaded = None
+
+
+class FeatureFileEngine(FileEngine):
+    """An engine that gives every output that its file has. See ``ghostclas.engines.contract.FeatureEngine``.
+
+    A subclass computes the output of a role in ``_output``.
+    """
+
+    @abstractmethod
+    def _output(self, loaded: Any, batch: UInt8NHWC, role: OutputRole) -> Float32Logits:
+        """Return one output, float32 ``[N, C]``, of a checked batch of at least one image."""
+
+    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+        return self._output(loaded, batch, "logits")
+
+    def embed(self, images: UInt8NHWC) -> Float32Logits:
+        """Return the pooled features, float32 ``[N, D]``, of uint8 ``[N, H, W, 3]``."""
+        return self._checked(
+            images, features_of(self._file), lambda loaded, batch: self._output(loaded, batch, "features")
+        )
 
 
 class SerialEngine(FileEngine):

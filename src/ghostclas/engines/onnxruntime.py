@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostclas.bundle import BundleFile
+from ghostclas.bundle import BundleFile, OutputRole
 from ghostclas.engines.contract import (
     Float32Logits,
     Port,
@@ -18,11 +18,11 @@ from ghostclas.engines.contract import (
     read_onnx,
     threads_per_batch,
 )
-from ghostclas.engines.file_engine import FileEngine
+from ghostclas.engines.file_engine import FeatureFileEngine
 from ghostclas.processor import all_cores, usable_cores
 
 
-class OnnxRuntimeEngine(FileEngine):
+class OnnxRuntimeEngine(FeatureFileEngine):
     """An ``.onnx`` file in ONNX Runtime. See ``ghostclas.engines.contract.Engine``."""
 
     name = "onnxruntime"
@@ -32,16 +32,15 @@ class OnnxRuntimeEngine(FileEngine):
         threads = threads_per_batch(threads, concurrency)
         super().__init__(file, _in_its_own_thread(_session, file, threads, self._providers(file)))
         assert file.entry.input is not None
-        assert file.entry.output is not None
-        self._input, self._output = file.entry.input.name, file.entry.output.name
+        self._input = file.entry.input.name
 
     def _providers(self, file: BundleFile) -> Sequence[Any]:
         """Return what computes the file, first choice first."""
         return ["CPUExecutionProvider"]
 
-    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
-        (logits,) = loaded.run([self._output], {self._input: batch})
-        return np.asarray(logits, np.float32)
+    def _output(self, loaded: Any, batch: UInt8NHWC, role: OutputRole) -> Float32Logits:
+        (rows,) = loaded.run([self._file.entry.outputs[role].name], {self._input: batch})
+        return np.asarray(rows, np.float32)
 
 
 def _session(file: BundleFile, threads: int | None, providers: Sequence[Any]) -> Any:

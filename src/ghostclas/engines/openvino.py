@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ghostclas.bundle import BundleFile, Precision
+from ghostclas.bundle import BundleFile, OutputRole, Precision
 from ghostclas.engines.contract import (
     Float32Logits,
     Port,
@@ -17,12 +17,12 @@ from ghostclas.engines.contract import (
     loading_failed,
     read_onnx,
 )
-from ghostclas.engines.file_engine import FileEngine
+from ghostclas.engines.file_engine import FeatureFileEngine
 from ghostclas.extras import require
 from ghostclas.processor import Processor, this_processor, usable_cores
 
 
-class OpenVINOEngine(FileEngine):
+class OpenVINOEngine(FeatureFileEngine):
     """An OpenVINO IR or ``.onnx`` file in OpenVINO. See ``ghostclas.engines.contract.Engine``.
 
     The engine computes in float32 unless ``inference_precision`` is bf16. OpenVINO by itself computes in
@@ -82,13 +82,13 @@ class OpenVINOEngine(FileEngine):
         super().__init__(file, model)
         self._of_thread = threading.local()
 
-    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+    def _output(self, loaded: Any, batch: UInt8NHWC, role: OutputRole) -> Float32Logits:
         # A request holds the tensors of one batch, so every thread has its own.
         of_thread = self._of_thread
         if not hasattr(of_thread, "request"):
             of_thread.request = loaded.create_infer_request()
         results = of_thread.request.infer([batch], share_inputs=True)
-        return np.array(results[0], np.float32)
+        return np.array(results[self._file.entry.outputs[role].name], np.float32)
 
     def close(self) -> None:
         """Free the compiled model; a batch that is running ends first."""

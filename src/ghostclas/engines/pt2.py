@@ -27,14 +27,19 @@ _MEMBER = re.compile(
 _EMPTY_MEMBER = "data/sample_inputs/model.pt"
 _SIZE = re.compile(r"\d+|Symbol\('s\d+'(, (positive|integer|nonnegative)=True)*\)")
 _WORD = re.compile(r"[A-Za-z0-9_.+]*", re.ASCII)
-# One array in, one array out.
+# One array in, one array out, or logits and features.
 _LEAF = '{"type": null, "context": null, "children_spec": []}'
 _TREES = {
-    "in_spec": '[1, {"type": "builtins.tuple", "context": "null", "children_spec": '
-    '[{"type": "builtins.tuple", '
-    f'"context": "null", "children_spec": [{_LEAF}]}}, '
-    '{"type": "builtins.dict", "context": "[]", "children_spec": []}]}]',
-    "out_spec": f"[1, {_LEAF}]",
+    "in_spec": (
+        '[1, {"type": "builtins.tuple", "context": "null", "children_spec": '
+        '[{"type": "builtins.tuple", '
+        f'"context": "null", "children_spec": [{_LEAF}]}}, '
+        '{"type": "builtins.dict", "context": "[]", "children_spec": []}]}]',
+    ),
+    "out_spec": (
+        f"[1, {_LEAF}]",
+        f'[1, {{"type": "builtins.tuple", "context": "null", "children_spec": [{_LEAF}, {_LEAF}]}}]',
+    ),
 }
 _OPERATORS = frozenset(
     f"torch.ops.aten.{name}"
@@ -142,7 +147,7 @@ def _graph(key: str, value: Any) -> bool:
     if key == "expr_str":
         return isinstance(value, str) and _SIZE.fullmatch(value) is not None
     if key in _TREES:
-        return bool(value == _TREES[key])
+        return value in _TREES[key]
     return _plain(key, value)
 
 

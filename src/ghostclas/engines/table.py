@@ -28,6 +28,7 @@ class Runtime(NamedTuple):
         programs: one of these must be on the path, if any is named.
         isolated: the runtime cannot share a process with torch. Where torch is loaded, the engine runs in a
             process of its own; see ``ghostclas.engines.isolated``.
+        features: the class is a ``FeatureEngine``.
     """
 
     implementation: str
@@ -39,6 +40,7 @@ class Runtime(NamedTuple):
     inference_precisions: Sequence[Precision] = ()
     programs: Sequence[str] = ()
     isolated: bool = False
+    features: bool = False
 
     def load_class(self) -> Any:
         """Import the engine's class."""
@@ -48,7 +50,11 @@ class Runtime(NamedTuple):
 
 ENGINES: Mapping[str, Runtime] = {
     "onnxruntime": Runtime(
-        "ghostclas.engines.onnxruntime:OnnxRuntimeEngine", "onnxruntime", ("onnx",), concurrent=True
+        "ghostclas.engines.onnxruntime:OnnxRuntimeEngine",
+        "onnxruntime",
+        ("onnx",),
+        concurrent=True,
+        features=True,
     ),
     "openvino": Runtime(
         "ghostclas.engines.openvino:OpenVINOEngine",
@@ -58,6 +64,7 @@ ENGINES: Mapping[str, Runtime] = {
         concurrent=True,
         own_threads=True,
         inference_precisions=("bf16",),
+        features=True,
     ),
     "ncnn": Runtime("ghostclas.engines.ncnn:NcnnEngine", "ncnn", ("ncnn",), extra="ncnn", concurrent=True),
     "mnn": Runtime("ghostclas.engines.mnn:MnnEngine", "MNN", ("mnn",), extra="mnn"),
@@ -68,15 +75,20 @@ ENGINES: Mapping[str, Runtime] = {
         ("executorch",),
         extra="executorch",
     ),
-    "torch": Runtime("ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export"),
+    "torch": Runtime(
+        "ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export", features=True
+    ),
     "inductor": Runtime(
         "ghostclas.engines.inductor:InductorEngine",
         "torch",
         ("torch",),
         extra="export",
         programs=("g++", "clang++"),
+        features=True,
     ),
-    "tensorrt": Runtime("ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt"),
+    "tensorrt": Runtime(
+        "ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt", features=True
+    ),
 }
 """``auto`` looks in this order, after what is faster in another precision."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ghostclas.bundle import BundleFile
+from ghostclas.bundle import BundleFile, OutputRole, TensorSpec
 from ghostclas.engines.contract import Float32Logits, Port, UInt8NHWC, check_signature, loading_failed
-from ghostclas.engines.file_engine import FileEngine
+from ghostclas.engines.file_engine import FeatureFileEngine
 from ghostclas.engines.pt2 import plain_program
 from ghostclas.errors import BundleError, GhostclasError
 from ghostclas.extras import require
 
 
-class TorchEngine(FileEngine):
+class TorchEngine(FeatureFileEngine):
     """A ``.pt2`` file in PyTorch. See ``ghostclas.engines.contract.Engine``.
 
     ``threads`` has no effect: torch has one number of threads for the whole process, the caller's to set.
@@ -32,7 +33,7 @@ class TorchEngine(FileEngine):
             raise BundleError(f"{file.bundle.path}: {file.entry.path}: {error}; nothing was loaded") from None
         try:
             program = self._torch.export.load(io.BytesIO(content))
-            check_signature(file, self.runtime, *_ports(program))
+            check_signature(file, self.runtime, *_ports(program, file.entry.outputs.values()))
             module = self._module(file, program)
         except GhostclasError:
             raise
@@ -41,15 +42,18 @@ class TorchEngine(FileEngine):
         super().__init__(file, module)
 
     def _module(self, file: BundleFile, program: Any) -> Any:
-        """Return what takes a uint8 tensor to logits."""
+        """Return what takes a uint8 tensor to the outputs: one tensor, or a tuple of several."""
         return program.module()
 
-    def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
+    def _output(self, loaded: Any, batch: UInt8NHWC, role: OutputRole) -> Float32Logits:
+        roles = list(self._file.entry.outputs)
         with self._torch.inference_mode():
-            return np.array(loaded(self._torch.tensor(batch)).numpy(), np.float32)
+            answer = loaded(self._torch.tensor(batch))
+            rows = answer if len(roles) == 1 else answer[roles.index(role)]
+            return np.array(rows.numpy(), np.float32)
 
 
-def _ports(program: Any) -> tuple[list[Port], list[Port]]:
+def _ports(program: Any, declared: Iterable[TensorSpec]) -> tuple[list[Port], list[Port]]:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     signature = program.graph_signature
 
@@ -64,5 +68,6 @@ def _ports(program: Any) -> tuple[list[Port], list[Port]]:
         ]
 
     inputs, outputs = ports(signature.user_inputs), ports(signature.user_outputs)
-    # Outputs are called after the operator that makes them; the bundle calls them by their meaning.
-    return inputs, [port._replace(name="logits") for port in outputs]
+    # Outputs are called after the operator that makes them; the bundle calls them by their role, in order.
+    named = [port._replace(name=known.name) for port, known in zip(outputs, declared, strict=False)]
+    return inputs, [*named, *outputs[len(named) :]]

@@ -33,7 +33,8 @@ class Conversion:
 
     ``network`` is the folded network in evaluation mode; ``onnx_file`` is the bundle's, with float32 weights.
     ``folder`` is empty; the converter writes below it, under the names that the bundle will have, and may
-    leave other things there. ``step`` is called with what is about to happen, so that a failure can say
+    leave other things there. ``feature_size`` is that of the ONNX file's output ``features``, if it has one.
+    ``step`` is called with what is about to happen, so that a failure can say
     where it happened, even one that ends the process.
     """
 
@@ -45,6 +46,7 @@ class Conversion:
     num_classes: int
     step: Callable[[str], None]
     quantization: Quantization | None = None
+    feature_size: int | None = None
 
     def name(self, stem: str, suffix: str) -> str:
         """Return the file's name: ``model.xml`` in float32, ``model.fp16.xml`` in another precision."""
@@ -57,3 +59,4 @@ class Written(Frozen):
     path: str
     input: TensorSpec | None = None
     output: TensorSpec | None = None
+    features: TensorSpec | None = None

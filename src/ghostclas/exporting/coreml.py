@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import INPUT, OUTPUT, Planar, logits_port, photos_port
+from ghostclas.exporting.network import INPUT, LOGITS, Planar, logits_port, photos_port
 from ghostclas.extras import require
 
 MANIFEST = "Manifest.json"
@@ -33,7 +33,7 @@ def convert(job: Conversion) -> list[Written]:
         model = ct.convert(
             traced,
             inputs=[image],
-            outputs=[ct.TensorType(OUTPUT)],
+            outputs=[ct.TensorType(LOGITS)],
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             minimum_deployment_target=ct.target.iOS15,
         )

@@ -134,7 +134,9 @@ def add_format(
         folder = Path(scratch)
         written = _convert(bundle, name, precision, quantization, folder)
         files = {
-            entry.path: FileContent(folder / "files" / entry.path, name, precision, entry.input, entry.output)
+            entry.path: FileContent(
+                folder / "files" / entry.path, name, precision, entry.input, entry.output, entry.features
+            )
             for entry in written
         }
         try:

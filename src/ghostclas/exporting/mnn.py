@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ghostclas.exporting.conversion import Conversion, Written
 from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.exporting.onnx import without_features
 from ghostclas.extras import require
 
 
@@ -20,7 +21,10 @@ def convert(job: Conversion) -> list[Written]:
     tools = require("_tools", extra="mnn")
     job.step("converting with MNN's converter")
     path = job.name("model", ".mnn")
-    arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(job.onnx_file)]
+    plain = job.folder / "logits.onnx"
+    onnx = require("onnx", extra="export")
+    onnx.save_model(without_features(onnx.load_model(job.onnx_file)), plain)
+    arguments = ["mnnconvert", "-f", "ONNX", "--modelFile", str(plain)]
     arguments += ["--MNNModel", str(job.folder / path), "--bizCode", "ghostclas"]
     tools.mnnconvert(arguments + ["--fp16"] * (job.precision == "fp16"))
     if not (job.folder / path).is_file():

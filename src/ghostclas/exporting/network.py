@@ -10,7 +10,7 @@ from ghostclas.models.folded import bundle_state, flush_subnormals, fold_batch_n
 from ghostclas.models.registry import create_model
 from ghostclas.spec import PreprocessSpec
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, LOGITS, FEATURES = "images", "logits", "features"
 
 
 class Normalised(nn.Module):
@@ -27,10 +27,56 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 photos to logits."""
-        # Contiguous, or every layer after it would be traced in the memory layout of the photos.
-        pixels = images.permute(0, 3, 1, 2).contiguous().float()
-        logits: Tensor = self.model((pixels - self.mean) * self.scale)
+        logits: Tensor = self.model(_normalise(images, self.mean, self.scale))
         return logits
+
+
+class WithFeatures(nn.Module):
+    """The same network with a second answer: logits ``[N, C]`` and pooled features ``[N, D]``.
+
+    The features are what the classifier, the last layer, takes.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: Normalised) -> None:
+        super().__init__()
+        self.model = network.model
+        self.register_buffer("mean", network.mean)
+        self.register_buffer("scale", network.scale)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map uint8 photos to logits and features."""
+        taken: list[Tensor] = []
+        last = classifier_of(self.model)
+        assert last is not None
+        hook = last.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+        try:
+            logits = self.model(_normalise(images, self.mean, self.scale))
+        finally:
+            hook.remove()
+        return logits, taken[-1]
+
+
+def classifier_of(model: nn.Module) -> nn.Linear | None:
+    """Return the layer that turns pooled features into logits, or ``None`` where it is no linear one."""
+    # timm's networks know theirs by a method.
+    get = getattr(model, "get_classifier", None)
+    last = get() if callable(get) else getattr(model, "classifier", None)
+    return last if isinstance(last, nn.Linear) else None
+
+
+def feature_size(model: nn.Module) -> int | None:
+    """Return how many pooled features a network has, or ``None`` where it has no linear classifier."""
+    last = classifier_of(model)
+    return None if last is None else last.in_features
+
+
+def _normalise(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    # Contiguous, or every layer after it would be traced in the memory layout of the photos.
+    pixels = images.permute(0, 3, 1, 2).contiguous().float()
+    return (pixels - mean) * scale
 
 
 class Planar(nn.Module):
@@ -70,6 +116,11 @@ def planes_port(crop: int, *, name: str = INPUT) -> TensorSpec:
     return TensorSpec(name=name, dtype="float32", layout="NCHW", shape=(1, 3, crop, crop))
 
 
-def logits_port(num_classes: int, *, batch: int | None = None, name: str = OUTPUT) -> TensorSpec:
+def logits_port(num_classes: int, *, batch: int | None = None, name: str = LOGITS) -> TensorSpec:
     """Describe an output of logits."""
     return TensorSpec(name=name, dtype="float32", layout="NC", shape=(batch, num_classes))
+
+
+def features_port(size: int | None, *, name: str = FEATURES) -> TensorSpec | None:
+    """Describe an output of pooled features; ``None`` where there are none."""
+    return None if size is None else TensorSpec(name=name, dtype="float32", layout="NC", shape=(None, size))

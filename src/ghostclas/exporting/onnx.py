@@ -1,6 +1,8 @@
 """ONNX, the format that every bundle has: from uint8 photos to logits in one file.
 
-The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N, and gives ``logits``, float32 ``[N, C]``.
+The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N, and gives ``logits``, float32 ``[N, C]``,
+and ``features``, float32 ``[N, D]``: what the last layer takes, which costs nothing where nobody asks for it.
+Networks whose last layer is not linear give logits alone.
 Normalisation is part of it, as a subtraction and a multiplication before the first convolution: folded into
 that convolution it would be wrong at the borders, where padding is zero after normalisation and not before,
 and no faster (measured; the convolution costs a hundred times more). Batch norms are folded into the
@@ -41,7 +43,17 @@ from ghostclas import __version__
 from ghostclas.bundle import REFERENCE, WEIGHTS, Bundle, FileContent, FileParity, write_bundle
 from ghostclas.errors import BundleError, ExportError, UsageError
 from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import INPUT, OUTPUT, Normalised, logits_port, photos_port
+from ghostclas.exporting.network import (
+    FEATURES,
+    INPUT,
+    LOGITS,
+    Normalised,
+    WithFeatures,
+    feature_size,
+    features_port,
+    logits_port,
+    photos_port,
+)
 from ghostclas.exporting.reference import make_reference
 from ghostclas.extras import require
 from ghostclas.models.arranged import arrange
@@ -127,6 +139,7 @@ def export_bundle(
             "fp16" if precision == "fp16" else "fp32",
             photos_port(preprocess.crop),
             logits_port(len(classes)),
+            features_port(feature_size(arranged)),
         ),
         WEIGHTS: FileContent(save_state(trained, stored, arranged=arranged is not folded), "weights"),
         REFERENCE: FileContent(reference.to_bytes(), "reference"),
@@ -157,19 +170,21 @@ def export_bundle(
 def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
     """Return the network as an ``onnx.ModelProto`` that holds the graph and the weights, and nothing else.
 
-    Weights have the names of the inner model's state dict.
+    Weights have the names of the inner model's state dict. The output ``features`` is there where the network
+    has a linear classifier.
 
     Raises:
         ExportError: torch cannot express the network in ONNX.
     """
     example = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
+    has_features = feature_size(network.model) is not None
     try:
         with _quiet():
             program = torch.onnx.export(
-                network.eval(),
+                (WithFeatures(network) if has_features else network).eval(),
                 (example,),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[LOGITS, FEATURES] if has_features else [LOGITS],
                 opset_version=OPSET,
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
@@ -234,6 +249,14 @@ def in_full(proto: Any) -> Any:
     return proto
 
 
+def without_features(proto: Any) -> Any:
+    """Remove the output ``features``, in place, and return the graph."""
+    outputs = [value for value in proto.graph.output if value.name != FEATURES]
+    del proto.graph.output[:]
+    proto.graph.output.extend(outputs)
+    return proto
+
+
 def convert(job: Conversion) -> list[Written]:
     """Write the graph that the bundle has in another precision, for ``export.formats``."""
     onnx = require("onnx", extra="export")
@@ -257,7 +280,14 @@ def convert(job: Conversion) -> list[Written]:
     _check(onnx, proto)
     path = f"model.{job.precision}.onnx"
     (job.folder / path).write_bytes(proto.SerializeToString(deterministic=True))
-    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]
+    return [
+        Written(
+            path=path,
+            input=photos_port(job.crop),
+            output=logits_port(job.num_classes),
+            features=None if job.precision == "int8" else features_port(job.feature_size),
+        )
+    ]
 
 
 def quantize_file(job: Conversion) -> None:
@@ -277,9 +307,12 @@ def quantize_file(job: Conversion) -> None:
         def get_next(self) -> dict[str, Any] | None:
             return next(batches, None)
 
+    # Without the second output, which would keep the layer before it from being int8 through and through.
+    graph = without_features(onnx.load_model(job.onnx_file))
+    onnx.save_model(graph, job.onnx_file)
     kept = [
         node.name
-        for node in onnx.load_model(job.onnx_file).graph.node
+        for node in graph.graph.node
         if any(part in f".{value}" for part in job.quantization.keep_float for value in node.input)
     ]
     job.step("quantizing with ONNX Runtime")

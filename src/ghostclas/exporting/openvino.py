@@ -7,7 +7,7 @@ same. ``int8`` is the graph that ONNX Runtime quantizes, which OpenVINO runs fas
 from __future__ import annotations
 
 from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.exporting.network import features_port, logits_port, photos_port
 from ghostclas.exporting.onnx import quantize_file
 from ghostclas.extras import require
 
@@ -24,6 +24,12 @@ def convert(job: Conversion) -> list[Written]:
     (job.folder / "openvino").mkdir()
     ov.save_model(model, str(job.folder / graph), compress_to_fp16=job.precision == "fp16")
     return [
-        Written(path=graph, input=photos_port(job.crop), output=logits_port(job.num_classes)),
+        Written(
+            path=graph,
+            input=photos_port(job.crop),
+            output=logits_port(job.num_classes),
+            # Rounding to int8 needs no second output in its way.
+            features=None if job.precision == "int8" else features_port(job.feature_size),
+        ),
         Written(path=weights),
     ]

@@ -173,7 +173,9 @@ def quantize(
 
 def _keep(bundle: Bundle, trial: Bundle, name: str) -> Bundle:
     made = [e for e in trial.manifest.files if (e.format, e.precision) == (name, "int8")]
-    files = {e.path: FileContent(trial.read(e.path), name, "int8", e.input, e.output) for e in made}
+    files = {
+        e.path: FileContent(trial.read(e.path), name, "int8", e.input, e.output, e.features) for e in made
+    }
     return add_files(bundle, files, parity=[r for r in trial.manifest.parity if r.file in files])
 
 

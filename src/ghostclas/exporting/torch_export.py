@@ -1,7 +1,7 @@
 """torch.export: ``model.pt2``, the graph and weights of the network for PyTorch itself.
 
-Dynamic batch, uint8 photos in, float32. It holds no code, no pickles and no paths of this machine; the engine
-refuses a file that does.
+Dynamic batch, uint8 photos in, float32 logits and features out. It holds no code, no pickles and no
+paths of this machine; the engine refuses a file that does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,14 @@ from __future__ import annotations
 import torch
 
 from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import INPUT, logits_port, photos_port
+from ghostclas.exporting.network import (
+    INPUT,
+    WithFeatures,
+    feature_size,
+    features_port,
+    logits_port,
+    photos_port,
+)
 
 MAX_BATCH = 65536
 
@@ -19,7 +26,9 @@ def convert(job: Conversion) -> list[Written]:
     job.step("exporting the network with torch.export")
     example = torch.zeros(2, job.crop, job.crop, 3, dtype=torch.uint8)
     batch = torch.export.Dim("N", min=1, max=MAX_BATCH)
-    program = torch.export.export(job.network, (example,), dynamic_shapes={INPUT: {0: batch}})
+    features = feature_size(job.network.model)
+    network = job.network if features is None else WithFeatures(job.network)
+    program = torch.export.export(network, (example,), dynamic_shapes={INPUT: {0: batch}})
     for node in program.graph.nodes:
         # Where it was traced: paths of this machine.
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
@@ -28,4 +37,11 @@ def convert(job: Conversion) -> list[Written]:
     path = job.name("model", ".pt2")
     job.step("writing the program")
     torch.export.save(program, job.folder / path)
-    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]
+    return [
+        Written(
+            path=path,
+            input=photos_port(job.crop),
+            output=logits_port(job.num_classes),
+            features=features_port(features),
+        )
+    ]

@@ -33,6 +33,7 @@ def main(job_file: Path) -> None:
         convert = import_module(f"ghostclas.exporting.{job['converter']}").convert
         step("loading the network")
         bundle = Bundle.open(job["bundle"])
+        features = bundle.file("onnx").entry.features
         written = convert(
             Conversion(
                 network=load_network(bundle),
@@ -41,6 +42,7 @@ def main(job_file: Path) -> None:
                 folder=folder / "files",
                 crop=bundle.preprocess.crop,
                 num_classes=len(bundle.classes),
+                feature_size=features.size("C") if features else None,
                 step=step,
                 quantization=Quantization.model_validate(job["quantization"])
                 if job["quantization"]

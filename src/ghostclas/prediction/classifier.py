@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle
 from ghostclas.engines.choice import Goal, open_engine
-from ghostclas.engines.contract import Engine
-from ghostclas.engines.table import workers_per_core
+from ghostclas.engines.contract import Engine, FeatureEngine
+from ghostclas.engines.table import ENGINES, workers_per_core
 from ghostclas.errors import ImageError, UsageError
 from ghostclas.imaging import ImageSource, preprocess
 from ghostclas.prediction.answers import check_top, to_predictions
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 UInt8: TypeAlias = NDArray[np.uint8]
 Photos: TypeAlias = Sequence[tuple[str | None, PredictionError | None]]
 Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
+Compute: TypeAlias = Callable[[UInt8], NDArray[np.float32]]
 Item = TypeVar("Item")
 
 BATCH_SIZE = 4
@@ -152,7 +153,7 @@ class Classifier:
         check_top(top)
         return (
             prediction
-            for photos, logits in self._batches(iter(sources))
+            for photos, logits in self._batches(iter(sources), self.engine.run)
             for prediction in self._predictions(photos, logits, top)
         )
 
@@ -164,10 +165,43 @@ class Classifier:
         Yields:
             For each photo, in order, its float32 logits ``[classes]``, or why it could not be decoded.
         """
-        for photos, logits in self._batches(iter(sources)):
+        for photos, logits in self._batches(iter(sources), self.engine.run):
             rows = iter(logits)
             for _, error in photos:
                 yield next(rows) if error is None else error
+
+    def embed(self, sources: ImageSource | Iterable[ImageSource]) -> NDArray[np.float32]:
+        """Return the pooled features of one photo or several: what the last layer turns into logits.
+
+        Photos alike have features alike, also of classes that the model does not know: for search, for
+        clustering, or to train a small classifier on.
+
+        Args:
+            sources: as ``predict`` takes them.
+
+        Returns:
+            float32 ``[N, D]``, a row for each photo, in the order given.
+
+        Raises:
+            ImageError: a photo cannot be decoded; the message names it.
+            UsageError: the engine gives no features; the message names those that do.
+            BundleError: the bundle's file has no such output; the message says how to write one that has.
+        """
+        able = [name for name, runtime in ENGINES.items() if runtime.features]
+        if self.engine.name not in able:
+            raise UsageError(
+                f"{self.engine.name} gives no features; load the model in one of: {', '.join(able)}"
+            )
+        embed = cast(FeatureEngine, self.engine).embed
+        side = self.preprocess.crop
+        rows, seen = [embed(np.empty((0, side, side, 3), np.uint8))], 0
+        for photos, features in self._batches(iter(_each(sources)), embed):
+            for file, error in photos:
+                if error is not None:
+                    raise ImageError(error.code, error.message if file else f"photo {seen}: {error.message}")
+                seen += 1
+            rows.append(features)
+        return np.concatenate(rows)
 
     def logits(self, images: UInt8) -> NDArray[np.float32]:
         """Run the network on prepared images, ``batch_size`` at a time.
@@ -205,14 +239,15 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _batches(self, sources: Iterator[ImageSource]) -> Iterator[Batch]:
+    def _batches(self, sources: Iterator[ImageSource], run: Compute) -> Iterator[Batch]:
+        """Yield what ``run`` makes of batch after batch."""
         parts = _parts(sources, self.batch_size)
         first = next(parts, [])
         if len(first) < 2 <= self.batch_size:
             # One photo: starting threads for it would only cost time.
             if first:
-                yield self._work(first)
-            yield from map(self._work, parts)
+                yield self._work(first, run)
+            yield from (self._work(part, run) for part in parts)
             return
         from concurrent.futures import ThreadPoolExecutor
 
@@ -225,7 +260,7 @@ class Classifier:
                 try:
                     # Twice the workers: one slow photo at the front holds nobody up.
                     for part in islice(parts, 2 * self._workers - len(pending)):
-                        pending.append(pool.submit(self._work, part))
+                        pending.append(pool.submit(self._work, part, run))
                 except Exception as error:
                     failure, parts = error, iter(())
                 if not pending:
@@ -236,7 +271,7 @@ class Classifier:
         if failure is not None:
             raise failure
 
-    def _work(self, sources: Sequence[ImageSource]) -> Batch:
+    def _work(self, sources: Sequence[ImageSource], run: Compute) -> Batch:
         """Decode a batch into the memory that the network reads, and run the network on it."""
         side = self.preprocess.crop
         images = np.empty((len(sources), side, side, 3), np.uint8)
@@ -250,7 +285,7 @@ class Classifier:
             except ImageError as problem:
                 error = PredictionError(code=problem.code, message=_valid(str(problem)))
             photos.append((_file_of(source), error))
-        return photos, self.engine.run(images[:good])
+        return photos, run(images[:good])
 
     def _predictions(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
         """Yield the prediction of each photo, those with an error in their places."""
