@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,3 +169,9 @@ def bad_images() -> dict[str, BadImage]:
 def encode_psd() -> bytes:
     """Return a whole Photoshop file of 2 x 2 pixels, which Pillow by itself would open."""
     return b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 2, 2, 8, 3) + bytes(12) + b"\0\0" + bytes(12)
+
+
+def write_photo(path: Path, *, seed: int = 0) -> Path:
+    """Write a generated JPEG of 60 x 50 pixels to ``path`` and return it."""
+    path.write_bytes(encode(photo(60, 50, seed), "JPEG"))
+    return path

@@ -39,6 +39,38 @@ def test_the_frame_of_the_command_line_imports_typer_and_nothing_else_that_is_he
     assert modules_after(help_text) & HEAVY == {"typer"}
 
 
+def test_the_public_face_is_this() -> None:
+    verbs = {
+        "load",
+        "list_models",
+        "create_model",
+        "train",
+        "distil",
+        "evaluate",
+        "compare",
+        "export",
+        "verify",
+    }
+    things = {"Bundle", "Classifier", "Prediction", "Run"}
+    errors = {
+        *("GhostclasError", "UsageError", "DataError", "ImageError", "BundleError", "MissingExtraError"),
+        *("TrainingError", "ExportError"),
+    }
+    assert set(ghostclas.__all__) == {*verbs, *things, *errors, "__version__"}
+    assert all(callable(getattr(ghostclas, name)) for name in verbs | things | errors)
+
+
+def test_a_room_is_a_module_and_no_verb_hides_one() -> None:
+    for name in ghostclas._ROOMS:
+        assert getattr(ghostclas, name).__name__ == f"ghostclas.{name}"
+    assert not ghostclas._ROOMS & set(ghostclas.__all__)
+
+
+def test_verbs_of_the_runtime_half_bring_in_no_torch() -> None:
+    code = "import ghostclas; ghostclas.load, ghostclas.evaluate, ghostclas.verify, ghostclas.export"
+    assert not {"torch", "timm"} & modules_after(code)
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in ghostclas.__all__:
         assert getattr(ghostclas, name) is not None

@@ -1,11 +1,12 @@
 """GhostNet image classifiers: train, distil, export, and predict with the same answer in every runtime.
 
-    from ghostclas import Classifier
-    print(Classifier.load().predict("photo.jpg")[0].top[0].label)
+    import ghostclas
+
+    classifier = ghostclas.load("default")  # or a bundle, or a run
+    print(classifier("photo.jpg").label)
 
 The names in ``__all__`` and the rooms (``ghostclas.training``, ...) are imported when they are first used:
-``import ghostclas`` brings in no numpy, torch or runtime.
-Other functions live in their room: ``from ghostclas.evaluation import evaluate``.
+``import ghostclas`` brings in no numpy, torch or runtime. Rooms are nouns; the public verbs are functions.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ghostclas.api import compare, create_model, evaluate, export, list_models, load, verify
     from ghostclas.bundle import Bundle
     from ghostclas.errors import (
         BundleError,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
     from ghostclas.spec import Prediction
     from ghostclas.training import Run, train
+    from ghostclas.ssld.pipeline import distil
 
 __version__ = "0.1.0"
 
@@ -45,19 +48,34 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "__version__",
+    "compare",
+    "create_model",
+    "distil",
+    "evaluate",
+    "export",
+    "list_models",
+    "load",
     "train",
+    "verify",
 ]
 
+# The module of each name; errors are in ``errors``.
 _HOMES = {
     "Bundle": "bundle",
     "Classifier": "prediction",
     "Prediction": "spec",
     "Run": "training",
+    "distil": "ssld.pipeline",
     "train": "training",
+    **dict.fromkeys(
+        ("compare", "create_model", "evaluate", "export", "list_models", "load", "verify"), "api"
+    ),
 }
+_NEED_TORCH = {"training", "ssld.pipeline"}
 _ROOMS = {
     "bench",
     "data",
+    "datasets",
     "engines",
     "evaluation",
     "exporting",
@@ -77,8 +95,13 @@ def __getattr__(name: str) -> Any:
         return import_module(f"ghostclas.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'ghostclas' has no attribute {name!r}")
-    return getattr(import_module(f"ghostclas.{_HOMES.get(name, 'errors')}"), name)
+    room = _HOMES.get(name, "errors")
+    if room in _NEED_TORCH:
+        from ghostclas.extras import require
+
+        require("torch", extra="train")
+    return getattr(import_module(f"ghostclas.{room}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_ROOMS})

@@ -99,6 +99,16 @@ class Prediction(Frozen):
     unknown: bool = False
     error: PredictionError | None = None
 
+    @property
+    def label(self) -> str | None:
+        """The best label; ``None`` where there is an error."""
+        return self.top[0].label if self.top else None
+
+    @property
+    def score(self) -> float | None:
+        """The probability of the best label, 0 to 1; ``None`` where there is an error."""
+        return self.top[0].score if self.top else None
+
 
 class Metric(Frozen):
     """An accuracy somebody measured: percentages over ``images`` images, ``through`` a runtime."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ghostclas.cli.console import note, print_next, say
-from ghostclas.errors import ExportError
 
 if TYPE_CHECKING:
     from ghostclas.exporting.formats import Added
@@ -51,12 +50,11 @@ def export_command(
 
     Every file is compared with the network it was made of before it appears; what fails leaves no trace.
     """
-    from ghostclas.exporting.model import export_model
+    from ghostclas.api import export
 
-    results = []
-    for added in export_model(
+    bundle = export(
         model,
-        formats=formats.split(","),
+        formats,
         precision=precision,
         output=output,
         network=network,
@@ -64,27 +62,16 @@ def export_command(
         calibration=calibration,
         smaller=smaller,
         say=note,
-    ):
-        results.append(added)
-        if added.error is None:
-            _show(added)
-        elif "," in formats:
-            note(f"{added.format}: not added: {added.error}")
-    failed = [added for added in results if added.error is not None]
-    if len(results) == 1 and failed and failed[0].error:
-        raise failed[0].error
-    target = str(results[-1].bundle.path)
-    if results[-1].bundle.manifest.provenance.get("weights") == "random":
+        added=_say_added,
+    )
+    if bundle.manifest.provenance.get("weights") == "random":
         note("its weights are random: for measuring speed and size; its labels mean nothing")
-    if failed:
-        raise ExportError(
-            f"{len(failed)} of {len(results)} formats were not added to {target}: "
-            f"{', '.join(added.format for added in failed)}"
-        )
-    print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", target)
+    print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", str(bundle.path))
 
 
-def _show(added: Added) -> None:
+def _say_added(added: Added) -> None:
+    if added.error is not None:
+        return
     sizes = {entry.path: entry.bytes for entry in added.bundle.manifest.files}
     megabytes = sum(sizes[path] for path in added.files) / 1e6
     answers = ", ".join(f"{result.max_abs:.1g} in {result.engine}" for result in added.compared)

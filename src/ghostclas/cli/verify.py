@@ -28,25 +28,17 @@ def verify_command(
 
     Needs neither the training framework nor data. Differences are between logits.
     """
-    from ghostclas.data import open_source
-    from ghostclas.evaluation import check_writable
-    from ghostclas.verification import record, verify
-    from ghostclas.zoo import locate
+    from ghostclas.api import verify
 
-    bundle = locate(model).bundle()
-    if keep:
-        check_writable(bundle)
-    report = verify(bundle, data=open_source(data) if data else None, strict=False)
+    report = verify(model, data, record=keep, strict=False)
     if as_json:
         say(report.model_dump_json())
     else:
         pixels = f"{report.max_pixel_difference} of 256 levels ({report.pixel_tolerance} allowed)"
-        say(f"{bundle.path}: every file has its size and checksum; pixels differ by at most {pixels}")
+        say(f"{report.bundle}: every file has its size and checksum; pixels differ by at most {pixels}")
         say(table(HEADER, [_row(result) for result in (*report.files, *report.photos)], right=range(2, 6)))
         for line in report.skipped:
             note(f"not run here: {line}")
-    if keep:
-        record(bundle, report)
     report.require_ok()
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", model)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ BATCH_SIZE_IN_BF16 = 8
 """The fastest of 2, 4, 8 and 16 with GhostNet x1.0 on a processor with bf16; in float32 it was 4."""
 
 _BATCH_OF_IMAGES = 4
+_SHOWN = 6
 _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
 
 
@@ -46,8 +47,9 @@ class Classifier:
     threads at once where the engine allows it, as all engines of this package do.
 
         with Classifier.load() as classifier:
+            print(classifier("photo.jpg").label)
             for prediction in classifier.stream(find_images(["photos"])):
-                ...
+                print(prediction.file, prediction.label, prediction.score)
     """
 
     def __init__(
@@ -127,6 +129,46 @@ class Classifier:
     def postprocess(self) -> PostprocessSpec:
         """How logits become scores."""
         return self.bundle.postprocess
+
+    # A path is a string, and a string is iterable: the first of the two decides.
+    @overload
+    def __call__(self, photos: ImageSource, *, top: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, photos: Iterable[ImageSource], *, top: int = 5) -> list[Prediction]: ...
+
+    def __call__(
+        self, photos: ImageSource | Iterable[ImageSource], *, top: int = 5
+    ) -> Prediction | list[Prediction]:
+        """Label one photo, and return its prediction, or several, and return a list; see :meth:`predict`."""
+        predictions = self.predict(photos, top)
+        return predictions[0] if is_one(photos) else predictions
+
+    def __repr__(self) -> str:
+        side = self.preprocess.crop
+        return (
+            f"<Classifier {self.bundle.name}: {len(self.classes):,} classes, {side} x {side} pixels, "
+            f"{self.engine.name}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the classifier in a notebook."""
+        from ghostclas.pages.notebook import html_table
+
+        first = ", ".join(self.classes[:_SHOWN]) + (", ..." if len(self.classes) > _SHOWN else "")
+        return html_table(
+            self.bundle.name,
+            {
+                "classes": f"{len(self.classes):,}: {first}",
+                "input": f"{self.preprocess.crop} x {self.preprocess.crop} pixels",
+                "engine": self.engine.name,
+                **{
+                    f"top-1 on {metric.dataset}": f"{metric.top1:.2f} %"
+                    for metric in self.bundle.manifest.metrics
+                },
+                "bundle": str(self.bundle.path),
+            },
+        )
 
     def predict(self, sources: ImageSource | Iterable[ImageSource], top: int = 5) -> list[Prediction]:
         """Label one photo or several.
@@ -312,12 +354,15 @@ def _parts(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield part
 
 
-def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+def is_one(sources: ImageSource | Iterable[ImageSource]) -> bool:
+    """Return whether this is one photo, and not several."""
     if isinstance(sources, np.ndarray):
-        return sources if sources.ndim == _BATCH_OF_IMAGES else [sources]
-    if isinstance(sources, _ONE) or not isinstance(sources, Iterable):
-        return [cast("ImageSource", sources)]
-    return sources
+        return sources.ndim != _BATCH_OF_IMAGES
+    return isinstance(sources, _ONE) or not isinstance(sources, Iterable)
+
+
+def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+    return [cast("ImageSource", sources)] if is_one(sources) else cast("Iterable[ImageSource]", sources)
 
 
 def _file_of(source: ImageSource) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ghostclas.loading import load_weights
 from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
+from ghostclas.pages.notebook import html_table
 from ghostclas.prediction import Classifier
 from ghostclas.processor import usable_cores
 from ghostclas.spec import Metric, ModelSpec
@@ -43,7 +45,7 @@ SMALL_DATA = 20_000
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A finished run. ``top1`` and ``top5`` are percentages on ``val``, of the bundle itself."""
 
@@ -54,6 +56,37 @@ class Run:
     top5: float | None
     bad_images: int
     report: Path | None = None
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Accuracies on ``val`` in percent: ``top1``, and ``top5`` where there are more than five classes."""
+        return {"top1": self.top1, **({} if self.top5 is None else {"top5": self.top5})}
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The run's bundle, opened for prediction the first time that it is asked for."""
+        return Classifier.load(self.bundle)
+
+    def __fspath__(self) -> str:
+        """Return the run directory: a run can stand wherever a model is named."""
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        top5 = "" if self.top5 is None else f", top-5 {self.top5:.2f} %"
+        return f"<Run {self.path}: top-1 {self.top1:.2f} %{top5} after {self.epochs} epochs>"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook."""
+        figures = {name.replace("top", "top-"): f"{value:.2f} %" for name, value in self.metrics.items()}
+        return html_table(
+            str(self.path),
+            {
+                **figures,
+                "epochs": str(self.epochs),
+                "bundle": str(self.bundle),
+                "report": str((self.report or self.path / "report") / "index.html"),
+            },
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run as plain values, for JSON."""

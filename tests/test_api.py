@@ -1,0 +1,139 @@
+"""The public verbs do what they say when they are called, with whatever names a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ghostclas
+from ghostclas import Bundle, Classifier, Prediction, UsageError
+from ghostclas.data import open_source
+from ghostclas.zoo import EFFICIENTNET_LITE, ZOO
+from tests.images import write_photo
+
+
+@pytest.fixture(scope="module")
+def classifier(small_bundle: Bundle) -> Classifier:
+    return ghostclas.load(small_bundle.path, engine="onnxruntime")
+
+
+@pytest.fixture
+def labelled(small_bundle: Bundle, tmp_path: Path) -> Path:
+    """Four photos a class of the bundle's first two classes."""
+    for name in small_bundle.classes[:2]:
+        for number in range(4):
+            photo = tmp_path / "photos" / name / f"{number}.jpg"
+            photo.parent.mkdir(parents=True, exist_ok=True)
+            write_photo(photo, seed=number)
+    return tmp_path / "photos"
+
+
+def test_load_gives_the_built_in_model_when_nothing_is_named() -> None:
+    with ghostclas.load() as classifier:
+        assert isinstance(classifier, Classifier)
+        assert len(classifier.classes) == 200
+
+
+def test_one_photo_is_answered_with_one_prediction(classifier: Classifier, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photo.jpg", seed=1)
+    for one in (photo, str(photo), photo.read_bytes(), np.zeros((50, 60, 3), np.uint8)):
+        prediction = classifier(one)
+        assert isinstance(prediction, Prediction)
+        assert prediction.label == prediction.top[0].label
+        assert prediction.score == prediction.top[0].score
+    assert len(classifier(photo, top=2).top) == 2
+
+
+def test_several_photos_are_answered_with_a_list(classifier: Classifier, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photo.jpg", seed=1)
+    for several in ([photo], (p for p in [photo]), [photo, photo], np.zeros((2, 50, 60, 3), np.uint8)):
+        answers = classifier(several)
+        assert isinstance(answers, list)
+        assert all(isinstance(answer, Prediction) for answer in answers)
+    assert classifier([photo])[0] == classifier(photo)
+    assert classifier([]) == []
+
+
+def test_a_photo_that_cannot_be_read_has_neither_label_nor_score(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    prediction = classifier(tmp_path / "gone.jpg")
+    assert prediction.error is not None
+    assert (prediction.label, prediction.score) == (None, None)
+
+
+def test_a_classifier_shows_what_it_is(classifier: Classifier, small_bundle: Bundle) -> None:
+    assert repr(classifier) == f"<Classifier {small_bundle.name}: 7 classes, 64 x 64 pixels, onnxruntime>"
+    page = classifier._repr_html_()
+    assert small_bundle.name in page
+    assert "tabby, tabby cat" in page
+
+
+def test_models_are_listed_by_pattern() -> None:
+    assert ghostclas.list_models() == sorted([*ZOO, *EFFICIENTNET_LITE])
+    assert "ghostnet_x1_3_ssld" in ghostclas.list_models("*_ssld")
+    assert ghostclas.list_models("*.nothing") == []
+    published = ghostclas.list_models(pretrained=True)
+    assert "ghostnet_x1_0" in published
+    assert "ghostnet_050" not in published
+
+
+def test_a_network_is_made_by_name_with_as_many_outputs_as_asked_for() -> None:
+    assert ghostclas.create_model("ghostnet_x0_5").classifier.out_features == 1000
+    assert ghostclas.create_model("ghostnet_x0_2", num_classes=3).classifier.out_features == 3
+    with pytest.raises(UsageError, match="did you mean"):
+        ghostclas.create_model("ghostnet_x1.0")
+    with pytest.raises(UsageError, match="nobody published weights for ghostnet_050"):
+        ghostclas.create_model("ghostnet_050", pretrained=True)
+
+
+def test_a_network_starts_from_the_weights_that_are_named(small_bundle: Bundle) -> None:
+    import torch
+
+    from ghostclas.models.folded import bundle_state
+
+    wanted = bundle_state(small_bundle)
+    whole = ghostclas.create_model("ghostnet_x0_5", pretrained=small_bundle.path)
+    assert whole.classifier.out_features == 7
+    torch.testing.assert_close(whole.state_dict()["classifier.weight"], wanted["classifier.weight"])
+
+    changed = ghostclas.create_model("ghostnet_x0_5", pretrained=small_bundle.path, num_classes=3)
+    assert changed.classifier.out_features == 3
+    torch.testing.assert_close(changed.state_dict()["stem.conv.weight"], wanted["stem.conv.weight"])
+
+
+def test_evaluate_takes_a_path_a_bundle_or_a_classifier(
+    classifier: Classifier, small_bundle: Bundle, labelled: Path
+) -> None:
+    once = ghostclas.evaluate(classifier, labelled)
+    assert once.images == 8
+    for model in (small_bundle, small_bundle.path, str(small_bundle.path)):
+        assert ghostclas.evaluate(model, labelled, engine="onnxruntime").as_dict() == once.as_dict()
+    assert ghostclas.evaluate(classifier, open_source(labelled)).as_dict() == once.as_dict()
+    with pytest.raises(UsageError, match="an open classifier has its engine"):
+        ghostclas.evaluate(classifier, labelled, engine="onnxruntime")
+
+
+def test_compare_takes_the_same(classifier: Classifier, small_bundle: Bundle, labelled: Path) -> None:
+    comparison = ghostclas.compare(classifier, small_bundle.path, labelled)
+    assert comparison.images == 8
+    assert comparison.agreement == 100
+
+
+def test_export_does_the_work_and_returns_the_bundle(small_bundle: Bundle, tmp_path: Path) -> None:
+    seen = []
+    bundle = ghostclas.export(small_bundle.path, output=tmp_path / "copy", added=seen.append)
+    assert bundle.path == tmp_path / "copy"
+    assert Bundle.open(tmp_path / "copy").classes == small_bundle.classes
+    assert [result.format for result in seen] == ["onnx"]
+    with pytest.raises(UsageError, match="there is no format 'onx'"):
+        ghostclas.export(small_bundle.path, "onx", output=tmp_path / "other")
+
+
+def test_verify_reports_and_records(tiny_bundle: Bundle) -> None:
+    report = ghostclas.verify(tiny_bundle.path, engines=["onnxruntime"], record=True)
+    assert report.ok
+    assert [result.engine for result in Bundle.open(tiny_bundle.path).manifest.parity] == ["onnxruntime"]
+    assert (tiny_bundle.path / "parity.json").is_file()
