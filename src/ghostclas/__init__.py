@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from ghostclas.prediction import Classifier
     from ghostclas.spec import Prediction
-    from ghostclas.training import Run, train
     from ghostclas.ssld.pipeline import distil
+    from ghostclas.training import Run, train
 
 __version__ = "0.1.0"
 
