@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -27,11 +29,14 @@ from ghostclas.bundle import (
     add_files,
     default_bundle_path,
     pack,
+    record_metric,
     update_manifest,
     write_bundle,
 )
+from ghostclas.bundle import writer as bundle_writer
 from ghostclas.bundle.manifest import serialise
 from ghostclas.errors import BundleError
+from ghostclas.files import lock
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, ResizeSpec
 
 CLASSES = ("tabby, tabby cat", "小狗", "acorn")
@@ -89,13 +94,15 @@ def copy(request: pytest.FixtureRequest, bundle: Bundle, tmp_path: Path) -> Path
 
 def edit_manifest(path: Path, change: Callable[[dict[str, Any]], None], *, digest: bool = True) -> None:
     """Change the manifest as somebody would who knows how its digest is made."""
-    fields = json.loads((path / "manifest.json").read_text())
+    file = path / "manifest.json"
+    fields = json.loads(file.read_text(encoding="utf-8"))
     change(fields)
     if digest:
-        del fields["digest"]
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        fields["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
-    (path / "manifest.json").write_text(json.dumps(fields))
+        fields["digest"] = "0" * 64
+    text = json.dumps(fields)
+    if digest:
+        text = text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1)
+    file.write_text(text, encoding="utf-8")
 
 
 def assert_one_sentence(error: BundleError, path: Path) -> None:
@@ -209,7 +216,7 @@ def test_a_file_of_another_length_is_refused_on_opening(copy: Path) -> None:
         (lambda m: m["files"][0]["input"].update(shape=[None, 32, 32]), "layout NHWC has 4 sizes"),
         (lambda m: m["files"][0].update(output=None), "only one of input and output"),
         (lambda m: m["preprocess"].update(std=[0, 1, 1]), "std must be positive"),
-        (lambda m: m.update(schema_version=2), r"newer ghostclas \(schema_version 2; .* pip install -U"),
+        (lambda m: m.update(schema_version=3), r"newer ghostclas \(schema_version 3; .* pip install -U"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(
@@ -223,6 +230,66 @@ def test_a_manifest_that_contradicts_itself_is_refused(
 
 def test_a_change_that_only_the_digest_shows_is_refused(bundle: Bundle) -> None:
     edit_manifest(bundle.path, lambda m: m["preprocess"].update(mean=[0.5, 0.5, 0.5]), digest=False)
+    with pytest.raises(BundleError, match="changed by hand or damaged"):
+        Bundle.open(bundle.path)
+
+
+def test_the_digest_needs_no_json(bundle: Bundle) -> None:
+    update_manifest(bundle, provenance={"digest": "0" * 64, "lr": 1e-05, "name": '\u00e9 "digest": "'})
+    content = (bundle.path / "manifest.json").read_bytes()
+    digits = re.search(rb'"digest": "([0-9a-f]{64})"', content)
+    assert digits
+    zeros = content[: digits.start(1)] + b"0" * 64 + content[digits.end(1) :]
+    assert hashlib.sha256(zeros).hexdigest().encode() == digits[1]
+    assert Bundle.open(bundle.path).manifest.provenance["lr"] == 1e-05
+
+
+@pytest.mark.parametrize("at", ["blank", "digest"])
+def test_one_other_byte_is_refused(bundle: Bundle, at: str) -> None:
+    file = bundle.path / "manifest.json"
+    content = file.read_bytes()
+    if at == "blank":
+        content += b"\n"
+    else:
+        start = content.index(b'"digest": "') + len(b'"digest": "')
+        content = (
+            content[:start] + (b"1" if content[start : start + 1] == b"0" else b"0") + content[start + 1 :]
+        )
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match="changed by hand or damaged"):
+        Bundle.open(bundle.path)
+
+
+def write_version_1(bundle: Bundle) -> None:
+    """Write the manifest with the digest of version 1, which depends on how Python prints numbers."""
+    fields = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))
+    del fields["digest"]
+    fields["schema_version"] = 1
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    fields["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
+    (bundle.path / "manifest.json").write_text(json.dumps(fields, indent=1), encoding="utf-8")
+
+
+def test_an_old_bundle_opens_and_is_written_anew(bundle: Bundle) -> None:
+    update_manifest(bundle, provenance={"lr": 1e-05, "name": "\u00e9"})
+    write_version_1(bundle)
+    old = Bundle.open(bundle.path)
+    old.check()
+    assert old.manifest.provenance == {"lr": 1e-05, "name": "\u00e9"}
+    renewed = update_manifest(old, name="renewed")
+    content = (renewed.path / "manifest.json").read_bytes()
+    assert json.loads(content)["schema_version"] == 2
+    assert serialise(renewed.manifest) == content
+
+
+def test_a_changed_old_bundle_is_refused(bundle: Bundle) -> None:
+    write_version_1(bundle)
+    file = bundle.path / "manifest.json"
+    file.write_text(file.read_text(encoding="utf-8").replace("tabby cat", "tabby dog"), encoding="utf-8")
+    with pytest.raises(BundleError, match="label_hash is"):
+        Bundle.open(bundle.path)
+    write_version_1(write(bundle.path))
+    file.write_text(file.read_text(encoding="utf-8").replace('"none"', '"some"'), encoding="utf-8")
     with pytest.raises(BundleError, match="changed by hand or damaged"):
         Bundle.open(bundle.path)
 
@@ -613,14 +680,48 @@ def test_changes_do_not_undo_each_other(bundle: Bundle) -> None:
     update_manifest(bundle, postprocess=PostprocessSpec(temperature=2))
     metrics = [Metric(dataset="val", images=9, top1=top1, through="onnxruntime") for top1 in (50.0, 60.0)]
     for metric in metrics:
-        bundle.record_metric(metric)
-    bundle.record_metric(metrics[0].model_copy(update={"through": "openvino"}))
+        record_metric(bundle, metric)
+    record_metric(bundle, metrics[0].model_copy(update={"through": "openvino"}))
     manifest = Bundle.open(bundle.path).manifest
     assert manifest.postprocess.temperature == 2
     assert [(metric.through, metric.top1) for metric in manifest.metrics] == [
         ("onnxruntime", 60.0),
         ("openvino", 50.0),
     ]
+
+
+def add_one(path: Path, number: int) -> None:
+    bundle = Bundle.open(path)
+    add_files(bundle, {f"extra/{number}.bin": FileContent(bytes(1000), "extra")})
+    record_metric(bundle, Metric(dataset=f"data {number}", images=9, top1=50.0, through="onnxruntime"))
+
+
+def test_no_file_is_lost_where_processes_add_to_one_bundle(bundle: Bundle) -> None:
+    spawn = multiprocessing.get_context("forkserver")
+    processes = [spawn.Process(target=add_one, args=(bundle.path, number)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    together = Bundle.open(bundle.path)
+    together.check()
+    added = {entry.path for entry in together.manifest.files if entry.format == "extra"}
+    assert added == {f"extra/{number}.bin" for number in range(8)}
+    assert len(together.manifest.metrics) == 8
+    assert entries(bundle.path.parent) == [bundle.path.name]
+
+
+def test_a_writer_that_waits_too_long_is_told_for_whom(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_writer, "_WAIT_SECONDS", 0.0)
+    with (
+        lock(bundle.path.with_name(f".{bundle.path.name}.lock")),
+        pytest.raises(BundleError, match="another thread of this process has been changing this bundle"),
+    ):
+        update_manifest(bundle, name="new")
+    assert update_manifest(bundle, name="new").name == "new"
 
 
 def test_a_manifest_is_not_changed_into_nonsense(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileParity, Precision, update_manifest
+from ghostclas.bundle import Bundle, BundleFile, FileParity, Manifest, Precision, revise_manifest
 from ghostclas.data.source import Source
 from ghostclas.engines import ENGINES, Engine, installed_engines
 from ghostclas.engines.choice import inference_precisions, load_file
@@ -162,8 +162,6 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
         BundleError: the bundle is an archive, or was changed by hand.
     """
     asked = {(result.file, result.engine) for result in report.files}
-    known = Bundle.open(bundle.path).manifest.parity
-    kept = [result for result in known if (result.file, result.engine) not in asked]
     failed = {(photo.file, photo.engine, photo.arithmetic) for photo in report.photos if not photo.ok}
     found = [
         result.model_copy(
@@ -171,7 +169,12 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
         )
         for result in report.files
     ]
-    recorded = update_manifest(bundle, parity=(*kept, *found))
+
+    def revise(manifest: Manifest) -> dict[str, object]:
+        kept = [result for result in manifest.parity if (result.file, result.engine) not in asked]
+        return {"parity": (*kept, *found)}
+
+    recorded = revise_manifest(bundle, revise)
     # Where the bundle lay is nobody's business.
     moved = report.model_copy(update={"bundle": bundle.path.name})
     write_bytes(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")

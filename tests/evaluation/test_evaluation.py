@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ghostclas import imaging
-from ghostclas.bundle import Bundle, pack
+from ghostclas.bundle import Bundle, pack, record_metric
 from ghostclas.data import open_source
 from ghostclas.errors import BundleError, DataError
 from ghostclas.evaluation import check_writable, dataset_name, evaluate, store_temperature
@@ -214,7 +214,7 @@ def test_the_recorded_metric_is_the_measured_one(tmp_path: Path, photos: Path) -
     bundle = colour_bundle(tmp_path / "colours")
     with Classifier.load(bundle, threads=1) as classifier:
         metric = evaluate(classifier, open_source(photos)).metric("photos")
-    bundle = bundle.record_metric(metric).record_metric(metric)
+    bundle = record_metric(record_metric(bundle, metric), metric)
     assert bundle.manifest.metrics == (metric,)
     assert (metric.dataset, metric.images, metric.top1, metric.top5) == ("photos", 9, 77.7778, None)
 

@@ -37,6 +37,8 @@ from ghostclas.bundle.writer import (
     add_files,
     copy_bundle,
     pack,
+    record_metric,
+    revise_manifest,
     update_manifest,
     write_bundle,
 )
@@ -59,6 +61,8 @@ __all__ = [
     "copy_bundle",
     "default_bundle_path",
     "pack",
+    "record_metric",
+    "revise_manifest",
     "update_manifest",
     "write_bundle",
 ]

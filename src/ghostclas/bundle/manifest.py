@@ -1,4 +1,13 @@
-"""``manifest.json``: what a bundle says of itself, and every rule that it must keep."""
+"""``manifest.json``: what a bundle says of itself, and every rule that it must keep.
+
+The file is UTF-8 JSON. Its field ``digest`` is defined over the bytes of the file, so that a reader in any
+language can check it without parsing numbers. After the first ``"digest": "`` stand 64 hexadecimal digits.
+With each of them replaced by ``0``, the sha256 of the whole file is those 64 digits. A writer puts ``digest``
+before every field whose content is free.
+
+Version 1 of the schema had another digest: the sha256 of the fields without it, printed by Python's ``json``
+with sorted keys and no blanks. Such bundles are read; their next writer makes them version 2.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +30,13 @@ from pydantic import (
 from ghostclas.errors import BundleError
 from ghostclas.spec import Frozen, Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.safetensors"
-AGAIN = "copy or export the bundle again"
+RESTORE = "copy or export the bundle again"
+_DIGEST_MARK = b'"digest": "'
+_NO_DIGEST = "0" * 64
 
 OutputRole = Literal["logits", "features"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -122,7 +133,7 @@ class Manifest(Frozen):
     an input is the default one; ``provenance`` is whatever plain JSON its maker wants remembered.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: Annotated[str, Field(min_length=1, max_length=200)]
     spec: ModelSpec
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -176,9 +187,9 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
     try:
         fields = json.loads(content.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: {MANIFEST} is not valid JSON ({reason(error)}); {AGAIN}") from None
+        raise BundleError(f"{path}: {MANIFEST} is not valid JSON ({reason(error)}); {RESTORE}") from None
     if not isinstance(fields, dict):
-        raise BundleError(f"{path}: {MANIFEST} is not a JSON object; {AGAIN}")
+        raise BundleError(f"{path}: {MANIFEST} is not a JSON object; {RESTORE}")
     version = fields.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
@@ -186,24 +197,30 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
             f"{SCHEMA_VERSION}); upgrade with: pip install -U ghostclas"
         )
     digest = fields.pop("digest", None)
+    if version == 1:
+        right_digest: str | None = _digest_of_fields(fields)
+        fields["schema_version"] = SCHEMA_VERSION
+    else:
+        right_digest = _digest_of_bytes(content)
     try:
         manifest = Manifest.model_validate(fields)
     except ValidationError as error:
         raise BundleError(f"{path}: {MANIFEST} does not verify: {_first_problem(error)}") from None
-    if digest != _digest(fields):
+    if digest is None or digest != right_digest:
         raise BundleError(
-            f"{path}: {MANIFEST} was changed by hand or damaged (its digest does not match); {AGAIN}, "
+            f"{path}: {MANIFEST} was changed by hand or damaged (its digest does not match); {RESTORE}, "
             "and make changes with ghostclas.bundle.update_manifest"
         )
     return manifest
 
 
 def serialise(manifest: Manifest) -> bytes:
-    """Return the content of ``manifest.json``: the fields, and a digest of them."""
-    # Round-tripped first, so that the digest is of the numbers as JSON has them.
+    """Return the content of ``manifest.json``: the fields and the digest."""
     fields = json.loads(manifest.model_dump_json())
-    ordered = {"schema_version": fields["schema_version"], "digest": _digest(fields)}
-    return json.dumps(ordered | fields, indent=1, ensure_ascii=False).encode() + b"\n"
+    ordered = {"schema_version": fields["schema_version"], "digest": _NO_DIGEST} | fields
+    content = json.dumps(ordered, indent=1, ensure_ascii=False).encode() + b"\n"
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(_NO_DIGEST.encode(), digest.encode(), 1)
 
 
 def make(kind: type[Made], **fields: Any) -> Made:
@@ -225,8 +242,15 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    """Hash the meaning of a manifest; how its JSON is spaced and ordered does not matter."""
+def _digest_of_bytes(content: bytes) -> str | None:
+    before, mark, after = content.partition(_DIGEST_MARK)
+    if not mark:
+        return None
+    return hashlib.sha256(before + mark + _NO_DIGEST.encode() + after[len(_NO_DIGEST) :]).hexdigest()
+
+
+def _digest_of_fields(fields: Mapping[str, Any]) -> str:
+    """Return the digest of version 1: it hashed the fields as Python prints them."""
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

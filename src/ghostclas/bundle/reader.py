@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ghostclas.bundle.manifest import AGAIN, MANIFEST, REFERENCE, FileEntry, Manifest, parse_manifest
+from ghostclas.bundle.manifest import MANIFEST, REFERENCE, RESTORE, FileEntry, Manifest, parse_manifest
 from ghostclas.bundle.reference import Reference
 from ghostclas.bundle.store import Folder, Store, io_errors, open_store
 from ghostclas.errors import BundleError
 from ghostclas.files import write_bytes
-from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
+from ghostclas.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 
 _MAX_MANIFEST = 64 * 2**20
 
@@ -39,8 +39,8 @@ class BundleFile:
         for companion in self.bundle.manifest.files:
             alike = (companion.format, companion.precision) == (self.entry.format, self.entry.precision)
             if alike and companion.input is None:
-                self.bundle._path(companion)
-        return self.bundle._path(self.entry)
+                self.bundle.path_of(companion)
+        return self.bundle.path_of(self.entry)
 
     def read(self) -> bytes:
         """Return the file's bytes, verified.
@@ -73,7 +73,7 @@ class Bundle:
             size = store.size(entry.path)
             if size != entry.bytes:
                 raise BundleError(
-                    f"{path}: {entry.path} has {size:,} bytes, its manifest says {entry.bytes:,}; {AGAIN}"
+                    f"{path}: {entry.path} has {size:,} bytes, its manifest says {entry.bytes:,}; {RESTORE}"
                 )
         return cls(path, store, manifest)
 
@@ -144,13 +144,13 @@ class Bundle:
         try:
             reference = Reference.from_bytes(self.read(REFERENCE))
         except ValueError as error:
-            raise BundleError(f"{self.path}: {REFERENCE}: {error}; {AGAIN}") from None
+            raise BundleError(f"{self.path}: {REFERENCE}: {error}; {RESTORE}") from None
         crop = self.preprocess.crop
         for tensor, shape in ((reference.pixels, (crop, crop, 3)), (reference.logits, (len(self.classes),))):
             if tensor.shape[1:] != shape:
                 raise BundleError(
                     f"{self.path}: {REFERENCE} holds {list(tensor.shape)} where the manifest asks for "
-                    f"{[len(tensor), *shape]}; {AGAIN}"
+                    f"{[len(tensor), *shape]}; {RESTORE}"
                 )
         return reference
 
@@ -163,26 +163,18 @@ class Bundle:
         for entry in self.manifest.files:
             self._hash(entry)
 
-    def record_metric(self, metric: Metric) -> Bundle:
-        """Write an accuracy into the manifest, in place of an earlier one of that data set and runtime.
-
-        Raises:
-            BundleError: the bundle cannot be written to.
-        """
-        from ghostclas.bundle.writer import update_manifest
-
-        measured = (metric.dataset, metric.through)
-        before = Bundle.open(self.path).manifest.metrics
-        kept = [other for other in before if (other.dataset, other.through) != measured]
-        return update_manifest(self, metrics=(*kept, metric))
-
     def _entry(self, name: str) -> FileEntry:
         for entry in self.manifest.files:
             if entry.path == name:
                 return entry
-        raise BundleError(f"{self.path}: there is no {name} in this bundle; {AGAIN}")
+        raise BundleError(f"{self.path}: there is no {name} in this bundle; {RESTORE}")
 
-    def _path(self, entry: FileEntry) -> Path:
+    def path_of(self, entry: FileEntry) -> Path:
+        """Return where the verified content of ``entry`` is on the disk; for an archive, an unpacked copy.
+
+        Raises:
+            BundleError: it is not what the manifest describes.
+        """
         if isinstance(self._store, Folder):
             self._hash(entry)
             return self._store.path(entry.path)
@@ -212,7 +204,7 @@ class Bundle:
         if size != entry.bytes or digest.hexdigest() != entry.sha256:
             raise BundleError(
                 f"{self.path}: {entry.path} is not the file that was exported (its sha256 begins with "
-                f"{digest.hexdigest()[:12]}, the manifest says {entry.sha256[:12]}); {AGAIN}"
+                f"{digest.hexdigest()[:12]}, the manifest says {entry.sha256[:12]}); {RESTORE}"
             )
 
 

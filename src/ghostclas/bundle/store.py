@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from ghostclas.bundle.manifest import AGAIN, MANIFEST, check_name, reason
+from ghostclas.bundle.manifest import MANIFEST, RESTORE, check_name, reason
 from ghostclas.errors import BundleError
 from ghostclas.files import aside_of
 
@@ -37,10 +37,10 @@ class Store(Protocol):
 
 
 class Folder:
-    """A bundle in the folder ``root``, which messages call ``shown``. Symbolic links in it are refused."""
+    """A bundle in the folder ``root``, which messages call ``named``. Symbolic links in it are refused."""
 
-    def __init__(self, shown: Path, root: Path) -> None:
-        self.shown = shown
+    def __init__(self, named: Path, root: Path) -> None:
+        self.named = named
         self.root = root
 
     def path(self, name: str) -> Path:
@@ -55,13 +55,13 @@ class Folder:
                 path /= part
                 status = path.lstat()
                 if stat.S_ISLNK(status.st_mode):
-                    raise BundleError(f"{self.shown}: {name} is a symbolic link; copy the file itself there")
+                    raise BundleError(f"{self.named}: {name} is a symbolic link; copy the file itself there")
         except FileNotFoundError:
-            raise BundleError(f"{self.shown}: {name} is missing; {AGAIN}") from None
+            raise BundleError(f"{self.named}: {name} is missing; {RESTORE}") from None
         except (OSError, ValueError) as error:
-            raise _unreadable(self.shown, name, error) from None
+            raise _unreadable(self.named, name, error) from None
         if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{self.shown}: {name} is not a regular file; {AGAIN}")
+            raise BundleError(f"{self.named}: {name} is not a regular file; {RESTORE}")
         return status.st_size
 
     def open(self, name: str) -> IO[bytes]:
@@ -70,49 +70,49 @@ class Folder:
         try:
             return self.path(name).open("rb")
         except OSError as error:
-            raise _unreadable(self.shown, name, error) from None
+            raise _unreadable(self.named, name, error) from None
 
 
 class Archive:
     """A bundle at the top of an archive, or in the one folder at its top, as file managers make them."""
 
-    def __init__(self, shown: Path) -> None:
-        self.shown = shown
+    def __init__(self, named: Path) -> None:
+        self.named = named
         self.members: dict[str, zipfile.ZipInfo] = {}
         try:
-            with zipfile.ZipFile(shown) as archive:
+            with zipfile.ZipFile(named) as archive:
                 members = archive.infolist()
         except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
             raise BundleError(
-                f"{shown}: not a complete .zip archive ({reason(error)}); copy or download it again"
+                f"{named}: not a complete .zip archive ({reason(error)}); copy or download it again"
             ) from None
         for member in members:
             name = member.filename.removesuffix("/")
             try:
                 check_name(name)
             except ValueError as error:
-                raise BundleError(f"{shown}: refused, nothing was unpacked: {error}") from None
+                raise BundleError(f"{named}: refused, nothing was unpacked: {error}") from None
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise BundleError(f"{shown}: refused, nothing was unpacked: {name} is a symbolic link")
+                raise BundleError(f"{named}: refused, nothing was unpacked: {name} is a symbolic link")
             if member.is_dir():
                 continue
             if name in self.members:
-                raise BundleError(f"{shown}: refused, nothing was unpacked: it holds {name} twice")
+                raise BundleError(f"{named}: refused, nothing was unpacked: it holds {name} twice")
             self.members[name] = member
         self.top = "" if MANIFEST in self.members else self._only_folder()
 
     def _only_folder(self) -> str:
         found = [name for name in self.members if name.count("/") == 1 and name.endswith(f"/{MANIFEST}")]
         if len(found) > 1:
-            raise BundleError(f"{self.shown}: holds {len(found)} bundles; unpack it and give one of them")
+            raise BundleError(f"{self.named}: holds {len(found)} bundles; unpack it and give one of them")
         return found[0].removesuffix(MANIFEST) if found else ""
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         member = self.members.get(self.top + name)
         if member is None:
-            raise BundleError(f"{self.shown}: {name} is missing; {AGAIN}")
+            raise BundleError(f"{self.named}: {name} is missing; {RESTORE}")
         if member.flag_bits & 1:
-            raise BundleError(f"{self.shown}: {name} is encrypted; unpack the archive first")
+            raise BundleError(f"{self.named}: {name} is encrypted; unpack the archive first")
         return member
 
     def size(self, name: str) -> int:
@@ -122,7 +122,7 @@ class Archive:
     def open(self, name: str) -> IO[bytes]:
         """Open ``name`` for reading."""
         member = self._member(name)
-        with io_errors(self.shown, name), zipfile.ZipFile(self.shown) as archive:
+        with io_errors(self.named, name), zipfile.ZipFile(self.named) as archive:
             # The stream keeps the file open for itself after the archive is closed.
             return archive.open(member)
 
@@ -148,4 +148,4 @@ def io_errors(path: Path, name: str) -> Iterator[None]:
 
 
 def _unreadable(path: Path, name: str, error: Exception) -> BundleError:
-    return BundleError(f"{path}: {name} cannot be read ({reason(error)}); {AGAIN}")
+    return BundleError(f"{path}: {name} cannot be read ({reason(error)}); {RESTORE}")

@@ -115,7 +115,7 @@ def add_files(
         manifest = present.manifest
         for entry in manifest.files:
             if entry.path not in files:
-                _link_or_copy(present._path(entry), folder / entry.path)
+                _link_or_copy(present.path_of(entry), folder / entry.path)
         added = {path: _write_file(folder, path, content) for path, content in files.items()}
         return make(
             Manifest,
@@ -156,10 +156,35 @@ def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
         BundleError: the bundle is an archive, or its manifest would no longer agree with itself.
         OSError: the disk refuses.
     """
+    return revise_manifest(bundle, lambda _: changes)
+
+
+def revise_manifest(bundle: Bundle, revise: Callable[[Manifest], Mapping[str, Any]]) -> Bundle:
+    """Replace fields of the manifest by those that ``revise`` returns for it, as ``update_manifest`` does.
+
+    ``revise`` gets the manifest as it is on the disk, and no other writer changes it meanwhile.
+    """
     with _writing(_folder(bundle)):
-        manifest = make(Manifest, **dict(Bundle.open(bundle.path).manifest) | changes)
+        present = Bundle.open(bundle.path).manifest
+        manifest = make(Manifest, **dict(present) | dict(revise(present)))
         write_bytes(bundle.path / MANIFEST, serialise(manifest))
         return Bundle.open(bundle.path)
+
+
+def record_metric(bundle: Bundle, metric: Metric) -> Bundle:
+    """Write an accuracy into the manifest, in place of an earlier one of that data set and runtime.
+
+    Raises:
+        BundleError: the bundle is an archive.
+        OSError: the disk refuses.
+    """
+
+    def revise(manifest: Manifest) -> Mapping[str, Any]:
+        measured = (metric.dataset, metric.through)
+        kept = [other for other in manifest.metrics if (other.dataset, other.through) != measured]
+        return {"metrics": (*kept, metric)}
+
+    return revise_manifest(bundle, revise)
 
 
 def pack(bundle: Bundle, path: str | os.PathLike[str]) -> Path:

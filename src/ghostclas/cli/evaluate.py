@@ -69,6 +69,7 @@ def evaluate_command(
     Every image takes the path that predictions take. Those that cannot be read are listed and left out of
     the figures. The same model, engine and images give the same figures, to the last digit.
     """
+    from ghostclas.bundle import record_metric
     from ghostclas.data import open_source
     from ghostclas.evaluation import (
         check_report,
@@ -102,7 +103,7 @@ def evaluate_command(
     page = write_report(evaluation, report) if report else None
     if record:
         metric = evaluation.metric(dataset_name(data, source))
-        bundle = bundle.record_metric(metric)
+        bundle = record_metric(bundle, metric)
         note(f"recorded in {bundle.path}: top-1 {metric.top1} % on {metric.dataset}")
     if fit_temperature:
         bundle = store_temperature(bundle, evaluation.fitted)

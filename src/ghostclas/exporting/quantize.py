@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle
+from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle, record_metric
 from ghostclas.data import Source, align_source
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file
@@ -163,9 +163,8 @@ def quantize(
             dataset = dataset_name(validation.location, validation)
             for measured in found:
                 through = f"{measured.engine} int8"
-                kept = kept.record_metric(
-                    Metric(dataset=dataset, images=len(labels), top1=measured.top1_int8, through=through)
-                )
+                metric = Metric(dataset=dataset, images=len(labels), top1=measured.top1_int8, through=through)
+                kept = record_metric(kept, metric)
             return kept, found
     why = f"int8 costs more than {MAX_LOSS} points of top-1" if accuracy_lost else "int8 could not be made"
     raise ExportError("\n       ".join([f"{why}: nothing was added to {bundle.path}", *tried]))

@@ -16,7 +16,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from torch import nn
 
 from ghostclas import zoo
-from ghostclas.bundle import Bundle, default_bundle_path
+from ghostclas.bundle import Bundle, default_bundle_path, record_metric
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError
@@ -299,7 +299,7 @@ def _finish(
     with Classifier.load(bundle.path) as classifier:
         evaluation = evaluate(classifier, val_source)
     metric = evaluation.metric(dataset_name(config.data.path, val_source))
-    bundle.record_metric(metric)
+    record_metric(bundle, metric)
     write_report(evaluation, run.report, curves=run.curves.read_bytes())
     return metric
 
