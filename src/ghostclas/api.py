@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from ghostclas.bundle import Bundle
 from ghostclas.data import Source, open_source
 from ghostclas.errors import ExportError, UsageError
-from ghostclas.evaluation import Comparison, Evaluation
+from ghostclas.evaluation import Comparison, Evaluation, check_writable
 from ghostclas.evaluation import compare as compare_classifiers
 from ghostclas.evaluation import evaluate as evaluate_classifier
+from ghostclas.extras import require
 from ghostclas.prediction import Classifier
 from ghostclas.verification import VerifyReport
 from ghostclas.verification import record as record_parity
@@ -72,12 +73,11 @@ def create_model(
         DataError: a failed download.
         MissingExtraError: torch is not installed.
     """
-    from ghostclas.extras import require
 
     require("torch", extra="export")
     from ghostclas import models
+    from ghostclas.loading import load_state, load_weights
     from ghostclas.spec import ModelSpec
-    from ghostclas.weights.loading import load_state, load_weights
     from ghostclas.zoo import TIMM
 
     if name.startswith(TIMM):
@@ -226,8 +226,6 @@ def verify(
         BundleError: the bundle does not verify, or cannot be written to.
         ExportError: an answer is wrong.
     """
-    from ghostclas.evaluation import check_writable
-
     bundle = model if isinstance(model, Bundle) else locate(model).bundle()
     if record:
         check_writable(bundle)
