@@ -16,7 +16,7 @@ MappedNetwork: TypeAlias = StagedNetwork
 _SIDE = 64
 
 
-class WithMaps(NamedTuple):
+class LogitsAndMaps(NamedTuple):
     """Logits ``[N, num_classes]`` and maps ``[N, C, H, W]``, the largest first."""
 
     logits: Tensor
@@ -28,7 +28,7 @@ def has_maps(network: nn.Module) -> TypeGuard[MappedNetwork]:
     return isinstance(network, StagedNetwork)
 
 
-def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor] = ()) -> WithMaps:
+def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor] = ()) -> LogitsAndMaps:
     """Return what the network answers and, of each size, the map that its last block of that size gives.
 
     Every family gives five, a half to a 32nd as wide as the images, which are normalised float
@@ -42,7 +42,7 @@ def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor
             maps.append(x)
             x = given[len(maps) - 1] if given else x
         x = block(x)
-    return WithMaps(network.answer(x), [*maps, x])
+    return LogitsAndMaps(network.answer(x), [*maps, x])
 
 
 def map_channels(network: MappedNetwork) -> list[int]:

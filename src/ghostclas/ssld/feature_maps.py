@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostclas.errors import UsageError
-from ghostclas.models.maps import MappedNetwork, WithMaps, has_maps, map_channels, run_with_maps
+from ghostclas.models.maps import LogitsAndMaps, MappedNetwork, has_maps, map_channels, run_with_maps
 from ghostclas.ssld.losses import Loss, feature_map_loss
 from ghostclas.training.objective import Objective, Views
 
@@ -39,11 +39,11 @@ class Hinted(nn.Module):
             for ours, theirs in zip(self.channels, channels, strict=True)
         )
 
-    def forward(self, images: Tensor, given: Sequence[Tensor] = ()) -> WithMaps:
+    def forward(self, images: Tensor, given: Sequence[Tensor] = ()) -> LogitsAndMaps:
         """Map images ``[N, 3, H, W]`` to logits and projected maps; ``given`` as ``run_with_maps`` has it."""
         logits, maps = run_with_maps(self.student, images, given)
         pairs = zip(self.projections, maps, strict=True)
-        return WithMaps(logits, [projection(each) for projection, each in pairs])
+        return LogitsAndMaps(logits, [projection(each) for projection, each in pairs])
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Hints(Objective):
         mean: ``[1, 3, 1, 1]``, and ``std``: undo the student's normalisation.
     """
 
-    teach: Callable[[Tensor], WithMaps]
+    teach: Callable[[Tensor], LogitsAndMaps]
     channels: Sequence[int]
     loss: Loss
     weight: float
@@ -89,7 +89,7 @@ class Hints(Objective):
             )
         return hinted
 
-    def __call__(self, forward: Callable[..., WithMaps], views: Views) -> Tensor:
+    def __call__(self, forward: Callable[..., LogitsAndMaps], views: Views) -> Tensor:
         """Return the loss against the teacher's answers and maps."""
         with torch.no_grad():
             taught = self.teach(views.images.float() * self.std + self.mean)

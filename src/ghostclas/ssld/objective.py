@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ghostclas.data.pool import Joined
 from ghostclas.data.source import Source
 from ghostclas.errors import UsageError
-from ghostclas.models.maps import WithMaps, has_maps, map_channels
+from ghostclas.models.maps import LogitsAndMaps, has_maps, map_channels
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.feature_maps import Hints
@@ -186,7 +186,7 @@ def answering(
 
 def answering_with_maps(
     teacher: Teacher, classes: ClassMap, autocast: Callable[[], AbstractContextManager[None]]
-) -> tuple[Callable[[Tensor], WithMaps], list[int]]:
+) -> tuple[Callable[[Tensor], LogitsAndMaps], list[int]]:
     """Return a function from float pixels ``[N, 3, H, W]`` in 0 to 255 to the teacher's answers and maps.
 
     The answers are those to our classes; the second value is how many channels each map has.
@@ -202,10 +202,10 @@ def answering_with_maps(
         )
     ask = teacher.answer_with_maps
 
-    def teach(pixels: Tensor) -> WithMaps:
+    def teach(pixels: Tensor) -> LogitsAndMaps:
         with autocast():
             logits, maps = ask(pixels)
-        return WithMaps(select(logits.float(), classes), maps)
+        return LogitsAndMaps(select(logits.float(), classes), maps)
 
     return teach, map_channels(teacher.network)
 

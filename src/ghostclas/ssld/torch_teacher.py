@@ -18,7 +18,7 @@ from ghostclas.errors import BundleError, UsageError
 from ghostclas.extras import require
 from ghostclas.loading import load_weights
 from ghostclas.models.folded import bundle_state
-from ghostclas.models.maps import WithMaps, has_maps, run_with_maps
+from ghostclas.models.maps import LogitsAndMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
@@ -55,7 +55,7 @@ class TorchTeacher:
         self.network = network.eval().requires_grad_(False).to(device)
         self.network.to(memory_format=torch.channels_last)
         self._run: Callable[[Tensor], Tensor] = self.network
-        self._run_with_maps: Callable[[Tensor], WithMaps] = self._maps_of
+        self._run_with_maps: Callable[[Tensor], LogitsAndMaps] = self._maps_of
         self._mean, self._std = (
             255 * torch.tensor(values, device=device).view(1, 3, 1, 1)
             for values in (preprocess.mean, preprocess.std)
@@ -76,7 +76,7 @@ class TorchTeacher:
         with torch.no_grad():
             return self._run(self._normalised(pixels))
 
-    def answer_with_maps(self, pixels: Tensor) -> WithMaps:
+    def answer_with_maps(self, pixels: Tensor) -> LogitsAndMaps:
         """Return the same, and the network's feature maps; see ``models.maps``, which must take it."""
         with torch.no_grad():
             return self._run_with_maps(self._normalised(pixels))
@@ -97,7 +97,7 @@ class TorchTeacher:
     def _normalised(self, pixels: Tensor) -> Tensor:
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
 
-    def _maps_of(self, pixels: Tensor) -> WithMaps:
+    def _maps_of(self, pixels: Tensor) -> LogitsAndMaps:
         assert has_maps(self.network)
         return run_with_maps(self.network, pixels)
 
