@@ -23,7 +23,7 @@ import torch
 
 from ghostclas.ssld import train_student
 from ghostclas.ssld.run_config import SsldConfig, wants_teacher
-from ghostclas.training import TrainConfig, checkpoint, ema, resolve_config, train
+from ghostclas.training import TrainConfig, ema, resolve_config, train
 from ghostclas.training.config import dump_config
 
 # One process imports everything once, and those that are killed are its forks. A fork of the process of the
@@ -73,7 +73,7 @@ def main(config: str, output: str, point: str, count: int, rank: int = 0) -> Non
     elif point == "write":
         kill_on(torch, "save", count, before=half_written)
     elif point == "rename":
-        kill_on(checkpoint.Path, "replace", count)
+        kill_on(Path, "replace", count)
     run = Path(output)
     resume = (run / "config.yaml").exists()
     if wants_teacher(config):
@@ -83,4 +83,5 @@ def main(config: str, output: str, point: str, count: int, rank: int = 0) -> Non
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
+    document, directory, instant, occurrence, process_rank = sys.argv[1:]
+    main(document, directory, instant, int(occurrence), int(process_rank))

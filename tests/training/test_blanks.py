@@ -31,6 +31,15 @@ def test_blanks_become_images_of_the_batch_without_weight() -> None:
     assert torch.equal(filled.indices, indices)
 
 
+def test_an_image_alone_among_blanks_loses_its_weight() -> None:
+    """Batch norm over copies of it has no variance, and its gradients no bounds."""
+    images, weights = torch.rand(3, 3, 2, 2), torch.tensor([0.0, 1, 0])
+    batch = Batch(images, torch.tensor([0, 4, 0]), weights, [], torch.zeros(3, 2, dtype=torch.int64))
+    filled = _without_blanks(batch)
+    assert filled.weights.tolist() == [0, 0, 0]
+    assert all(torch.equal(image, images[1]) for image in filled.images)
+
+
 def test_a_batch_of_blanks_alone_stays_what_it_is() -> None:
     blank = Batch(torch.zeros(2, 3, 2, 2), torch.zeros(2), torch.zeros(2), [], torch.zeros(2, 2))
     assert _without_blanks(blank) is blank

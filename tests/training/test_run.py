@@ -13,6 +13,8 @@ from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.loading import load_state
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.ema import EMA
+from ghostclas.training.run import _load_best
+from ghostclas.training.rundir import RunDirectory
 from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
@@ -212,8 +214,9 @@ def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
     )
 
 
-def test_no_memory_even_for_an_eighth_of_the_batch_stops_the_run(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("batch", "parts"), [(32, "8 micro-batches of 4"), (8, "4 micro-batches of 2")])
+def test_no_memory_for_an_eighth_of_the_batch_nor_for_two_images_stops_the_run(
+    batch: int, parts: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ghostclas.models.ghostnet import GhostNet
 
@@ -221,8 +224,8 @@ def test_no_memory_even_for_an_eighth_of_the_batch_stops_the_run(
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(GhostNet, "forward", no_memory)
-    with pytest.raises(TrainingError, match="out of memory even in 8 micro-batches"):
-        train(config=settings(folder), output=tmp_path / "run")
+    with pytest.raises(TrainingError, match=f"out of memory even in {parts} images"):
+        train(config=settings(folder, f"loop.batch_size={batch}"), output=tmp_path / "run")
 
 
 def test_a_time_budget_ends_the_run_early_with_a_bundle(folder: Path, tmp_path: Path) -> None:
@@ -264,3 +267,11 @@ def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherw
     assert not torch.equal(body["classifier.weight"][0], built_in["classifier.weight"][0])
     assert started_from(folder, tmp_path / "other", model="ghostnet_x0_2").model.weights is None
     assert started_from(folder, tmp_path / "mine", "model.flavour=original").model.weights is None
+
+
+def test_a_best_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.best.parent.mkdir()
+    run.best.write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(TrainingError, match=r"best.pt, cannot be read .*\n.*remove the file and continue"):
+        _load_best(run)

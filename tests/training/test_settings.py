@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ghostclas.cli import main
-from ghostclas.spec import Metric
+from ghostclas.data.source import Source
+from ghostclas.spec import IMAGENET_MEAN, IMAGENET_STD
 from ghostclas.ssld.run_config import SsldConfig, wants_teacher
 from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training.input.images import TrainingImages
+from ghostclas.training.input.sampling import SeededIndex, epoch_indices
+from ghostclas.training.input.transforms import AugmentConfig
+from ghostclas.training.loop import Trainer
+from ghostclas.training.objective import CrossEntropy, Views
 from ghostclas.training.recipes import recipe_names
+from ghostclas.training.run import splits_of
 from ghostclas.training.settings import settings_document
 from tests.training.photos import photo_folder
 from tests.training.test_run import settings, weights
@@ -33,13 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """End a run with its last checkpoint: the export takes longer than these epochs."""
-    nothing = Metric(dataset="none", images=0, top1=0, through="nothing")
-    monkeypatch.setattr("ghostclas.training.run._finish", lambda *_: nothing)
-
-
 def one_epoch(folder: Path, *more: str) -> TrainConfig:
     return settings(folder, "schedule.epochs=1", "schedule.warmup_epochs=0", *more)
 
@@ -54,34 +58,178 @@ def plain(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, T
     return weights(train(config=one_epoch(folder), output=tmp_path_factory.mktemp("plain") / "run").path)
 
 
-@pytest.mark.usefixtures("weights_only")
+@dataclass
+class FirstStep:
+    """What the first step of a run saw and did.
+
+    Attributes:
+        views: what the loss was taken of.
+        smoothing: the label smoothing of that loss.
+        convolved: the types of what convolutions gave.
+        optimizer: the optimizer's state after the step, as in a checkpoint.
+        kind: the optimizer's class.
+    """
+
+    views: Views
+    smoothing: float
+    convolved: set[torch.dtype]
+    optimizer: dict[str, Any]
+    kind: type[torch.optim.Optimizer]
+
+    @property
+    def indices(self) -> list[SeededIndex]:
+        return [SeededIndex(*index) for index in self.views.indices.tolist()]
+
+
+@pytest.fixture
+def first_step(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights_only: None
+) -> Callable[..., FirstStep]:
+    """Return a function from settings to the first step of a run with them; the run ends after it."""
+    seen: list[Views] = []
+    trainers: list[Trainer] = []
+
+    class Short(Trainer):
+        def _measure_progress(self) -> None:
+            super()._measure_progress()
+            self._done = max(self._done, float(self.position.step))
+
+    def begin(*arguments: Any) -> Trainer:
+        trainers.append(Short(*arguments))
+        return trainers[0]
+
+    whole = CrossEntropy.__call__
+
+    def watched(self: CrossEntropy, forward: Callable[..., Any], views: Views) -> Tensor:
+        seen.append(views)
+        return whole(self, forward, views)
+
+    monkeypatch.setattr("ghostclas.training.run.Trainer", begin)
+    monkeypatch.setattr(CrossEntropy, "__call__", watched)
+
+    def take(*more: str) -> FirstStep:
+        convolved = set()
+
+        def watch(module: torch.nn.Module, _: Any, output: Any) -> None:
+            if isinstance(module, torch.nn.Conv2d) and module.training:
+                convolved.add(output.dtype)
+
+        hook = torch.nn.modules.module.register_module_forward_hook(watch)
+        try:
+            train(config=one_epoch(folder, "optimizer.weight_decay=0", *more), output=tmp_path / "run")
+        finally:
+            hook.remove()
+        (trainer,) = trainers
+        criterion = trainer.criterion
+        assert isinstance(criterion, CrossEntropy)
+        kind = type(trainer.optimizer.optimizer)
+        return FirstStep(seen[0], criterion.smoothing, convolved, trainer.optimizer.state_dict(), kind)
+
+    return take
+
+
+def labelled(folder: Path) -> Source:
+    return splits_of(one_epoch(folder)).train
+
+
 @pytest.mark.parametrize(
-    "setting",
+    ("setting", "augment"),
     [
-        "augment.policy=randaugment",
-        "augment.policy=trivialaugment",
-        "augment.policy=autoaugment",
-        "augment.color_jitter=0.4",
-        "augment.erasing=1",
-        "augment.mixup=0.2",
-        "augment.cutmix=1",
-        "augment.repeats=2",
-        "data.balance=loss",
-        "data.balance=sampler",
-        "optimizer.name=adamw",
-        "optimizer.clip_norm=0.1",
-        "optimizer.body_lr=0.5",
-        "loop.label_smoothing=0",
-        "loop.precision=bf16",
-        "loop.seed=1",
+        ("augment.policy=randaugment", AugmentConfig(policy="randaugment")),
+        ("augment.policy=trivialaugment", AugmentConfig(policy="trivialaugment")),
+        ("augment.policy=autoaugment", AugmentConfig(policy="autoaugment")),
+        ("augment.color_jitter=0.4", AugmentConfig(color_jitter=0.4)),
+        ("augment.erasing=1", AugmentConfig(erasing=1)),
+        ("augment.flip=1", AugmentConfig(flip=1)),
+        ("augment.crop_scale=[0.9,1]", AugmentConfig(crop_scale=(0.9, 1))),
     ],
 )
-def test_a_setting_changes_what_is_learned(
-    setting: str, folder: Path, plain: dict[str, Tensor], tmp_path: Path
+def test_a_step_sees_the_views_that_are_set(
+    setting: str, augment: AugmentConfig, first_step: Callable[..., FirstStep], folder: Path
 ) -> None:
-    learned = weights(train(config=one_epoch(folder, setting), output=tmp_path / "run").path)
-    assert all(value.isfinite().all() for value in learned.values())
-    assert not all(torch.equal(value, plain[name]) for name, value in learned.items())
+    step = first_step("augment.crop_scale=[0.08,1]", setting)
+    images = TrainingImages(labelled(folder), augment, 32)
+    expected = torch.stack([images[index].image for index in step.indices]).float() / 255
+    expected = (expected - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(step.views.images, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["augment.mixup=1", "augment.cutmix=1"])
+def test_a_step_learns_from_mixtures(setting: str, first_step: Callable[..., FirstStep]) -> None:
+    targets = first_step(setting).views.targets
+    assert targets.shape == (8, 3)
+    torch.testing.assert_close(targets.sum(1), torch.ones(8))
+    assert ((targets > 0).sum(1) == 2).any()
+
+
+def test_repeats_show_fewer_images_in_other_views(first_step: Callable[..., FirstStep]) -> None:
+    indices = first_step("augment.repeats=2").indices
+    assert set(Counter(index.image for index in indices).values()) == {2}
+    assert len({index.seed for index in indices}) == 8
+
+
+def test_a_balanced_loss_weighs_the_rare_class_more(
+    first_step: Callable[..., FirstStep], folder: Path
+) -> None:
+    views = first_step("data.balance=loss").views
+    counts = Counter(sample.label for sample in labelled(folder).samples)
+    assert counts == {0: 12, 1: 12, 2: 4}
+    expected = [28 / 3 / counts[int(label)] for label in views.targets]
+    torch.testing.assert_close(views.weights, torch.tensor(expected))
+
+
+def test_a_balanced_sampler_draws_the_rare_class_as_often(
+    first_step: Callable[..., FirstStep], folder: Path
+) -> None:
+    labels = np.array([sample.label for sample in labelled(folder).samples])
+    drawn = epoch_indices(labels, seed=0, epoch=0, balanced=True)
+    assert first_step("data.balance=sampler").indices == drawn[:8]
+    assert sum(labels[index.image] == 2 for index in drawn) > 6
+
+
+def test_another_seed_is_another_order(first_step: Callable[..., FirstStep], folder: Path) -> None:
+    labels = np.array([sample.label for sample in labelled(folder).samples])
+    assert first_step("loop.seed=1").indices == epoch_indices(labels, seed=1, epoch=0)[:8]
+
+
+def test_the_optimizer_is_the_one_that_is_set(first_step: Callable[..., FirstStep]) -> None:
+    step = first_step("optimizer.name=adamw", "optimizer.lr=0.003", "optimizer.body_lr=0.5")
+    assert step.kind is torch.optim.AdamW
+    rates = {group["head"]: group["peak_lr"] for group in step.optimizer["param_groups"]}
+    assert rates == {True: 0.003, False: 0.0015}
+
+
+def test_clipped_gradients_are_no_longer_than_is_set(first_step: Callable[..., FirstStep]) -> None:
+    step = first_step("optimizer.clip_norm=0.1", "optimizer.nesterov=false")
+    # After one step without weight decay, the momentum is the gradient.
+    moments = [state["momentum_buffer"].flatten() for state in step.optimizer["state"].values()]
+    assert torch.cat(moments).norm().item() == pytest.approx(0.1, rel=1e-3)
+
+
+def test_labels_are_smoothed_as_is_set(first_step: Callable[..., FirstStep]) -> None:
+    assert first_step("loop.label_smoothing=0.25").smoothing == 0.25
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_convolutions_compute_in_the_precision_that_is_set(
+    precision: str, expected: torch.dtype, first_step: Callable[..., FirstStep]
+) -> None:
+    step = first_step(f"loop.precision={precision}")
+    assert expected in step.convolved
+    # A CPU has no fast kernel for the gradients of some depthwise ones in bfloat16.
+    assert step.convolved <= {expected, torch.float32}
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+def test_the_process_keeps_freed_memory_only_where_it_is_set(
+    keep: str, first_step: Callable[..., FirstStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[None] = []
+    monkeypatch.setattr("ghostclas.training.run.keep_freed_memory", lambda: asked.append(None))
+    first_step(f"loop.keep_memory={keep}")
+    assert len(asked) == (keep == "true")
 
 
 def test_resolutions_follow_one_another(folder: Path, tmp_path: Path) -> None:

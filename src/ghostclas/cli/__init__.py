@@ -111,10 +111,12 @@ def main(args: Sequence[str] | None = None) -> int:
     A user's mistake is one ``error: ...`` on stderr and its own code (see ``ghostclas.errors``), 2 for words
     and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
     """
-    args = list(sys.argv[1:] if args is None else args) or ["--help"]
+    args = _with_resume_auto(list(sys.argv[1:] if args is None else args)) or ["--help"]
     _speak_utf8()
     try:
-        code = typer.main.get_command(app).main(args=args, prog_name="ghostclas", standalone_mode=False)
+        code = typer.main.get_command(app).main(
+            args=_with_resume_auto(args), prog_name="ghostclas", standalone_mode=False
+        )
         sys.stdout.flush()
     except GhostclasError as error:
         return _fail(str(error), error.exit_code)
@@ -130,6 +132,19 @@ def main(args: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _with_resume_auto(args: list[str]) -> list[str]:
+    """Spell ``train --resume auto`` as typer can read it: its options have a value always or never."""
+    if args[:1] != ["train"]:
+        return args
+    spelled: list[str] = []
+    for arg in args:
+        if arg == "auto" and spelled[-1] == "--resume":
+            spelled[-1] = "--resume-auto"
+        else:
+            spelled.append("--resume-auto" if arg == "--resume=auto" else arg)
+    return spelled
 
 
 def _speak_utf8() -> None:

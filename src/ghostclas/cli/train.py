@@ -35,7 +35,13 @@ def train_command(
     output: Annotated[
         Path | None, typer.Option(help="Run directory; runs/<data>-<network> when absent.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run that stopped.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Continue the run that stopped; with 'auto' behind it, start one where none is."
+        ),
+    ] = False,
+    resume_auto: Annotated[bool, typer.Option("--resume-auto", hidden=True)] = False,
     time: Annotated[
         str | None, typer.Option(metavar="30m", help="End within this time: 90s, 30m or 2h.")
     ] = None,
@@ -51,8 +57,12 @@ def train_command(
     require("torch", extra="train")
     from ghostclas.ssld.run_config import SsldConfig, wants_teacher
     from ghostclas.training.config import TrainConfig, minutes
+    from ghostclas.training.resumption import Resume
 
-    resumed = str(output / "config.yaml") if resume and output and (output / "config.yaml").exists() else None
+    going_on: Resume = "auto" if resume_auto else resume
+    resumed = (
+        str(output / "config.yaml") if going_on and output and (output / "config.yaml").exists() else None
+    )
     taught = wants_teacher(recipe or resumed, settings or ())
     if show_settings:
         from ghostclas.training.settings import settings_document
@@ -81,7 +91,7 @@ def train_command(
                 *(settings or ()),
             ],
             output=output,
-            resume=resume,
+            resume=going_on,
             quiet=False,
         )
     else:
@@ -99,7 +109,7 @@ def train_command(
             settings=settings or (),
             time=time,
             output=output,
-            resume=resume,
+            resume=going_on,
             quiet=False,
         )
     if os.environ.get("RANK", "0") != "0":

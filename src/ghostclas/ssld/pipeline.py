@@ -33,6 +33,7 @@ from ghostclas.ssld.teacher import open_teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
 from ghostclas.training.progress import Progress
+from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.run import Run, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
 
@@ -54,7 +55,7 @@ def distil(
     cache: str | Path | None = None,
     adapt_teacher: bool = False,
     output: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     quiet: bool = True,
     count: Count | None = None,
 ) -> Run:
@@ -70,7 +71,7 @@ def distil(
         cache: where the teacher's answers to whole pictures are kept; in the user's cache when absent.
         adapt_teacher: train the teacher on the labels first; see :func:`adapt`.
         output: the run directory; ``runs/<data>-<network>-ssld`` when absent.
-        resume: go on with the run in ``output``, or the newest of that name.
+        resume: go on with the run in ``output``, or the newest of that name; see ``train``.
         quiet: no progress on stderr.
         count: called with the pictures that are scored and those there are.
 
@@ -81,13 +82,15 @@ def distil(
         UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
     """
     config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings)
+    config = config.absolute()
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
-    path = run_path(config, output, resume=resume, suffix="-ssld")
+    path, continued = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
     progress = Progress(enabled=state.is_main_process and not quiet)
     try:
         if state.is_main_process:
-            run.open(config, resume=resume)
+            for note in run.open(config, DataRecord.of(splits_of(config)), resume=continued):
+                progress.say(note)
         state.wait_for_everyone()
         return _steps(config, run, state, progress, unlabeled, cache, adapt_teacher, quiet, count)
     finally:
@@ -235,7 +238,7 @@ def train_student(
     settings: Iterable[str] = (),
     config: SsldConfig | None = None,
     output: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     quiet: bool = True,
     keep_processes: bool = False,
 ) -> Run:

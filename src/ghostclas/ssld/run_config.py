@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
 from ghostclas.errors import UsageError
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
-from ghostclas.training.config import TrainConfig, called, resolve_config, settings_tree
+from ghostclas.training.config import (
+    TrainConfig,
+    absolute_model,
+    absolute_path,
+    called,
+    resolve_config,
+    settings_tree,
+)
 
 DEFAULT_RECIPE = "ssld"
 
@@ -61,6 +68,19 @@ class SsldConfig(TrainConfig):
                 "distil.views stores views of one size: set data.progressive=[], or distil.views=0"
             )
         return self
+
+    def absolute(self) -> Self:
+        """Return the same configuration with absolute paths; see ``TrainConfig.absolute``."""
+        config, distil = super().absolute(), self.distil
+        paths: dict[str, Any] = {
+            name: absolute_path(path)
+            for name, path in (("mined", distil.mined), ("cache", distil.cache))
+            if path is not None
+        }
+        if distil.teacher is not None:
+            word = {"model": absolute_model(distil.teacher.model)}
+            paths["teacher"] = distil.teacher.model_copy(update=word)
+        return config.model_copy(update={"distil": distil.model_copy(update=paths)})
 
     def provenance(self) -> dict[str, Any]:
         """Return the settings and who taught; see ``TrainConfig.provenance``."""

@@ -49,7 +49,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """
     candidates = [candidate for candidate in (path, previous(path)) if candidate.exists()]
     for candidate in candidates:
-        # A damaged file fails in as many ways as it has bytes.
+        # A damaged file can raise almost any exception.
         try:
             state: dict[str, Any] = torch.load(candidate, map_location="cpu", weights_only=True)
         except Exception as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import TypeVar
@@ -133,7 +134,8 @@ class ScheduleConfig(Frozen):
 class LoopConfig(Frozen):
     """How the loop runs. ``batch_size`` counts over all processes; ``accumulate`` splits it into that many
     micro-batches. ``save_minutes`` is the time between checkpoints within an epoch. Every
-    ``validate_every``-th epoch is validated, and always the last.
+    ``validate_every``-th epoch is validated, and always the last. On a CPU, ``keep_memory`` makes the process
+    keep the memory that a step has freed for the next one, see ``training.memory``.
     """
 
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -149,6 +151,7 @@ class LoopConfig(Frozen):
     save_minutes: NonNegative = 5
     validate_every: Annotated[int, Field(ge=1)] = 1
     time: Annotated[float, Field(gt=0, description="minutes")] | None = None
+    keep_memory: bool = True
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
 
@@ -189,11 +192,37 @@ class TrainConfig(Frozen):
             known["started_from"] = called(self.model.weights)
         return {"config": self.model_dump(mode="json", exclude=places), **known}
 
+    def absolute(self) -> Self:
+        """Return the same configuration with absolute paths: it means the same in every directory."""
+        data, model = self.data, self.model
+        paths = {
+            name: absolute_path(path)
+            for name, path in (("path", data.path), ("root", data.root), ("label_file", data.label_file))
+            if path is not None
+        }
+        weights = model.weights and absolute_model(model.weights)
+        return self.model_copy(
+            update={
+                "data": data.model_copy(update=paths),
+                "model": model.model_copy(update={"weights": weights}),
+            }
+        )
+
 
 def called(model: str) -> str:
     """Return the last part of a path to a model that says something."""
     path = Path(model)
     return path.parent.name if path.name == "bundle" else path.name
+
+
+def absolute_path(path: str) -> str:
+    """Return ``path`` as it is written from any directory; links stay links."""
+    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute leaves ".." in place
+
+
+def absolute_model(word: str) -> str:
+    """Return a word that names a model, with an absolute path where it is one (see ``zoo.locate``)."""
+    return absolute_path(word) if word != "default" and Path(word).exists() else word
 
 
 def resolve_config(

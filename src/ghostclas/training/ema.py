@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """An average of a model's parameters and buffers, following it ever more slowly.
+    """A moving average of a model's parameters and buffers; its decay rises during the first steps.
 
     At step t the decay is ``min(decay, (1 + t) / (10 + t))``, so that the first steps are soon forgotten.
     Decay 0 keeps a plain copy.

@@ -7,8 +7,8 @@ run that was stopped and resumed does what the uninterrupted one does.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -22,14 +22,15 @@ from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.cpu import compile_training
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
-from ghostclas.training.config import TrainConfig
+from ghostclas.training.config import LoopConfig, TrainConfig
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.ema import EMA
-from ghostclas.training.input.alternating import DeadWorkerError
+from ghostclas.training.input.failures import loader_failures_explained
 from ghostclas.training.input.images import BadImage, Batch, EvaluationImages, TrainingImages
-from ghostclas.training.input.loader import TrainingLoader, evaluation_loader
+from ghostclas.training.input.loader import TrainingLoader, evaluation_batches
 from ghostclas.training.input.mixing import build_mixing
-from ghostclas.training.input.sampling import ShardedBatches, class_weights, epoch_indices
+from ghostclas.training.input.sampling import LEAST_IMAGES, ShardedBatches, class_weights, epoch_indices
+from ghostclas.training.input.shared_memory import SharedMemory, local_processes
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
 from ghostclas.training.progress import Progress, epoch_line, step_line
@@ -37,8 +38,8 @@ from ghostclas.training.rundir import RunDirectory, write_text
 
 FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
-# Of a time budget, the share kept for the last validation, the export and the report; where validating takes
-# longer than that, so many times what it took, up to a half.
+# The share of a time budget that is kept for the last validation, the export and the report. Where validation
+# is slow, this many times its duration are kept instead, up to half of the budget.
 TIME_RESERVE = 0.1
 VALIDATIONS_RESERVE = 3
 _DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
@@ -46,7 +47,7 @@ _DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop
 
 @dataclass
 class Position:
-    """Where a run is, and the sums that its current epoch has come to; all of it is in every checkpoint."""
+    """How far a run is, and the sums of its current epoch; every checkpoint holds all of it."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -88,11 +89,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         loop, world = self.config.loop, self.accelerator.num_processes
+        check_batch(loop, len(self.train_source.samples), world=world)
         self.criterion = self.objective or CrossEntropy(loop.label_smoothing)
-        if loop.batch_size % world:
-            raise UsageError(f"loop.batch_size {loop.batch_size} is not a multiple of {world} processes")
         self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
-        # Of a smaller data set, all images are one batch.
+        # A data set smaller than a batch is one batch.
         self.global_batch = min(loop.batch_size, -(-len(self.labels) // world) * world)
         self.batch_size = self.global_batch // world
         self.steps_per_epoch = -(-len(self.labels) // self.global_batch)
@@ -120,7 +120,8 @@ class Trainer:
         self.mean = 255 * torch.tensor(statistics.mean, device=device).view(1, 3, 1, 1)
         self.std = 255 * torch.tensor(statistics.std, device=device).view(1, 3, 1, 1)
         self.mix = build_mixing(self.config.augment, num_classes)
-        self.loader = TrainingLoader(workers=self.workers, device=device.type)
+        self.memory = SharedMemory(self.progress.say, processes=local_processes())
+        self.loader = TrainingLoader(workers=self.workers, device=device.type, memory=self.memory)
         self.images: TrainingImages | None = None
         self._top1: float | None = None
         self._done = 0.0
@@ -150,16 +151,25 @@ class Trainer:
                 self._end_epoch()
         finally:
             self.loader.close()
+        if self.accelerator.is_main_process and not self.run.best.exists():
+            self._save_best(self.position.epoch + 1, self._top1)
 
     def restore(self) -> bool:
         """Continue from the newest readable checkpoint; whether there was one."""
         state = load_checkpoint(self.run.last)
         if state is None:
             if self.accelerator.is_main_process and self.run.entries():
-                # Killed between the first line of the log and the first checkpoint.
+                # A kill between the first line of the log and the first checkpoint leaves that line.
                 self.run.write_entries([])
             return False
-        self.wrapped.load_state_dict(state["model"])
+        try:
+            self.wrapped.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"{self.run.last} does not fit the network of this run: {_first_difference(error)}\n"
+                "       the classes of the images are not those that it was started with, or config.yaml was "
+                "changed"
+            ) from None
         self.ema.load(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
@@ -167,6 +177,12 @@ class Trainer:
         known = {f.name for f in fields(Position)}
         self.position = Position(**{key: value for key, value in state["position"].items() if key in known})
         self.bad = dict(state["bad"])
+        if self.position.best_top1 >= 0 and not self.run.best.exists():
+            self.progress.say(
+                f"{self.run.best} is missing: the best of the epochs from here on is exported, or, if there "
+                "is none, the last one"
+            )
+            self.position.best_top1 = -1.0
         if self.accelerator.is_main_process:
             finished = self.position.step // self.steps_per_epoch
             self.run.write_entries(e for e in self.run.entries() if e["epoch"] <= finished)
@@ -180,6 +196,11 @@ class Trainer:
             self.position.seconds = time.monotonic() - self._clock
             save_checkpoint(self._state(), self.run.last)
         self._saved = time.monotonic()
+
+    def _save_best(self, epoch: int, top1: float | None) -> None:
+        save_checkpoint(
+            {"ema": self.ema.state, "epoch": epoch, "top1": top1}, self.run.best, keep_previous=False
+        )
 
     def validate(self) -> dict[str, float]:
         """Return ``top1`` and, beyond five classes, ``top5`` in percent of the averaged model on ``val``."""
@@ -230,7 +251,8 @@ class Trainer:
         # Reading the loss makes a GPU wait for its queue.
         every = FINITE_CHECK_STEPS if self.accelerator.device.type == "cuda" else 1
         began = time.monotonic()
-        with _worker_failures_explained():
+        # PyTorch reports a dead loader process by a signal, which can arrive in the middle of a step.
+        with loader_failures_explained():
             for batch in self.loader.epoch(self.images, batches):
                 waited = time.monotonic() - began
                 self._note_bad(batch.bad)
@@ -238,7 +260,7 @@ class Trainer:
                 torch.manual_seed(
                     hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
                 )
-                # The losses of a batch with blanks are divided by all its places.
+                # The loss of a batch is divided by its size, blanks included.
                 loss_sum += self._step(_without_blanks(batch)) * len(batch.images)
                 loss_images += int((batch.weights > 0).sum())
                 position.step += 1
@@ -271,13 +293,14 @@ class Trainer:
             try:
                 return self._try_step(batch)
             except (torch.OutOfMemoryError, RuntimeError) as error:
-                halvings = (self.position.micro_batches // self.config.loop.accumulate).bit_length() - 1
                 if not _is_out_of_memory(error):
                     raise
-                if halvings == MAX_HALVINGS or self.position.micro_batches * 2 > len(batch.images):
+                parts = self.position.micro_batches
+                halvings = (parts // self.config.loop.accumulate).bit_length() - 1
+                if halvings == MAX_HALVINGS or 2 * parts * LEAST_IMAGES > len(batch.images):
                     raise TrainingError(
-                        f"out of memory even in {self.position.micro_batches} micro-batches of "
-                        f"{len(batch.images) // self.position.micro_batches} images; "
+                        f"out of memory even in {parts} micro-batches of "
+                        f"{-(-len(batch.images) // parts)} images; "
                         "lower loop.batch_size or data.resolution with --set"
                     ) from error
             self.position.micro_batches *= 2
@@ -302,9 +325,10 @@ class Trainer:
             images, targets = self.mix(images, labels)
         if self.config.loop.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        parts = self.position.micro_batches
+        parts = max(1, min(self.position.micro_batches, len(images) // LEAST_IMAGES))
         total = torch.zeros((), device=device)
-        pieces = (part.chunk(parts) for part in (images, targets, weights, batch.indices))
+        # The sizes of these parts differ by one at most, so none is too small for batch norm.
+        pieces = (part.tensor_split(parts) for part in (images, targets, weights, batch.indices))
         epoch = self._done * self.config.schedule.epochs
         chunks = [
             Views(images, targets, weights, indices, epoch)
@@ -347,11 +371,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             if entry["best"]:
                 position.best_top1 = entry["top1"]
-                save_checkpoint(
-                    {"ema": self.ema.state, "epoch": entry["epoch"], "top1": entry["top1"]},
-                    self.run.best,
-                    keep_previous=False,
-                )
+                self._save_best(entry["epoch"], entry["top1"])
             self.run.write_entries([*self.run.entries(), entry])
             if due:
                 draw_curves(self.run.entries(), self.run.curves)
@@ -362,30 +382,30 @@ class Trainer:
         )
         self.save()
         if due:
-            # Validating may have used up the time; if so, the epoch that was validated is the last.
+            # If the validation has used up the time, this epoch is the last.
             self._measure_progress()
 
     @torch.inference_mode()
     def _count_correct(self) -> Tensor:
         """Return how many images this process saw, and how many were right at top 1 and top 5."""
         counts = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
-        loader = evaluation_loader(
+        batches = evaluation_batches(
             EvaluationImages(self.val_source, self.config.data.preprocess),
             batch_size=max(1, min(self.batch_size, 128)),
             workers=self.workers,
+            memory=self.memory,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
-        with _worker_failures_explained():
-            for batch in loader:
-                self._note_bad(batch.bad)
-                images = batch.images.to(self.accelerator.device)
-                # The network may be a part of what was prepared for the run's precision.
-                with self.accelerator.autocast():
-                    logits = self.model((images.float() - self.mean) / self.std).float()
-                labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
-                best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-                counts += torch.stack([seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()])
+        for batch in batches:
+            self._note_bad(batch.bad)
+            images = batch.images.to(self.accelerator.device)
+            # accelerate prepared the wrapped network, and this may be a part of it.
+            with self.accelerator.autocast():
+                logits = self.model((images.float() - self.mean) / self.std).float()
+            labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
+            best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+            counts += torch.stack([seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()])
         return counts
 
     def _state(self) -> dict[str, Any]:
@@ -443,7 +463,7 @@ class Trainer:
             )
 
     def _check_weights(self) -> None:
-        """A step can break the weights although its own loss was finite: such weights are not saved."""
+        """Refuse weights that a step has broken, even if its own loss was finite: they are never saved."""
         position = self.position
         if not all(bool(torch.isfinite(value).all()) for value in self.wrapped.state_dict().values()):
             raise TrainingError(
@@ -480,29 +500,51 @@ class Trainer:
         write_text(self.run.bad_images, "".join(f"{key}\t{self.bad[key]}\n" for key in sorted(self.bad)))
 
 
+def check_batch(loop: LoopConfig, images: int, *, world: int) -> None:
+    """Refuse batches that ``world`` processes cannot share, or that leave batch norm a single image.
+
+    Raises:
+        UsageError: ``loop.batch_size`` does not fit the processes or ``loop.accumulate``.
+        DataError: there is one image to train on.
+    """
+    if loop.batch_size % world:
+        raise UsageError(f"loop.batch_size {loop.batch_size} is not a multiple of {world} processes")
+    if loop.batch_size // world // loop.accumulate < LEAST_IMAGES:
+        smallest = LEAST_IMAGES * world * loop.accumulate
+        shared = f" over {world} processes" if world > 1 else ""
+        split = f" in loop.accumulate={loop.accumulate} parts" if loop.accumulate > 1 else ""
+        raise UsageError(
+            f"loop.batch_size {loop.batch_size}{shared}{split} trains on one image at a time, and batch norm "
+            f"needs {LEAST_IMAGES}; set loop.batch_size to {smallest} or more"
+        )
+    if images < LEAST_IMAGES * world:
+        raise DataError(
+            f"there are {images} images to train on, and batch norm needs {LEAST_IMAGES} for each of {world} "
+            f"process{'es' * (world > 1)}; give more images"
+        )
+
+
 def _without_blanks(batch: Batch) -> Batch:
-    """Put images of the batch itself, without weight, where it has blanks: what is normalised and mixed over
-    a batch are images only."""
+    """Put images of the batch itself, without weight, where it has blanks.
+
+    What is normalised and mixed over a batch are images only. Copies of a single image have no variance, and
+    gradients through batch norm would be without bounds: it loses its weight.
+    """
     there, blank = (torch.nonzero(mask).flatten() for mask in (batch.weights > 0, batch.weights == 0))
     if len(there) == 0 or len(blank) == 0:
         return batch
+    if len(there) < LEAST_IMAGES:
+        batch = replace(batch, weights=torch.zeros_like(batch.weights))
     rows = torch.arange(len(batch.weights))
     rows[blank] = there[torch.arange(len(blank)) % len(there)]
     return replace(batch, images=batch.images[rows], labels=batch.labels[rows])
 
 
+def _first_difference(error: RuntimeError) -> str:
+    """Return the first difference that PyTorch found between a state and a network."""
+    lines = str(error).splitlines()
+    return lines[min(1, len(lines) - 1)].strip() if lines else type(error).__name__
+
+
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def _worker_failures_explained() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, DeadWorkerError) or "DataLoader worker" in str(error):
-            raise TrainingError(
-                f"a data loader worker died: {str(error).splitlines()[0]}\n"
-                "       it may have run out of memory; continue with --resume and fewer --set data.workers=N"
-            ) from error
-        raise

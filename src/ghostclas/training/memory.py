@@ -1,4 +1,4 @@
-"""Keep the memory of one training step for the next one."""
+"""The C library keeps the memory that one training step has freed for the next one."""
 
 from __future__ import annotations
 

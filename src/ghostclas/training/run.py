@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ from ghostclas import zoo
 from ghostclas.bundle import Bundle, default_bundle_path, record_metric
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
-from ghostclas.errors import TrainingError, UsageError
+from ghostclas.errors import TrainingError
 from ghostclas.evaluation import dataset_name, evaluate, write_report
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.extras import require
@@ -33,14 +35,15 @@ from ghostclas.processor import usable_cores
 from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
-from ghostclas.training.loop import Trainer
+from ghostclas.training.loop import Trainer, check_batch
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
 from ghostclas.training.progress import Progress
-from ghostclas.training.rundir import RunDirectory, latest_run_path, new_run_path
+from ghostclas.training.resumption import DataRecord, Resume
+from ghostclas.training.rundir import RunDirectory, choose_run
 
 DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
-# Up to so many images, weights that have seen other photos are worth more than a longer run.
+# Up to this many images, pretrained weights are worth more than a longer run.
 SMALL_DATA = 20_000
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
@@ -123,7 +126,7 @@ def train(
     settings: Iterable[str] | str = (),
     time: str | None = None,
     output: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     config: TrainConfig | None = None,
     splits: Splits | None = None,
     objective: ObjectiveFactory | None = None,
@@ -150,6 +153,7 @@ def train(
         time: end within this time, such as ``"30m"``; the same as the setting ``loop.time``.
         output: the run directory; ``runs/<data>-<network>`` when absent.
         resume: continue the run in ``output``, or the newest of that name. What is not given is as it was.
+            ``"auto"`` continues a run that is there and starts one that is not.
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         splits: the images, where they are open already; ``train`` may have more than ``data`` holds.
         objective: builds what the steps minimise; the labels' cross-entropy when absent.
@@ -161,8 +165,9 @@ def train(
     Raises:
         UsageError: a setting, name or directory that does not fit.
         DataError: images that cannot be used.
-        TrainingError: the run cannot go on.
+        TrainingError: the run cannot go on, or its images are not those that it was started with.
     """
+    _refuse_to_train_while_importing()
     given: dict[str, Any] = dict(overrides)
     if data is not None:
         group = dict(data) if isinstance(data, Mapping) else {"path": data}
@@ -191,6 +196,7 @@ def train(
         recipe = Path(str(output), "config.yaml")
     chosen = config is not None or recipe is not None
     config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
+    config = config.absolute()
     spec = zoo.resolve_spec(config.model.name)
     splits = splits or splits_of(config)
     if (
@@ -198,19 +204,25 @@ def train(
         and len(splits.train.samples) <= SMALL_DATA
         and _has_weights_to_start_from(config.model, spec)
     ):
-        config = resolve_config(SMALL_RECIPE, settings, given)
-    path = run_path(config, output, resume=resume)
-    keep_freed_memory()
+        config = resolve_config(SMALL_RECIPE, settings, given).absolute()
+    path, continued = run_path(config, output, resume=resume)
     accelerator = _accelerator(config, path)
+    check_batch(config.loop, len(splits.train.samples), world=accelerator.num_processes)
     run = RunDirectory(path)
     progress = Progress(enabled=accelerator.is_main_process and not quiet)
+    if config.loop.keep_memory and accelerator.device.type == "cpu":
+        keep_freed_memory()
     try:
+        notes = splits.notes
         if accelerator.is_main_process:
-            run.open(config, resume=resume)
+            notes += run.open(config, DataRecord.of(splits), resume=continued)
         accelerator.wait_for_everyone()
-        for note in splits.notes:
+        for note in notes:
             progress.say(note)
         return _train(config, spec, splits, objective, accelerator, run, progress)
+    except KeyboardInterrupt:
+        progress.say(_how_to_continue(run))
+        raise
     finally:
         if keep_processes:
             for tracker in accelerator.trackers:
@@ -279,7 +291,7 @@ def _finish(
     spec: ModelSpec, train_source: Source, val_source: Source, config: TrainConfig, run: RunDirectory
 ) -> Metric:
     """Export the best epoch's averaged weights, measure the bundle itself, and record what came out."""
-    best = torch.load(run.best, map_location="cpu", weights_only=True)
+    best = _load_best(run)
     network = create_model(spec)
     network.load_state_dict(best["ema"])
     bundle = export_bundle(
@@ -304,6 +316,37 @@ def _finish(
     return metric
 
 
+def _load_best(run: RunDirectory) -> dict[str, Any]:
+    # A damaged file can raise almost any exception.
+    try:
+        best: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise TrainingError(
+            f"the weights of the best epoch, {run.best}, cannot be read "
+            f"({(str(error).splitlines() or [type(error).__name__])[0]})\n"
+            "       remove the file and continue with --resume: the last epoch's weights are exported instead"
+        ) from error
+    return best
+
+
+def _how_to_continue(run: RunDirectory) -> str:
+    command = shlex.join(["ghostclas", "train", "--output", str(run.path), "--resume"])
+    return f"stopped; the last checkpoint is kept. To go on: {command}"
+
+
+def _refuse_to_train_while_importing() -> None:
+    """Where processes are spawned, each imports the script anew, and one without a guard trains again.
+
+    Raises:
+        TrainingError: this process is such a one.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise TrainingError(
+            "the script that trains is imported again by each loader process, and must not train then\n"
+            '       put the call of ghostclas.train under a line  if __name__ == "__main__":'
+        )
+
+
 def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:
     """Whether a new network of ``spec`` starts from given weights, or could from the built-in model's."""
     built_in = Bundle.open(default_bundle_path()).manifest.spec
@@ -318,9 +361,9 @@ def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:
 def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
     for tracker in config.loop.trackers:
         require(tracker, extra="train" if tracker == "tensorboard" else tracker)
-    # A process' second run may be of another precision; accelerate keeps the first one's.
+    # accelerate keeps the precision of the first run in a process, and the second may have another.
     AcceleratorState._reset_state()
-    # Of one resolution, all batches have the same shape: on a GPU, each convolution's kernels are tried once.
+    # All batches of one resolution have the same shape, so a GPU tries each convolution's kernels once.
     torch.backends.cudnn.benchmark = True
     try:
         return Accelerator(
@@ -348,16 +391,18 @@ def worker_count(config: TrainConfig, processes: int) -> int:
     return max(1, min(16, usable_cores() // processes))
 
 
-def run_path(config: TrainConfig, output: str | Path | None, *, resume: bool, suffix: str = "") -> Path:
-    """Return the run directory, the same in every process: the main one chooses."""
-    if output:
-        path = Path(output)
-        if resume and not (path / "config.yaml").exists():
-            raise UsageError(f"{path} holds no run to resume; leave --resume out to start one")
-        return path
+def run_path(
+    config: TrainConfig, output: str | Path | None, *, resume: Resume, suffix: str = ""
+) -> tuple[Path, bool]:
+    """Return the run directory, and whether a run in it goes on; the same in every process.
+
+    Raises:
+        UsageError: there is no run to go on with, and ``resume`` is not ``"auto"``.
+    """
     name = f"{Path(config.data.path).resolve().stem}-{config.model.name}{suffix}"
-    chosen: list[Path | None] = [None]
+    chosen: list[Any] = [None]
+    # Only the main process looks: another one might see the directory that this start has just made.
     if PartialState(cpu=config.loop.device == "cpu").is_main_process:
-        chosen = [latest_run_path(name) if resume else new_run_path(name)]
-    path_of_all: Path = broadcast_object_list(chosen)[0]
-    return path_of_all
+        chosen = [choose_run(name, Path(output) if output else None, resume=resume)]
+    path, continued = broadcast_object_list(chosen)[0]
+    return path, continued

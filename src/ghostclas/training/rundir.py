@@ -2,6 +2,7 @@
 
 runs/<name>/
   config.yaml     the resolved configuration: running it again is this run again
+  data.json       which images it learns from: their classes, counts and a hash of their names
   log.jsonl       one object per epoch; curves.png drawn from it
   bad_images.txt  images that could not be used, where there are any
   checkpoints/    last, best
@@ -18,10 +19,11 @@ from typing import Any
 
 from ghostclas import files
 from ghostclas.errors import TrainingError, UsageError
-from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
+from ghostclas.training.config import TrainConfig, dump_config, resolve_config
+from ghostclas.training.resumption import DataRecord, Resume, check_images, check_settings
 
 _LOCK = ".lock"
-_OWN_FILES = (_LOCK, "config.yaml")
+_OWN_FILES = (_LOCK, "config.yaml", "data.json")
 
 
 class RunDirectory:
@@ -30,6 +32,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.data = path / "data.json"
         self.log = path / "log.jsonl"
         self.curves = path / "curves.png"
         self.bad_images = path / "bad_images.txt"
@@ -39,43 +42,64 @@ class RunDirectory:
         self.report = path / "report"
         self._lock: files.Lock | None = None
 
-    def open(self, config: TrainConfig, *, resume: bool) -> None:
-        """Take hold of the directory for ``config``: a new run, or the continuation of the one that is there.
+    def open(self, config: TrainConfig, images: DataRecord | None = None, *, resume: bool) -> tuple[str, ...]:
+        """Take hold of the directory: for a new run, or for the continuation of the one that is there.
+
+        Args:
+            config: the settings.
+            images: what they are to be, where a continuation is to be checked against it.
+            resume: go on with the run that is there.
+
+        Returns:
+            Sentences that a person should see.
 
         Raises:
             UsageError: it holds a run and ``resume`` is false, or a run with other settings.
-            TrainingError: another process is running in it.
+            TrainingError: another process is running in it, or the run was started with other images.
         """
         try:
-            self._open(config, resume=resume)
+            return self._open(config, images, resume=resume)
         except OSError as error:
             raise UsageError(
                 f"cannot make a run in {self.path}: {error.strerror}; choose another --output"
             ) from None
 
-    def _open(self, config: TrainConfig, *, resume: bool) -> None:
+    def _open(self, config: TrainConfig, images: DataRecord | None, *, resume: bool) -> tuple[str, ...]:
         if self.config.exists() and (resume or not self._is_unused()):
             self._hold()
             if not resume:
                 raise UsageError(
                     f"{self.path} already holds a run; continue it with --resume, or choose another --output"
                 )
-            changed = differences(resolve_config(str(self.config), [], schema=type(config)), config)
-            if changed:
-                raise UsageError(
-                    f"{self.path} was started with other settings:\n       "
-                    + "\n       ".join(changed)
-                    + "\n       resume with the settings of config.yaml, or choose another --output"
-                )
-            return
+            return self._continue(config, images)
         if not self._is_unused():
             raise UsageError(f"{self.path} is not empty and holds no run; choose another --output")
         self.last.parent.mkdir(parents=True, exist_ok=True)
         self._hold()
+        # The configuration is written last: it marks the directory as a run.
+        if images:
+            write_text(self.data, images.model_dump_json())
         write_text(self.config, dump_config(config))
+        return ()
+
+    def _continue(self, config: TrainConfig, images: DataRecord | None) -> tuple[str, ...]:
+        recorded = DataRecord.read(self.data) if images else None
+        started = resolve_config(str(self.config), [], schema=type(config))
+        check_settings(started, config, self.path, same_images=recorded is not None)
+        if recorded and images:
+            check_images(recorded, images, self.path, config.data.path)
+        if started != config:
+            write_text(self.config, dump_config(config))
+        if recorded or not images:
+            return ()
+        write_text(self.data, images.model_dump_json())
+        return (
+            f"{self.path} has no record of its images: an earlier version of ghostclas started it. Whether "
+            "they are still the same is not checked this time",
+        )
 
     def _is_unused(self) -> bool:
-        """Whether there is nothing in the directory but what a start leaves that came to nothing."""
+        """Return whether the directory holds nothing but what a failed start leaves."""
         if not self.path.exists():
             return True
         return all(
@@ -84,7 +108,7 @@ class RunDirectory:
         )
 
     def close(self) -> None:
-        """Let another process have the directory."""
+        """Release the lock of the directory."""
         if self._lock:
             self._lock.release()
             self._lock = None
@@ -130,29 +154,39 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _is_own(name: str) -> bool:
-    return name in _OWN_FILES or (name.startswith(".config.yaml.") and name.endswith(".tmp"))
+    return name in _OWN_FILES or (name.startswith((".config.yaml.", ".data.json.")) and name.endswith(".tmp"))
 
 
-def new_run_path(name: str, root: Path = Path("runs")) -> Path:
-    """Return ``root/name``, or the first of ``name-2``, ``name-3``, ... that is free."""
-    path, number = root / name, 2
-    while path.exists():
-        path, number = root / f"{name}-{number}", number + 1
-    return path
+def choose_run(
+    name: str, output: Path | None, *, resume: Resume, root: Path = Path("runs")
+) -> tuple[Path, bool]:
+    """Return the run directory, and whether the run in it goes on.
 
-
-def latest_run_path(name: str, root: Path = Path("runs")) -> Path:
-    """Return the newest run called ``name`` or ``name-<number>``.
+    Args:
+        name: what the run is called where ``output`` is ``None``: ``root/name``, or ``name-2``, ``name-3``.
+        output: the run directory.
+        resume: go on with the run in ``output`` or the newest of that name; ``"auto"``, where there is one.
+        root: the folder of all runs.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no run to go on with.
     """
+    if output is not None:
+        there = (output / "config.yaml").exists()
+        if resume is True and not there:
+            raise UsageError(f"{output} holds no run to resume; leave --resume out to start one")
+        return output, bool(resume) and there
     runs = [
         path
         for path in root.glob(f"{name}*")
         if (path.name.removeprefix(name).lstrip("-").isdigit() or path.name == name)
         and (path / "config.yaml").exists()
     ]
-    if not runs:
+    if resume and runs:
+        return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime), True
+    if resume is True:
         raise UsageError(f"no run called {name} in {root} to resume; name it with --output")
-    return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime)
+    path, number = root / name, 2
+    while path.exists():
+        path, number = root / f"{name}-{number}", number + 1
+    return path, False

@@ -29,7 +29,7 @@ def test_the_targets_are_the_shares_of_the_classes_in_each_picture(config: Augme
 
 def test_mixup_blends_pixels_and_cutmix_moves_them() -> None:
     torch.manual_seed(1)
-    blend, move = (build_mixing(AugmentConfig(**{key: 1.0}), CLASSES) for key in ("mixup", "cutmix"))
+    blend, move = (build_mixing(c, CLASSES) for c in (AugmentConfig(mixup=1), AugmentConfig(cutmix=1)))
     assert blend
     assert move
     assert not torch.isin(blend(IMAGES, LABELS)[0], IMAGES).all()

@@ -1,9 +1,8 @@
 """Training batches for a CPU that also computes the steps: both take turns on all of its cores.
 
-A photo that is decoded while a step computes delays that step by all of its time: the work of a step is
-divided evenly among the cores, and each part of it waits for the slowest. Between two steps, the cores share
-the photos of a batch, which then cost no more than their share. Meanwhile the next files are read: where that
-takes long, it takes no processor.
+A step divides its work evenly among the cores and waits for the slowest of them. A photo that is decoded
+during a step therefore delays the whole step. So all cores decode the photos of a batch between two steps.
+During a step the workers only read the next files, which needs hardly any processor time.
 """
 
 from __future__ import annotations
@@ -20,12 +19,10 @@ import torch
 from torch import Tensor, multiprocessing
 
 from ghostclas.errors import GhostclasError
+from ghostclas.training.input import failures
+from ghostclas.training.input.failures import DeadWorkerError, StuckWorkerError
 from ghostclas.training.input.images import Batch, ExampleInfo, TrainingImages, to_batch
 from ghostclas.training.input.sampling import SeededIndex
-
-
-class DeadWorkerError(RuntimeError):
-    """A process that prepares images ended before its time."""
 
 
 class AlternatingLoader:
@@ -35,6 +32,8 @@ class AlternatingLoader:
 
     Raises, while iterating:
         DeadWorkerError: a process was killed, or ended by an error whose traceback it has printed.
+        StuckWorkerError: a process does not answer.
+        RuntimeError: there is not enough shared memory.
         GhostclasError: what the source raised.
     """
 
@@ -80,8 +79,12 @@ def _split(batch: list[SeededIndex], workers: int) -> list[list[SeededIndex]]:
 def _start(images: TrainingImages, pixels: Tensor, first: list[SeededIndex]) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_work, args=(images, pixels, theirs, first), daemon=True)
-    process.start()
-    # As long as this process has their end open, the pipe of a dead worker does not break.
+    try:
+        process.start()
+    except (BrokenPipeError, EOFError):
+        # The process died before it had read its arguments.
+        raise DeadWorkerError("a process ended while it was starting") from None
+    # A dead worker's pipe breaks only once this process has closed the worker's end, too.
     theirs.close()
     return _Worker(process, ours)
 
@@ -93,10 +96,12 @@ def _prepare(
     info: list[ExampleInfo] = []
     try:
         for number, worker in enumerate(workers):
-            # Who has stopped listening may have said why.
+            # A worker that has closed its pipe may have sent the reason before.
             with suppress(OSError):
                 worker.pipe.send(upcoming[number] if upcoming else None)
         for worker in workers:
+            if not worker.pipe.poll(failures.STUCK_SECONDS):
+                raise StuckWorkerError(f"process {worker.process.pid} does not answer")
             answer = worker.pipe.recv()
             if isinstance(answer, GhostclasError):
                 raise answer
@@ -110,12 +115,16 @@ def _exit_codes(workers: Sequence[_Worker]) -> str:
     for worker in workers:
         worker.process.join(timeout=1)
     dead = [worker.process for worker in workers if worker.process.exitcode is not None]
-    return ", ".join(f"process {process.pid} ended with exit code {process.exitcode}" for process in dead)
+    return ", ".join(f"process {process.pid} ended {_ending(process.exitcode or 0)}" for process in dead)
+
+
+def _ending(exit_code: int) -> str:
+    return f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
 
 
 def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[SeededIndex] | None) -> None:
     """Read the files of a share, wait for the next share, prepare the first, and so on."""
-    # Interrupting the run is up to the process that trains.
+    # The training process handles Ctrl-C and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     trainer = parent_process()
@@ -136,5 +145,5 @@ def _work(images: TrainingImages, pixels: Tensor, pipe: Connection, share: list[
     except GhostclasError as error:
         pipe.send(error)
     except ConnectionError:
-        # The process that trains ended meanwhile.
+        # The training process has ended.
         pass

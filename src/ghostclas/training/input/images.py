@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from ghostclas import imaging
 from ghostclas.data.source import Source
@@ -129,10 +129,19 @@ def _blank(resolution: int, bad: BadImage | None, index: SeededIndex) -> Example
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """Return the batch of these examples."""
-    # Stacked in the order in which they lie in memory, views are merely copied.
+    """Return the batch of these examples; in a loader process, in shared memory.
+
+    Raises:
+        RuntimeError: the shared memory is full. Left to the queue that sends batches, it would not be raised
+            where anybody notices.
+    """
+    # Stacking in memory order copies the views and permutes nothing.
     pixels = torch.stack([example.image.permute(1, 2, 0) for example in examples])
-    return to_batch(pixels, [example.info for example in examples])
+    batch = to_batch(pixels, [example.info for example in examples])
+    if get_worker_info() is not None:
+        for tensor in (pixels, batch.labels, batch.weights, batch.indices):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return batch
 
 
 def to_batch(pixels: Tensor, info: Sequence[ExampleInfo]) -> Batch:

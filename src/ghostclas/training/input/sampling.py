@@ -1,4 +1,4 @@
-"""Which image comes when in an epoch, and which random view of it.
+"""The order of an epoch: which image comes when, and the seed of its random view.
 
 Every decision is a function of ``(seed, epoch, position)``: the number of workers and of processes, a stop
 and a resume in the middle of an epoch change nothing.
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 PADDING = -1
+# Over a single image, batch norm has no variance, and PyTorch refuses it.
+LEAST_IMAGES = 2
 Balance = Literal["none", "sampler", "loss"]
 
 
@@ -62,12 +64,14 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
     """The batches of one process: its equal share of every global batch, from step ``start`` on.
 
     Step ``s`` takes the indices from ``s * world * size`` on, whatever the number of processes; the last
-    batch is filled up with padding.
+    batch is filled up with padding. Where a single image would be left for it, the share before gives it one.
     """
 
     def __init__(
         self, indices: list[SeededIndex], size: int, *, rank: int = 0, world: int = 1, start: int = 0
     ):
+        if len(indices) > size > LEAST_IMAGES and len(indices) % size == 1:
+            indices = [*indices[:-2], SeededIndex(PADDING, 0), *indices[-2:]]
         self.indices, self.size, self.rank, self.world, self.start = indices, size, rank, world, start
 
     def __len__(self) -> int:

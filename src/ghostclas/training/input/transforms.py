@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -15,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ghostclas.spec import Fraction, Frozen
 
-# Counts the changes of what a seed shows: answers to stored views are those of one of them.
+# To be raised with every change of the view that a seed gives: stored answers belong to one version.
 VIEWS_VERSION = 2
 
 Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
@@ -43,7 +44,7 @@ class AugmentConfig(Frozen):
 
 
 class _CropAndFlip:
-    """A random part of a photo, as a tensor of one size, and its mirror image now and then.
+    """A random part of a photo as a tensor of one size, flipped at random.
 
     Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes are faster than
     Pillow's, for nearly the same pixels. torchvision's transforms draw the numbers; called as modules, they
@@ -73,7 +74,7 @@ def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], T
 
     It draws from torch's global random state.
     """
-    first = _CropAndFlip(config, resolution)
+    first: Callable[[Image], Tensor] = _CropAndFlip(config, resolution)
     steps: list[torch.nn.Module] = []
     if config.policy == "randaugment":
         steps.append(v2.RandAugment(magnitude=config.magnitude))
@@ -86,12 +87,16 @@ def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], T
         steps.append(v2.ColorJitter(strength, strength, strength))
     if config.erasing:
         steps.append(v2.RandomErasing(config.erasing))
-    if not steps:
-        return first
-    rest = v2.Compose(steps)
+    return _Varied(first, v2.Compose(steps)) if steps else first
 
-    def view(photo: Image) -> Tensor:
-        varied: Tensor = rest(first(photo))
+
+@dataclass(frozen=True)
+class _Varied:
+    """A view with further transforms. A class, because spawned processes get it pickled."""
+
+    first: Callable[[Image], Tensor]
+    rest: v2.Transform
+
+    def __call__(self, photo: Image) -> Tensor:
+        varied: Tensor = self.rest(self.first(photo))
         return varied
-
-    return view
