@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file, supports_precision
 from ghostclas.engines.contract import FeatureEngine
 from ghostclas.engines.openvino import bf16_is_faster
-from ghostclas.engines.table import workers_per_core
+from ghostclas.engines.table import Runtime, workers_per_core
 from ghostclas.errors import BundleError, MissingExtraError, UsageError
 from ghostclas.processor import parse_cpuinfo
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
@@ -39,14 +40,44 @@ SIDE = 32
 ONNX_READERS = [name for name in installed_engines() if "onnx" in ENGINES[name].formats]
 
 
-@pytest.fixture(scope="module", params=installed_engines())
-def name(request: pytest.FixtureRequest, full_bundle: Bundle) -> str:
+ISOLATED = "isolated"
+"""ONNX Runtime, as if it could not share a process with torch: a row that only these tests have."""
+
+_ADD_ISOLATED = """
+import torch
+from ghostclas.engines.table import ENGINES
+ENGINES["isolated"] = ENGINES["onnxruntime"]._replace(isolated=True, features=False)
+"""
+
+
+@pytest.fixture(scope="module", params=[*installed_engines(), ISOLATED])
+def name(request: pytest.FixtureRequest, full_bundle: Bundle) -> Iterator[str]:
+    if request.param == ISOLATED:
+        pytest.importorskip("torch")
+        row = ENGINES["onnxruntime"]._replace(isolated=True, features=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(cast("dict[str, Runtime]", ENGINES), ISOLATED, row)
+            yield ISOLATED
+        return
     present = {entry.format for entry in full_bundle.manifest.files}
     if not present.intersection(ENGINES[request.param].formats):
         pytest.skip(f"no toolchain here makes a file for {request.param}")
     if request.param == "tensorrt" and "TensorrtExecutionProvider" not in ort.get_available_providers():
         pytest.skip("no GPU, or an ONNX Runtime without TensorRT")
-    return str(request.param)
+    yield str(request.param)
+
+
+def own_format(name: str) -> str:
+    """Return the first format of an engine that is not ONNX, if it has one."""
+    formats = ENGINES[name].formats
+    return next((known for known in formats if known != "onnx"), formats[0])
+
+
+def run_code(name: str, code: str) -> str:
+    """Run Python code in a process of its own, whose table has ``name``, and return what it prints."""
+    code = (_ADD_ISOLATED if name == ISOLATED else "") + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +296,8 @@ def test_the_table_says_whose_threads_compute(name: str, full_bundle: Bundle) ->
     # In process time, which counts every thread, and no other process.
     if not ENGINES[name].concurrent:
         pytest.skip("callers take turns: one at a time")
+    if name == ISOLATED:
+        pytest.skip("another process computes")
     shared = open_engine(name, full_bundle, threads=2, concurrency=2)
     batch = photos(full_bundle, 4)
     shared.run(batch)
@@ -310,9 +343,8 @@ engine.close()
 thread.join(60)
 print(*outcome)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     wanted = f"this {name} engine is closed; open another with ghostclas.engines.open_engine"
-    assert done.stdout.strip() == wanted
+    assert run_code(name, code).strip() == wanted
 
 
 def test_loading_does_not_change_the_callers_arithmetic(name: str, full_bundle: Bundle) -> None:
@@ -325,8 +357,52 @@ engine = open_engine({name!r}, Bundle.open({str(full_bundle.path)!r}), threads=1
 engine.run(np.zeros((1, 64, 64, 3), np.uint8))
 print((np.array([5e-324]) * np.array([1.0]))[0])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["5e-324"]
+    assert run_code(name, code).split() == ["5e-324"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_fork_is_told_instead_of_waiting_for_threads_that_it_has_not(
+    name: str, full_bundle: Bundle
+) -> None:
+    # The fork runs, closes, and opens another; a watchdog ends it if a runtime waits for ever.
+    code = f"""
+import os, signal, warnings
+from ghostclas.bundle import Bundle
+from ghostclas.engines import ENGINES, open_engine
+from ghostclas.errors import UsageError
+warnings.simplefilter("ignore")
+bundle = Bundle.open({str(full_bundle.path)!r})
+images = bundle.reference().pixels
+engine = open_engine({name!r}, bundle, threads=2)
+wanted = engine.run(images)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        for count in (0, 4):
+            try:
+                engine.run(images[:count])
+            except UsageError as error:
+                assert "forked" in str(error) and "after the fork" in str(error), error
+            else:
+                raise AssertionError("answered")
+        engine.close()
+        try:
+            answer = open_engine({name!r}, bundle, threads=2).run(images)
+        except UsageError as error:
+            assert "cannot start again" in str(error), error
+            assert not ENGINES[{name!r}].restarts_after_fork
+        else:
+            assert ENGINES[{name!r}].restarts_after_fork
+            assert abs(answer - wanted).max() < 1e-3
+        os._exit(0)
+    except BaseException as error:
+        print(repr(error), flush=True)
+        os._exit(1)
+_, status = os.waitpid(child, 0)
+print("status", status, abs(engine.run(images) - wanted).max() == 0)
+"""
+    assert run_code(name, code) == "status 0 True\n"
 
 
 def test_an_archive_runs_like_its_folder(name: str, full_bundle: Bundle, tmp_path: Path) -> None:
@@ -433,7 +509,9 @@ def test_a_file_that_its_manifest_lies_about_is_refused(
 ) -> None:
     # The checksums are those of the damaged files: only the runtime can see that they are no model.
     bundle = Bundle.open(shutil.copytree(full_bundle.path, tmp_path / "lying"))
-    file = bundle.file(next(f for f in ENGINES[name].formats if f != "onnx" or name == "onnxruntime")).entry
+    file = bundle.file(
+        next(f for f in ENGINES[name].formats if f != "onnx" or name in ("onnxruntime", ISOLATED))
+    ).entry
     alike = [e for e in bundle.manifest.files if (e.format, e.precision) == (file.format, file.precision)]
     damaged = {}
     for entry in alike:
@@ -451,8 +529,7 @@ try:
 except BundleError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    (line,) = done.stdout.splitlines()
+    (line,) = run_code(name, code).splitlines()
     assert file.path in line
 
 
@@ -460,7 +537,9 @@ def test_a_changed_byte_is_refused_before_the_runtime_sees_it(
     name: str, full_bundle: Bundle, tmp_path: Path
 ) -> None:
     bundle = Bundle.open(shutil.copytree(full_bundle.path, tmp_path / "changed"))
-    file = bundle.file(next(f for f in ENGINES[name].formats if f != "onnx" or name == "onnxruntime"))
+    file = bundle.file(
+        next(f for f in ENGINES[name].formats if f != "onnx" or name in ("onnxruntime", ISOLATED))
+    )
     alike = [e for e in bundle.manifest.files if (e.format, e.precision) == (file.entry.format, "fp32")]
     for entry in alike:
         path = bundle.path / entry.path
@@ -474,8 +553,8 @@ def test_a_changed_byte_is_refused_before_the_runtime_sees_it(
 
 
 def test_only_the_engines_that_are_torch_need_torch(name: str, full_bundle: Bundle) -> None:
-    if name in ("torch", "inductor", "executorch"):
-        pytest.skip("its package is part of torch")
+    if name in ("torch", "inductor", "executorch", ISOLATED):
+        pytest.skip("its package is part of torch, or it is here because of torch")
     code = f"""
 import sys
 sys.modules["torch"] = None
@@ -486,9 +565,8 @@ bundle = Bundle.open({str(full_bundle.path)!r})
 reference = bundle.reference()
 print(abs(open_engine({name!r}, bundle).run(reference.pixels) - reference.logits).max() < 1e-3)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # Also: whatever a runtime says, it does not say it on stdout.
-    assert done.stdout == "True\n"
+    assert run_code(name, code) == "True\n"
 
 
 @pytest.mark.skipif("inductor" not in installed_engines(), reason="no torch, or no C++ compiler")
@@ -623,6 +701,43 @@ def test_an_engine_that_is_named_computes_in_the_precision_of_the_file(full_bund
     opened: Any = open_engine("openvino", with_bf16(full_bundle, ok=True))
     assert opened.inference_precision is None
     opened.close()
+
+
+_FIRST_RUNS = """
+import os, signal, sys, threading, warnings
+import numpy as np
+import openvino
+import ghostclas.engines.openvino
+from ghostclas.bundle import Bundle
+from ghostclas.engines import open_engine
+warnings.simplefilter("ignore")
+bundle = Bundle.open(sys.argv[1])
+image = bundle.reference().pixels[:1]
+statuses = []
+for _ in range(int(sys.argv[2])):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        engine = open_engine("openvino", bundle, threads=1, concurrency=4)
+        start = threading.Barrier(4)
+        threads = [threading.Thread(target=lambda: (start.wait(), engine.run(image))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        os._exit(0)
+    statuses.append(os.waitpid(child, 0)[1])
+print(sum(map(bool, statuses)), "of", len(statuses), "hung")
+"""
+
+
+@needs_openvino
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_the_first_runs_of_four_threads_never_wait_for_each_other(small_bundle: Bundle) -> None:
+    # Forks of a process that has imported the package and used nothing of it: starts in a tenth of the time.
+    command = [sys.executable, "-c", _FIRST_RUNS, str(small_bundle.path), "30"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "0 of 30 hung\n"
 
 
 @needs_openvino

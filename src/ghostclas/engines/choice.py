@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from ghostclas.bundle import Bundle, BundleFile, Precision
-from ghostclas.engines.contract import Engine
+from ghostclas.engines.contract import AFTER_FORK, Engine
+from ghostclas.engines.file_engine import opened_before_fork
 from ghostclas.engines.table import ENGINES, find_runtime, installed_engines
 from ghostclas.errors import BundleError, UsageError, did_you_mean
 
@@ -88,7 +90,8 @@ def load_file(
     """Load this one file of a bundle into the engine ``name``; see ``open_engine``.
 
     Raises:
-        UsageError: the runtime or the processor cannot compute in ``inference_precision``.
+        UsageError: the runtime or the processor cannot compute in ``inference_precision``, or the runtime was
+            used before this process was forked and cannot start again in it.
     """
     for number, what in ((threads, "threads"), (concurrency, "concurrency")):
         if number is not None and number < 1:
@@ -101,6 +104,14 @@ def load_file(
                 f"{name} does not compute in {inference_precision} on this processor; leave it out"
             )
         options["inference_precision"] = inference_precision
+    if runtime.isolated and sys.modules.get("torch") is not None:
+        from ghostclas.engines.isolated import IsolatedEngine
+
+        return IsolatedEngine(name, runtime, file, threads=threads, **options)
+    if not runtime.restarts_after_fork and opened_before_fork(name):
+        raise UsageError(
+            f"{name} was used before this process was forked, and cannot start again in it; {AFTER_FORK}"
+        )
     return cast(Engine, runtime.load_class()(file, threads=threads, **options))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,18 @@ UInt8NHWC: TypeAlias = NDArray[np.uint8]
 Float32Logits: TypeAlias = NDArray[np.float32]
 
 
+AFTER_FORK = (
+    "open the engine or classifier after the fork, in each process (gunicorn: without --preload; "
+    "multiprocessing: in the initializer, or with the start method 'spawn')"
+)
+
+
 class Engine(Protocol):
     """One file of a bundle, loaded into one runtime.
 
     Engines may be used from several threads at once. The same images give the same logits every time, alone
-    or in any batch up to the runtime's rounding.
+    or in any batch up to the runtime's rounding. An engine answers only in the process that opened it:
+    runtimes compute in threads, and a fork has none of them.
     """
 
     name: str
@@ -40,7 +48,8 @@ class Engine(Protocol):
             float32 ``[N, C]``, the caller's to keep and to change.
 
         Raises:
-            UsageError: the images are of another shape or type, or the engine is closed.
+            UsageError: the images are of another shape or type, or the engine is closed or was opened before
+                a fork.
         """
 
     def close(self) -> None:
@@ -125,6 +134,14 @@ def threads_per_batch(threads: int | None, concurrency: int) -> int | None:
 def closed(name: str) -> UsageError:
     """Return the error of running an engine that was closed."""
     return UsageError(f"this {name} engine is closed; open another with ghostclas.engines.open_engine")
+
+
+def forked(name: str, opened_in: int) -> UsageError:
+    """Return the error of running an engine in a fork of the process that opened it."""
+    return UsageError(
+        f"this {name} engine was opened in process {opened_in}, and its threads are not in process "
+        f"{os.getpid()}, which was forked from it; {AFTER_FORK}"
+    )
 
 
 def read_onnx(file: BundleFile) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -17,9 +19,13 @@ from ghostclas.engines.contract import (
     check_rows,
     closed,
     features_of,
+    forked,
     no_rows,
     running,
 )
+
+_OPEN: WeakSet[FileEngine] = WeakSet()
+_BEFORE_FORK: set[str] = set()
 
 
 class FileEngine(ABC):
@@ -36,6 +42,8 @@ class FileEngine(ABC):
     def __init__(self, file: BundleFile, loaded: Any) -> None:
         self._file = file
         self._loaded = loaded
+        self._process = os.getpid()
+        _OPEN.add(self)
 
     @abstractmethod
     def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
@@ -51,6 +59,7 @@ class FileEngine(ABC):
         self, images: UInt8NHWC, output: TensorSpec, compute: Callable[[Any, UInt8NHWC], Float32Logits]
     ) -> Float32Logits:
         """Return what ``compute`` makes of the images, checked before and after."""
+        self._check_process()
         # A name of its own: ``close`` in another thread must not take it away before the batch ends.
         loaded = self._loaded
         if loaded is None:
@@ -64,6 +73,20 @@ class FileEngine(ABC):
 
     def close(self) -> None:
         """Free what the runtime holds; a batch that is running ends first."""
+        self._loaded = None
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise forked(self.name, self._process)
+
+    def _abandon(self) -> None:
+        """Let a forked process neither use nor free what the runtime holds: its threads are not there.
+
+        Freeing it would wait for these threads for ever, at the latest when the process ends.
+        """
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._loaded))
         self._loaded = None
 
 
@@ -96,15 +119,33 @@ class SerialEngine(FileEngine):
 
     def run(self, images: UInt8NHWC) -> Float32Logits:
         """Return the logits, float32 ``[N, C]``, of uint8 ``[N, H, W, 3]``."""
+        # Before the lock, which another thread may have held at the fork.
+        self._check_process()
         with self._turn:
             return super().run(images)
 
     def close(self) -> None:
         """Free what the runtime holds; a batch that is running ends first."""
-        with self._turn:
-            super().close()
+        if self._process == os.getpid():
+            with self._turn:
+                super().close()
 
 
 def one_by_one(logits: Callable[[UInt8NHWC], Float32Logits], batch: UInt8NHWC) -> Float32Logits:
     """Return the logits of a batch from a function that takes one image, ``[1, H, W, 3]``."""
     return np.concatenate([logits(batch[i : i + 1]) for i in range(len(batch))])
+
+
+def opened_before_fork(name: str) -> bool:
+    """Return whether this process was forked from one that had opened the engine ``name``."""
+    return name in _BEFORE_FORK
+
+
+def _after_fork() -> None:
+    for engine in list(_OPEN):
+        _BEFORE_FORK.add(engine.name)
+        engine._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class OpenVINOEngine(FeatureFileEngine):
     @staticmethod
     def supports(precision: Precision) -> bool:
         """Return whether this processor has instructions for it."""
-        core = require("openvino", extra="openvino").Core()
+        core = _openvino().Core()
         return precision.upper() in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
     @staticmethod
@@ -54,7 +55,7 @@ class OpenVINOEngine(FeatureFileEngine):
         concurrency: int = 1,
         inference_precision: Precision | None = None,
     ) -> None:
-        ov = require("openvino", extra="openvino")
+        ov = _openvino()
         self.inference_precision = inference_precision
         if file.entry.format == "onnx":
             source: Any = read_onnx(file)
@@ -79,21 +80,40 @@ class OpenVINOEngine(FeatureFileEngine):
         except Exception as error:  # a RuntimeError, or the classes of whichever front end failed
             raise loading_failed(file, self.runtime, error) from None
         check_signature(file, self.runtime, [*map(_port, model.inputs)], [*map(_port, model.outputs)])
-        super().__init__(file, model)
-        self._of_thread = threading.local()
+        idle: list[Any] = []
+        super().__init__(file, (model, idle))
 
     def _output(self, loaded: Any, batch: UInt8NHWC, role: OutputRole) -> Float32Logits:
-        # A request holds the tensors of one batch, so every thread has its own.
-        of_thread = self._of_thread
-        if not hasattr(of_thread, "request"):
-            of_thread.request = loaded.create_infer_request()
-        results = of_thread.request.infer([batch], share_inputs=True)
-        return np.array(results[self._file.entry.outputs[role].name], np.float32)
+        model, idle = loaded
+        # A request holds the tensors of one batch: whoever computes has one to itself.
+        try:
+            request = idle.pop()
+        except IndexError:
+            request = model.create_infer_request()
+        results = request.infer([batch], share_inputs=True)
+        rows = np.array(results[self._file.entry.outputs[role].name], np.float32)
+        idle.append(request)
+        return rows
 
-    def close(self) -> None:
-        """Free the compiled model; a batch that is running ends first."""
-        super().close()
-        self._of_thread = threading.local()
+
+_FIRST_USE = threading.Lock()
+
+
+def _openvino() -> Any:
+    """Return the package, ready for several threads."""
+    # Importing waits for other threads, and so must not happen inside a cached call of one of them.
+    with _FIRST_USE:
+        return _prepared()
+
+
+@cache
+def _prepared() -> Any:
+    ov = require("openvino", extra="openvino")
+    # OpenVINO makes its tables of types at their first use, in C++ and without the GIL's protection: two
+    # threads that infer for the first time would wait for each other for ever.
+    ov.Type.u8.to_dtype()
+    ov.Type(np.dtype(np.uint8))
+    return ov
 
 
 def bf16_is_faster(processor: Processor) -> bool:

@@ -26,8 +26,10 @@ class Runtime(NamedTuple):
             where the processor can. The class takes that as ``inference_precision``. Its static methods
             ``supports`` and ``is_faster_in`` tell about this processor.
         programs: one of these must be on the path, if any is named.
+        restarts_after_fork: a fork of a process that used the runtime can open it again. The others would
+            wait for threads that the fork does not have.
         isolated: the runtime cannot share a process with torch. Where torch is loaded, the engine runs in a
-            process of its own; see ``ghostclas.engines.isolated``.
+            process of its own, which gives logits alone; see ``ghostclas.engines.isolated``.
         features: the class is a ``FeatureEngine``.
     """
 
@@ -39,6 +41,7 @@ class Runtime(NamedTuple):
     own_threads: bool = False
     inference_precisions: Sequence[Precision] = ()
     programs: Sequence[str] = ()
+    restarts_after_fork: bool = False
     isolated: bool = False
     features: bool = False
 
@@ -54,6 +57,7 @@ ENGINES: Mapping[str, Runtime] = {
         "onnxruntime",
         ("onnx",),
         concurrent=True,
+        restarts_after_fork=True,
         features=True,
     ),
     "openvino": Runtime(
@@ -63,6 +67,7 @@ ENGINES: Mapping[str, Runtime] = {
         extra="openvino",
         concurrent=True,
         own_threads=True,
+        restarts_after_fork=True,
         inference_precisions=("bf16",),
         features=True,
     ),
