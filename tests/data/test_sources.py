@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits
+from ghostclas import imaging
+from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits, source_notes
 from ghostclas.data.labels import read_label_file
 from ghostclas.data.parquet import ParquetSource
 from ghostclas.data.samples import Samples
 from ghostclas.data.shards import expand_braces, shard_index, write_shards
+from ghostclas.data.tree import TreeSource
 from ghostclas.errors import DataError, ImageError
 from ghostclas.training.input.images import Batch, TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
@@ -150,7 +152,87 @@ def test_images_lie_at_any_depth_and_other_files_are_counted(tmp_path: Path) -> 
         "bee/small/brown/000.jpg",
         "bee/small/brown/001.jpg",
     ]
-    assert dict(source.ignored) == {".txt": 1, ".jpg": 1}  # type: ignore[attr-defined]
+    assert isinstance(source, TreeSource)
+    assert dict(source.ignored) == {".txt": 1, "outside the class folders": 1}
+    assert source_notes(source) == (
+        f"{root}: left out 1 file that is no image: 1 .txt",
+        f"{root}: left out 1 image outside the class folders",
+    )
+
+
+NAMES_OF_IMAGES = ["scan", "a.jpg_large", "b.mpo", "c.pjpeg", "d.jpg?w=3", "e.2024", "f.pnm"]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_content_decides_where_the_name_does_not(zipped: bool, tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"ant": 0, "bee": 1})
+    for name in NAMES_OF_IMAGES:
+        (root / "ant" / name).write_bytes(picture(1, kind="PPM" if name == "f.pnm" else "JPEG"))
+    (root / "ant" / "README").write_text("BMW, and P3 of other brands")
+    (root / "ant" / "x.heic").write_bytes(b"any")
+    (root / "bee" / "y").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    path = zip_folder(root, tmp_path / "set.zip") if zipped else root
+    source = open_source(path)
+    assert [s.key for s in source.samples] == [
+        *(f"ant/{name}" for name in sorted(NAMES_OF_IMAGES)),
+        "bee/000.jpg",
+    ]
+    for index in range(len(source.samples)):
+        imaging.decode(source.read(index))
+    assert source_notes(align_source(source, ["bee", "ant"])) == (
+        f"{path}: left out 3 files that are no images: 2 HEIC, 1 no extension; "
+        "save photos of these kinds as JPEG or PNG",
+    )
+
+
+def test_only_files_of_unknown_extension_are_opened(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "ant/notes.txt").write_text("x")
+    (photos / "ant/scan").write_bytes(picture(1))
+    opened: list[str] = []
+    monkeypatch.setattr("ghostclas.data.folder.read_head", lambda path: opened.append(path.name) or b"")
+    open_source(photos)
+    assert opened == ["scan"]
+
+
+def test_a_class_of_photos_that_are_not_read_says_so(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 1, "bee": 0})
+    (root / "bee/1.heic").touch()
+    with pytest.raises(
+        DataError, match=r"class folder 'bee' \(left out 1 file that is no image: 1 HEIC; save"
+    ):
+        open_source(root)
+
+
+def zip_unmarked(archive: Path, names: list[str], encoding: str) -> Path:
+    """Pack images under names in a code page, as packers on Windows do: without the mark of UTF-8."""
+    with zipfile.ZipFile(archive, "w") as file:
+        for number, name in enumerate(names):
+            file.writestr(chr(ord("A") + number) * len(name.encode(encoding)), picture(number))
+    content = archive.read_bytes()
+    for number, name in enumerate(names):
+        raw = name.encode(encoding)
+        content = content.replace(bytes([ord("A") + number]) * len(raw), raw)
+    archive.write_bytes(content)
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("classes", "encoding", "called"),
+    [
+        (["猫", "小狗狗"], "gbk", "GBK"),
+        (["猫", "小狗狗"], "utf-8", None),
+        (["Möwe", "Grünfink"], "cp437", "code page 437"),
+    ],
+)
+def test_names_in_a_zip_that_are_not_marked_are_detected_and_told(
+    classes: list[str], encoding: str, called: str | None, tmp_path: Path
+) -> None:
+    archive = zip_unmarked(tmp_path / "x.zip", [f"{name}/1.jpg" for name in classes], encoding)
+    source = pickle.loads(pickle.dumps(open_source(archive)))
+    assert sorted(source.classes) == sorted(classes)
+    for index in range(2):
+        imaging.decode(source.read(index))
+    assert [called in note for note in source_notes(source)] == ([True] if called else [])
 
 
 def test_a_linked_folder_is_followed_and_a_loop_is_refused(tmp_path: Path) -> None:
@@ -226,6 +308,28 @@ def test_folders_copied_through_macos_stay_the_same_class(tmp_path: Path) -> Non
 def test_label_files_are_numbered_or_plain(text: str, names: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(text)
     assert read_label_file(tmp_path / "labels.txt") == names
+
+
+def test_rows_of_classes_csv_without_a_folder_are_told(photos: Path) -> None:
+    (photos / "classes.csv").write_text("folder,name\nant,Ant\nBee,Bee\nwasp,Wasp\n", encoding="utf-8")
+    source = open_source(photos)
+    assert list(source.classes) == ["Ant", "bee", "cat"]
+    assert source_notes(source) == (f"{photos}/classes.csv: 2 rows have no folder: 'Bee', 'wasp'",)
+
+
+def test_numbers_that_are_no_indices_do_not_make_a_million_classes(photos: Path) -> None:
+    listed = photos / "list.txt"
+    listed.write_text("ant/000.jpg 3\nbee/000.jpg 1000234\n")
+    with pytest.raises(DataError, match="uses the label 1000234, but only 2 different labels"):
+        open_source(listed)
+    listed.write_text("ant/000.jpg 3\nbee/000.jpg 999\n")
+    assert len(open_source(listed).classes) == 1000
+
+
+def test_a_list_may_have_a_byte_order_mark_and_names_with_any_separator(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 1, "bee\u2028": 1})
+    (root / "list.txt").write_text("\ufeffant/000.jpg\t0\nbee\u2028/000.jpg\t1\n", encoding="utf-8")
+    assert [s.key for s in open_source(root / "list.txt").samples] == ["ant/000.jpg", "bee\u2028/000.jpg"]
 
 
 # ------------------------------------------------------------------ aligning

@@ -9,8 +9,9 @@ import pytest
 
 from ghostclas.data import Source, open_source, open_splits
 from ghostclas.data.shards import write_shards
+from ghostclas.datasets.audit import audit
 from ghostclas.errors import DataError, UsageError
-from tests.data.trees import list_folder, make_folder, parquet_folder, zip_folder
+from tests.data.trees import list_folder, make_folder, parquet_folder, picture, zip_folder
 
 
 def named(source: Source) -> list[tuple[str, str]]:
@@ -25,7 +26,6 @@ def test_split_folders_are_used_as_they_are(val: str, zipped: bool, tmp_path: Pa
     )
     path = zip_folder(root, tmp_path / "set.zip", prefix="set/") if zipped else root
     splits = open_splits(path)
-    assert not splits.automatic
     assert splits.notes == ()
     assert (len(splits.train.samples), len(splits.val.samples)) == (5, 2)
     assert named(splits.val) == [("ant/000.jpg", "ant"), ("bee/000.jpg", "bee")]
@@ -85,7 +85,106 @@ def test_a_class_that_is_called_like_a_split_is_a_class(classes: list[str], tmp_
 
 def test_other_folders_beside_train_and_val_are_left_alone(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "unlabelled": 3})
-    assert list(open_splits(root).train.classes) == ["a", "b"]
+    splits = open_splits(root)
+    assert list(splits.train.classes) == ["a", "b"]
+    assert splits.notes == (
+        f"{root}: left out unlabelled beside the parts; "
+        "only train/, val/ and test/ (or names that mean the same) are used",
+    )
+
+
+@pytest.mark.parametrize("other", ["test1", "dev", "eval", "unlabeled", "val_old", "trainset"])
+@pytest.mark.parametrize("inside", ["", "/cat"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_part_of_unknown_name_beside_train_is_named_and_never_a_class(
+    other: str, inside: str, zipped: bool, tmp_path: Path
+) -> None:
+    root = make_folder(tmp_path / "set", {"train/cat": 3, "train/dog": 3, other + inside: 2})
+    path = zip_folder(root, tmp_path / "set.zip") if zipped else root
+    splits = open_splits(path)
+    assert list(splits.train.classes) == ["cat", "dog"]
+    assert f"left out {other} beside the parts" in splits.notes[0]
+    assert f"left out {other} beside the parts" in audit(path).notes[0]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"train/cat": 2, "train/dog": 2, "bus": 2},
+        {"cat": 2, "dog": 2, "test/cat": 1, "test/dog": 1},
+        {"train/cat": 2, "train": 1, "dev/cat": 2},
+    ],
+)
+def test_what_is_neither_clearly_a_class_nor_a_part_is_refused(
+    counts: dict[str, int], tmp_path: Path
+) -> None:
+    root = make_folder(tmp_path, counts)
+    with pytest.raises(DataError, match=r"holds (images and )?class folders, and beside it there"):
+        open_splits(root)
+
+
+def test_the_images_beside_the_parts_are_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1, "": 1})
+    assert "left out 000.jpg beside the parts" in open_splits(root).notes[0]
+
+
+def test_shards_of_an_unknown_part_are_named(tmp_path: Path) -> None:
+    source = open_source(make_folder(tmp_path / "set", {"ant": 2, "bee": 2}))
+    for split in ("train", "val", "dev"):
+        write_shards(source, tmp_path / "shards" / split, "part")
+    (tmp_path / "shards/runs/x/checkpoints").mkdir(parents=True)
+    splits = open_splits(tmp_path / "shards")
+    assert (len(splits.train.samples), len(splits.val.samples)) == (4, 4)
+    assert "left out dev beside the parts" in splits.notes[0]
+
+
+def training_run(run: Path) -> Path:
+    """Write what a training run leaves: two pictures among other files."""
+    for name in ("config.yaml", "log.jsonl", "curves.png", "checkpoints/last.pt", "report/worst/1.png"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes(picture(0, kind="PNG") if name.endswith("png") else b"x")
+    return run
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_runs_and_what_else_the_package_wrote_are_never_classes(zipped: bool, tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"ant": 2, "bee": 2})
+    training_run(root / "runs/set-ghostnet_x1_0")
+    for name in ("manifest.json", "weights.safetensors", "card.png"):
+        (root / "mine" / name).parent.mkdir(exist_ok=True)
+        (root / "mine" / name).write_bytes(picture(1, kind="PNG"))
+    path = zip_folder(root, tmp_path / "set.zip") if zipped else root
+    splits = open_splits(path)
+    assert list(splits.train.classes) == ["ant", "bee"]
+    assert splits.notes[0] == (
+        "left out what earlier commands wrote: mine/ (a bundle), runs/set-ghostnet_x1_0/ (a training run)"
+    )
+
+
+def test_a_run_in_the_folder_of_the_images_itself_adds_no_class(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 2, "bee": 2})
+    before = named(open_source(root))
+    training_run(root)
+    assert named(open_source(root)) == before
+
+
+def test_a_folder_for_runs_without_a_run_is_no_empty_class(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 2, "bee": 2})
+    (root / "runs").mkdir()
+    assert list(open_splits(root).train.classes) == ["ant", "bee"]
+
+
+@pytest.mark.parametrize("name", ["#recycle", "$RECYCLE.BIN", "lost+found", "@eaDir", "__MACOSX"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_systems_leave_behind_is_no_class(name: str, zipped: bool, tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"ant": 2, "bee": 2, name: 2})
+    path = zip_folder(root, tmp_path / "set.zip") if zipped else root
+    assert list(open_source(path).classes) == ["ant", "bee"]
+
+
+def test_one_image_of_each_class_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has one image of each class, so none can be set aside"):
+        open_splits(make_folder(tmp_path, {"a": 1, "b": 1}))
 
 
 # ------------------------------------------------------------------ automatic
@@ -94,7 +193,6 @@ def test_other_folders_beside_train_and_val_are_left_alone(tmp_path: Path) -> No
 def test_the_automatic_split_is_stratified_and_leaves_nothing_out(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"a": 40, "b": 10, "c": 3, "d": 2, "e": 1})
     splits = open_splits(root, val_fraction=0.2)
-    assert splits.automatic
     assert sorted([*splits.train.samples, *splits.val.samples]) == sorted(open_source(root).samples)
     count = Counter(s.label for s in splits.val.samples)
     assert [count[i] for i in range(5)] == [8, 2, 1, 1, 0]
@@ -124,7 +222,6 @@ def test_adding_images_moves_few_of_the_others(tmp_path: Path) -> None:
 def test_a_test_folder_is_not_used_for_validation(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"train/a": 10, "train/b": 10, "test/a": 5})
     splits = open_splits(root)
-    assert splits.automatic
     assert len(splits.train.samples) + len(splits.val.samples) == 20
     assert "the test images were left alone" in splits.notes[1]
 
@@ -150,7 +247,6 @@ def test_lists_shards_and_parquet_have_splits_too(tmp_path: Path) -> None:
         parquet_folder(root / split, tmp_path / "hf" / "data" / f"{hugging}-00000-of-00001.parquet", classes)
     for place in ("flat", "nested", "hf"):
         splits = open_splits(tmp_path / place)
-        assert not splits.automatic
         assert named(splits.train) == named(expected.train), place
         assert named(splits.val) == named(expected.val), place
     for split in ("train", "val"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
+from tests.data.hostile import add
 from tests.data.trees import picture
 
 WNIDS = {"n02012849": "crane", "n01440764": "tench, Tinca tinca", "n03126707": "crane"}
@@ -25,15 +26,6 @@ class Archives:
     val: Path
     devkit: Path
     images: dict[str, bytes]
-
-
-def add(
-    tar: tarfile.TarFile, name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = ""
-) -> None:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    info.size = len(content) if kind == tarfile.REGTYPE else 0
-    tar.addfile(info, io.BytesIO(content))
 
 
 def inner_tar(images: dict[str, bytes]) -> bytes:

@@ -147,6 +147,7 @@ def _findings(found: Audit) -> str:
     lines += _list(
         "unreadable", (f"{item.file.name}: {item.code}: {item.message}" for item in found.unreadable)
     )
+    lines += _list("notes", found.notes)
     lines += _list("odd", (f"{item.file.name} {item.message}" for item in found.odd))
     verdict = "no leaks, and every file can be read"
     if not found.clean:

@@ -163,6 +163,10 @@ def compare_command(
 
 
 def _say_part(data: Path, source: Source, split: str | None) -> None:
+    from ghostclas.data import source_notes
+
+    for line in source_notes(source):
+        note(line)
     if split is None and source.location != str(data):
         note(f"measuring on {source.location}; --split names another part")
 

@@ -6,7 +6,7 @@ Nothing here needs torch; how images become batches is :mod:`ghostclas.training.
 from ghostclas.data.identity import Fingerprint, explain_difference, fingerprint
 from ghostclas.data.source import Sample, Source
 from ghostclas.data.splits import Splits, open_source, open_splits
-from ghostclas.data.subsets import Subset, align_source
+from ghostclas.data.subsets import Subset, align_source, source_notes
 
 __all__ = [
     "Fingerprint",
@@ -19,4 +19,5 @@ __all__ = [
     "fingerprint",
     "open_source",
     "open_splits",
+    "source_notes",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -127,37 +127,6 @@ def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) ->
         written = _copy(content, file)
     if written != member.size:
         raise DataError(f"{tar.name!r} ends within {member.name!r}")
-
-
-def extract(
-    archive: Path,
-    target: Path,
-    place: Callable[[PurePosixPath], PurePosixPath | None] = lambda name: name,
-    *,
-    max_bytes: int = MAX_FILE_BYTES,
-) -> int:
-    """Unpack the regular files of an archive under ``target`` and return how many.
-
-    Args:
-        archive: the file.
-        target: a folder, made if absent.
-        place: where a member goes under ``target``, given its checked name; None leaves it out.
-        max_bytes: the largest member that is accepted.
-
-    Raises:
-        DataError: as for :func:`regular_members` and :func:`write_member`.
-    """
-    count = 0
-    with open_tar(archive) as tar:
-        for name, member in regular_members(tar, str(archive), max_bytes=max_bytes):
-            placed = place(name)
-            if placed is None:
-                continue
-            path = target / safe_path(str(placed), str(archive))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_member(tar, member, path)
-            count += 1
-    return count
 
 
 def _copy(content: IO[bytes], file: IO[bytes]) -> int:

@@ -16,6 +16,9 @@ from ghostclas.image_files import EXTENSIONS, FORMATS, HEAD_BYTES, signature
 UNREAD_PHOTOS = frozenset({"HEIC", "JPEG 2000", "JPEG XL", "camera raw"})
 """Kinds of photographs that are not decoded here."""
 
+OUTPUT_FOLDER = "runs"
+"""Where training runs go by default, in the working directory."""
+
 _NAMED = 6
 """How many kinds of files one line names."""
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostclas.data.filenames import is_hidden
+from ghostclas.data.filenames import is_hidden, read_head
 from ghostclas.data.tree import Listing
 from ghostclas.errors import DataError, ImageError
 
@@ -23,7 +23,7 @@ class FolderTree:
         return str(self.root)
 
     def walk(self) -> Listing:
-        """Return every file and folder that is not hidden.
+        """List every file and folder that is not hidden; only files of unknown extension are opened.
 
         Raises:
             DataError: a folder cannot be listed, or a link leads back to a folder around it.
@@ -31,7 +31,7 @@ class FolderTree:
         files: list[str] = []
         folders: list[str] = []
         _walk(self.root, "", (), files, folders)
-        return Listing(sorted(files), sorted(folders))
+        return Listing.of(files, folders, lambda path: read_head(self.root / path))
 
     def read(self, path: str) -> bytes:
         """Return the content of the file at ``path``.

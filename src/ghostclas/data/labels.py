@@ -13,6 +13,10 @@ from ghostclas.data.classes import check_distinct, distinct_names, first_few
 from ghostclas.errors import DataError
 from ghostclas.files import write_text
 
+MAX_UNNAMED_CLASSES = 1000
+SPARSE = 10
+"""Numbers that would make more than so many classes are refused if there are so many times fewer labels."""
+
 _NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -24,7 +28,8 @@ def read_lines(path: Path) -> list[str]:
         DataError: it cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines: file names may hold the other line separators of Unicode.
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -84,21 +89,27 @@ def resolve_labels(
     """Turn written labels into class names and indices.
 
     Numbers are indices into ``names`` (without names, a class is called by its number, and they go from 0 to
-    the largest). Anything else is a name; without ``names`` the classes are in code point order.
+    the largest, unless most of these have no image). Anything else is a name; without ``names`` the classes
+    are in code point order.
 
     Returns:
         The class names, and int32 ``[N]``.
 
     Raises:
-        DataError: a number beyond ``names``, or a name that is not one of them.
+        DataError: a number beyond ``names``, a name that is not one of them, or numbers that are no indices.
     """
     distinct = set(labels)
     index: Mapping[str, int]
     if all(_NUMBER.fullmatch(label) for label in distinct):
         index = {label: int(label) for label in distinct}
-        classes = (
-            tuple(names) if names is not None else tuple(map(str, range(max(index.values(), default=-1) + 1)))
-        )
+        count = max(index.values(), default=-1) + 1
+        if names is None and count > max(MAX_UNNAMED_CLASSES, SPARSE * len(distinct)):
+            raise DataError(
+                f"{location} uses the label {count - 1}, but only {len(distinct):,} different labels: "
+                f"as indices they would make {count:,} classes\n"
+                "       number the classes from 0, write names instead, or name all of them in a label file"
+            )
+        classes = tuple(names) if names is not None else tuple(map(str, range(count)))
         beyond = sorted(i for i in index.values() if i >= len(classes))
         if beyond:
             raise DataError(

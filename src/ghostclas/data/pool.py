@@ -106,8 +106,7 @@ def open_pool(path: str | PathLike[str]) -> Source:
         return _unlabelled(parts[0] if len(parts) == 1 else Joined(parts))
     else:
         tree = ZipTree(path) if path.suffix.lower() == ".zip" else FolderTree(path)
-        files = [name for name in tree.walk().files if is_image(name)]
-        pool = Pool(tree, Samples((name, UNLABELLED) for name in files))
+        pool = Pool(tree, Samples((name, UNLABELLED) for name in tree.walk().images))
     if not len(pool.samples):
         raise DataError(f"the pool {path} holds no image; expected image files at any depth below it")
     return pool

@@ -14,7 +14,7 @@ from ghostclas.data.classes import first_few
 from ghostclas.data.samples import labels_of
 from ghostclas.data.source import Source
 from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
-from ghostclas.data.subsets import Subset, align_source
+from ghostclas.data.subsets import Subset, align_source, source_notes
 from ghostclas.errors import DataError, UsageError
 
 
@@ -25,13 +25,11 @@ class Splits:
     Attributes:
         train: its classes define the indices.
         val: its labels are indices into ``train.classes``.
-        automatic: ``val`` was set aside from the training images.
         notes: sentences that a person should see, such as classes without a validation image.
     """
 
     train: Source
     val: Source
-    automatic: bool
     notes: tuple[str, ...] = ()
 
 
@@ -123,16 +121,22 @@ def open_splits(
     notes = _absent(train, "training")
     if "val" in stored.parts:
         val = _aligned(stored.parts["val"](), train)
-        return Splits(train, val, automatic=False, notes=(*notes, *_absent(val, "validation")))
+        notes = [*source_notes(train), *source_notes(val), *stored.notes, *notes]
+        return Splits(train, val, notes=(*dict.fromkeys(notes), *_absent(val, "validation")))
     chosen = _set_aside(train, val_fraction, seed)
+    if not chosen.any():
+        raise DataError(
+            f"{train.location} has one image of each class, so none can be set aside for validation; "
+            "add images, or a val/ beside train/"
+        )
     val = Subset(train, np.flatnonzero(chosen))
+    notes = [*dict.fromkeys([*source_notes(train), *stored.notes]), *notes]
     notes += [f"{int(chosen.sum())} of {len(chosen)} images were set aside for validation"]
     if "test" in stored.parts:
         notes.append("the test images were left alone; measure on them when training is over")
     return Splits(
         Subset(train, np.flatnonzero(~chosen)),
         val,
-        automatic=True,
         notes=(*notes, *_absent(val, "validation")),
     )
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ghostclas.data.classes import CLASSES_FILE, read_names
-from ghostclas.data.filenames import is_hidden, is_image
+from ghostclas.data.classes import CLASSES_FILE, first_few, read_names
+from ghostclas.data.filenames import OUTPUT_FOLDER, is_hidden
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file
 from ghostclas.data.listfile import LIST_NAMES, open_list
@@ -33,6 +33,12 @@ SPLIT_NAMES: Mapping[str, str] = {
 WHOLE = ""
 
 _SPLIT_IN_NAME = re.compile(rf"(?:^|[-_.])({'|'.join(SPLIT_NAMES)})(?=[-_.\d]|$)", re.IGNORECASE)
+_LIKE_A_PART = re.compile(
+    r"dev|development|eval\w*|hold-?_?out|un-?_?lab\w*|un-?_?sup\w*|extra|pool"
+    r"|(train|val|valid|validation|test)([-_ .\d].*|set|data|images)?",
+    re.IGNORECASE,
+)
+_HEADERS = {"name", "names", "class", "class_name", "label", "words"}
 _EXPECTED = (
     "expected a folder with one subfolder of images for each class, the same in a .zip, a list (.txt), "
     "shards (.tar) or .parquet files"
@@ -51,10 +57,14 @@ class Opener(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """A data set found on disk: how to open its splits, or :data:`WHOLE` where it has none."""
+    """A data set found on disk: how to open its splits, or :data:`WHOLE` where it has none.
+
+    ``notes`` are sentences that a person should see, such as which folders were left out.
+    """
 
     location: str
     parts: Mapping[str, Opener]
+    notes: tuple[str, ...] = ()
 
 
 def find(path: Path, *, root: Path | None = None, label_file: Path | None = None) -> Stored:
@@ -94,7 +104,7 @@ def _folder(path: Path, root: Path | None, label_file: Path | None) -> Stored:
             {split: _always(partial(open_list, file, root, label_file)) for split, file in lists.items()},
         )
     for kind, opener in _OPEN.items():
-        groups = _groups(path, kind)
+        groups, others = _groups(path, kind)
         if groups:
             first = groups.get("train", next(iter(groups.values())))[0]
             names = label_file or find_label_file(path) or find_label_file(first.parent)
@@ -102,25 +112,33 @@ def _folder(path: Path, root: Path | None, label_file: Path | None) -> Stored:
                 split: _always(partial(opener, files, f"{path}/{split}".rstrip("/"), names))
                 for split, files in groups.items()
             }
-            return Stored(str(path), parts)
+            return Stored(str(path), parts, _left_out(path, others) if others else ())
     return _tree(FolderTree(path), path)
 
 
-def _groups(path: Path, kind: str) -> dict[str, list[Path]]:
-    """Return the files of a folder that is a set of shards or Parquet files, by split; else nothing."""
+def _groups(path: Path, kind: str) -> tuple[dict[str, list[Path]], list[str]]:
+    """Find shards or Parquet files, by split.
+
+    Returns:
+        The files of each split, empty if the folder is no such data set, and the names of the folders beside
+        the splits that hold such files, too.
+    """
     visible = [entry for entry in path.iterdir() if not is_hidden(entry.name)]
-    folders = [entry for entry in visible if entry.is_dir()]
+    folders = {folder: _files_in(folder, kind) for folder in visible if folder.is_dir()}
     files = sorted(entry for entry in visible if entry.suffix.lower() == kind and not entry.is_dir())
-    if files and not folders:
-        return _by_split({file: file.stem for file in files})
-    if files or not folders or not all(f.name.lower() in {*SPLIT_NAMES, "data"} for f in folders):
-        return {}
-    inside = sorted(
-        file for folder in folders for file in folder.glob(f"*{kind}") if not is_hidden(file.name)
-    )
-    return _by_split(
-        {file: file.stem if file.parent.name.lower() == "data" else file.parent.name for file in inside}
-    )
+    if files:
+        # Beside class folders an archive is only an archive.
+        only_files = all(folder.name == OUTPUT_FOLDER for folder in folders)
+        return (_by_split({file: file.stem for file in files}) if only_files else {}), []
+    parts = [folder for folder in folders if folder.name.lower() in {*SPLIT_NAMES, "data"}]
+    inside = [file for folder in parts for file in folders[folder]]
+    others = [folder.name for folder, found in folders.items() if found and folder not in parts]
+    named = {f: f.stem if f.parent.name.lower() == "data" else f.parent.name for f in inside}
+    return _by_split(named), sorted(others)
+
+
+def _files_in(folder: Path, kind: str) -> list[Path]:
+    return sorted(file for file in folder.glob(f"*{kind}") if not is_hidden(file.name))
 
 
 def _by_split(named: Mapping[Path, str]) -> dict[str, list[Path]]:
@@ -148,22 +166,26 @@ def _tree(tree: FolderTree | ZipTree, path: Path) -> Stored:
         if inner is not tree:
             outer = [(tree, listing)]
         tree, listing = inner, inside
-    names = _names(tree, listing, outer, path)
+    names, unmatched = _names(tree, listing, outer, path)
+    listing = listing.with_notes(unmatched)
     splits = [folder for folder in listing.top() if folder.lower() in SPLIT_NAMES]
-    if not _is_divided(listing, splits):
-        return Stored(tree.location, {WHOLE: _part(tree, listing, names, WHOLE)})
+    others = sorted(set(listing.holding()) - set(splits))
+    if not _is_divided(tree, listing, splits, others):
+        return Stored(tree.location, {WHOLE: _part(tree, listing, names, WHOLE)}, listing.notes)
+    left_out = [*others, *listing.loose()]
+    listing = listing.with_notes(_left_out(tree.location, left_out) if left_out else ())
     parts: dict[str, Opener] = {}
     for folder in splits:
         name = SPLIT_NAMES[folder.lower()]
         if name in parts:
             raise DataError(f"{tree.location} has several folders for the {name} images: {', '.join(splits)}")
         parts[name] = _part(tree.below(folder), listing.below(folder), names, name)
-    return Stored(tree.location, parts)
+    return Stored(tree.location, parts, listing.notes)
 
 
 def _part(tree: Tree, listing: Listing, names: Mapping[str, str], split: str) -> Opener:
     def opened(*, strict: bool = True) -> Source:
-        if split == "val" and not any(map(is_image, listing.files)):
+        if split == "val" and not listing.images:
             raise DataError(
                 f"{tree.location} holds no image; fill it, or remove it to set training images aside"
             )
@@ -172,31 +194,70 @@ def _part(tree: Tree, listing: Listing, names: Mapping[str, str], split: str) ->
     return opened
 
 
-def _is_divided(listing: Listing, splits: list[str]) -> bool:
-    """Tell ``train/`` and ``val/`` from a class called train, next to ``bus/`` and ``tram/``."""
-    kinds = {SPLIT_NAMES[folder.lower()] for folder in splits}
-    others = {p.split("/", 1)[0] for p in listing.files if "/" in p and is_image(p)} - set(splits)
-    if not kinds or not others:
-        return bool(kinds)
-    return {"train"} < kinds and not any(listing.loose(folder) for folder in splits)
+def _is_divided(tree: Tree, listing: Listing, splits: list[str], others: list[str]) -> bool:
+    """Tell ``train/`` and ``val/`` from a class called train, next to ``bus/`` and ``tram/``.
+
+    A folder with such a name is a split where there is nothing else, or where it holds class folders. Folders
+    beside splits are left out: all of them beside a training and another part, and beside a single one those
+    that are named like a part or a pool.
+
+    Raises:
+        DataError: what is meant is unclear.
+    """
+    nested = [folder for folder in splits if listing.holding(folder)]
+    if not splits or not others or not nested:
+        return bool(splits) and not others
+    several = "train" in {SPLIT_NAMES[folder.lower()] for folder in nested} and len(nested) > 1
+    unclear = others if not several else []
+    unclear = [folder for folder in unclear if not _LIKE_A_PART.fullmatch(folder)]
+    loose = [folder for folder in nested if listing.loose(folder)]
+    if unclear or loose:
+        raise DataError(
+            f"{tree.location}: {first_few(f'{folder}/' for folder in nested)} holds "
+            f"{'images and ' if loose else ''}class folders, and beside it there "
+            f"{'is' if len(others) == 1 else 'are'} {first_few(f'{folder}/' for folder in others)}; "
+            "put all classes to learn into train/, or move away what belongs to no class"
+        )
+    return True
+
+
+def _left_out(location: str | Path, others: Sequence[str]) -> tuple[str, ...]:
+    return (
+        f"{location}: left out {first_few(others)} beside the parts; "
+        "only train/, val/ and test/ (or names that mean the same) are used",
+    )
 
 
 def _names(
     tree: FolderTree | ZipTree, listing: Listing, outer: list[tuple[Tree, Listing]], path: Path
-) -> dict[str, str]:
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the names in ``classes.csv`` by folder, and what to say about rows without a folder."""
     folders = {part for folder in listing.folders for part in folder.split("/")[:2]}
     for place, content in [(tree, listing), *outer]:
-        if CLASSES_FILE in content.files:
+        if CLASSES_FILE in content.others:
             where = f"{place.location}/{CLASSES_FILE}"
             names = read_names(place.read(CLASSES_FILE), where)
             if not folders & names.keys():
                 raise DataError(f"{where} names none of the class folders of {tree.location}")
-            return names
+            return names, _unmatched(where, names, folders)
     beside = path.resolve().parent / CLASSES_FILE
     if beside.is_file():
         names = read_names(beside.read_bytes(), str(beside))
-        return names if folders & names.keys() else {}
-    return {}
+        if folders & names.keys():
+            return names, _unmatched(str(beside), names, folders)
+    return {}, ()
+
+
+def _unmatched(where: str, names: Mapping[str, str], folders: set[str]) -> tuple[str, ...]:
+    first, *others = names
+    # The first row may be a header.
+    absent = [name for name in others if name not in folders]
+    if first not in folders and names[first].lower() not in _HEADERS:
+        absent.insert(0, first)
+    if not absent:
+        return ()
+    rows = "row has" if len(absent) == 1 else "rows have"
+    return (f"{where}: {len(absent):,} {rows} no folder: {first_few(map(repr, absent))}",)
 
 
 _OPEN: Mapping[str, OpenFiles] = {".tar": open_shards, ".parquet": open_parquet}

@@ -97,3 +97,11 @@ def align_source(
         advice=advice,
     )
     return Relabelled(source, tuple(classes), mapping)
+
+
+def source_notes(source: Source) -> tuple[str, ...]:
+    """Return what a person should be told about how a source was read, such as which files were left out."""
+    while isinstance(source, Subset | Relabelled):
+        source = source.source
+    notes: tuple[str, ...] = getattr(source, "notes", ())
+    return notes

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ghostclas.data.classes import class_names, first_few
-from ghostclas.data.filenames import is_image
+from ghostclas.data.classes import CLASSES_FILE, class_names, first_few
+from ghostclas.data.filenames import OUTPUT_FOLDER, describe_left_out, other_kind, own_output
 from ghostclas.data.samples import Samples
 from ghostclas.errors import DataError
+
+OUTSIDE = "outside the class folders"
+"""The kind, in ``TreeSource.ignored``, of images that have no class."""
+
+_PARTS_OF_A_RUN = ("bundle", "checkpoints", "report")
+_MARKERS = frozenset({"config.yaml", "manifest.json", "predictions.csv"})
 
 
 class Tree(Protocol):
@@ -33,18 +39,65 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """What a tree holds: relative POSIX paths in code point order, hidden names left out."""
+    """What a tree holds, without hidden names and without what this package wrote there.
 
-    files: Sequence[str]
+    Attributes:
+        images: relative POSIX paths of the images that are read here, in code point order.
+        others: the other files by path, and what kind of file each is.
+        folders: relative POSIX paths, in code point order.
+        notes: sentences that a person should see.
+    """
+
+    images: Sequence[str]
+    others: Mapping[str, str]
     folders: Sequence[str]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        files: Iterable[str],
+        folders: Iterable[str],
+        head: Callable[[str], bytes],
+        notes: tuple[str, ...] = (),
+    ) -> Listing:
+        """Sort out the visible files and folders of a tree.
+
+        Args:
+            files: relative POSIX paths.
+            folders: likewise.
+            head: returns the first bytes of a file; asked for where the extension is unknown.
+            notes: what else is to be said.
+        """
+        files, folders = sorted(files), sorted(folders)
+        outputs = _outputs(files, folders)
+        if outputs:
+            files = [path for path in files if not _is_below(path, outputs)]
+            named = first_few(f"{path}/ ({what})" for path, what in sorted(outputs.items()))
+            notes = (*notes, f"left out what earlier commands wrote: {named}")
+        kinds = {path: other_kind(path, lambda path=path: head(path)) for path in files}  # type: ignore[misc]
+        images = [path for path, kind in kinds.items() if kind is None]
+        if outputs:
+            # A folder such as runs/, in which there are only outputs, is no empty class.
+            holding = {parent for path in images for parent in _parents(path)}
+            around = {parent for path in outputs for parent in _parents(path)} - holding
+            folders = [path for path in folders if path not in around and not _is_below(f"{path}/", outputs)]
+        return cls(images, {path: kind for path, kind in kinds.items() if kind is not None}, folders, notes)
 
     def below(self, folder: str) -> Listing:
         """Return what is under ``folder``, relative to it."""
         start = f"{folder}/"
+        cut = len(start)
         return Listing(
-            [path[len(start) :] for path in self.files if path.startswith(start)],
-            [path[len(start) :] for path in self.folders if path.startswith(start)],
+            [path[cut:] for path in self.images if path.startswith(start)],
+            {path[cut:]: kind for path, kind in self.others.items() if path.startswith(start)},
+            [path[cut:] for path in self.folders if path.startswith(start)],
+            self.notes,
         )
+
+    def with_notes(self, notes: Iterable[str]) -> Listing:
+        """Return the same listing with more to say."""
+        return replace(self, notes=(*self.notes, *notes))
 
     def top(self) -> list[str]:
         """Return the folders at the top."""
@@ -53,7 +106,13 @@ class Listing:
     def loose(self, folder: str = "") -> list[str]:
         """Return the images directly in ``folder``, not deeper."""
         start = f"{folder}/" if folder else ""
-        return [p for p in self.files if p.startswith(start) and "/" not in p[len(start) :] and is_image(p)]
+        return [path for path in self.images if path.startswith(start) and "/" not in path[len(start) :]]
+
+    def holding(self, folder: str = "") -> list[str]:
+        """Return the names of the folders directly in ``folder`` that hold an image at any depth."""
+        start = f"{folder}/" if folder else ""
+        inside = (path[len(start) :] for path in self.images if path.startswith(start))
+        return sorted({path.split("/", 1)[0] for path in inside if "/" in path})
 
 
 @dataclass(frozen=True)
@@ -65,7 +124,8 @@ class TreeSource:
         classes: class names by index.
         samples: keys are paths relative to the tree, in code point order.
         folders: the folder of each class; equal to ``classes`` unless a ``classes.csv`` names them.
-        ignored: how many files of each extension are no samples: no images, or outside every class folder.
+        ignored: how many files of each kind are no samples.
+        notes: sentences that a person should see, such as what was left out.
     """
 
     tree: Tree
@@ -73,6 +133,7 @@ class TreeSource:
     samples: Samples
     folders: tuple[str, ...]
     ignored: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -102,37 +163,70 @@ def labelled(
     Raises:
         DataError: no class folder, no image, or a class folder without images.
     """
-    images = [path for path in listing.files if is_image(path)]
-    count = Counter(path.split("/", 1)[0] for path in images if "/" in path)
+    count = Counter(path.split("/", 1)[0] for path in listing.images if "/" in path)
     if not count:
-        raise DataError(_nothing_found(tree, listing, images))
-    empty = [folder for folder in listing.top() if not count[folder]]
+        raise DataError(_nothing_found(tree, listing))
+    empty = [folder for folder in listing.top() if not count[folder] and folder != OUTPUT_FOLDER]
     if empty and not empty_classes:
-        raise DataError(
-            f"{tree.location}: no image in the class folder{'s' * (len(empty) > 1)} "
-            f"{first_few(map(repr, empty))}; add images (or remove the folder)"
-        )
-    folders = tuple(sorted(folder for folder, images_in_it in count.items() if images_in_it))
+        raise DataError(_empty_classes(tree, listing, empty))
+    folders = tuple(sorted(count))
     label = {folder: index for index, folder in enumerate(folders)}
-    samples = Samples((path, label[path.split("/", 1)[0]]) for path in images if "/" in path)
+    samples = Samples((path, label[path.split("/", 1)[0]]) for path in listing.images if "/" in path)
     classes = class_names(folders, names, tree.location)
-    others = _extensions([path for path in listing.files if "/" not in path or not is_image(path)])
-    return TreeSource(tree, classes, samples, folders, tuple(sorted(others.items())))
+    ignored = Counter(kind for path, kind in listing.others.items() if path != CLASSES_FILE)
+    notes = listing.notes
+    if ignored:
+        notes += (f"{tree.location}: {describe_left_out(ignored)}",)
+    loose = len(listing.loose())
+    if loose:
+        ignored[OUTSIDE] = loose
+        notes += (f"{tree.location}: left out {loose:,} image{'s' * (loose > 1)} {OUTSIDE}",)
+    return TreeSource(tree, classes, samples, folders, tuple(sorted(ignored.items())), notes)
 
 
-def _nothing_found(tree: Tree, listing: Listing, images: Sequence[str]) -> str:
-    if images:
+def _outputs(files: Sequence[str], folders: Sequence[str]) -> dict[str, str]:
+    """Return the folders that this package wrote, and what they are."""
+    candidates = {posixpath.dirname(path) for path in files if posixpath.basename(path) in _MARKERS}
+    if not candidates:
+        return {}
+    present = {*files, *folders}
+    found: dict[str, str] = {}
+    for folder in sorted(candidates):
+        start = f"{folder}/" if folder else ""
+        what = own_output(lambda name, start=start: f"{start}{name}" in present)  # type: ignore[misc]
+        if what and folder:
+            found[folder] = what
+        elif what == "a training run":
+            # The images lie in the run's own folder: --output . was given.
+            found |= {name: "part of a training run" for name in _PARTS_OF_A_RUN if name in present}
+    return {path: what for path, what in found.items() if not any(p in found for p in _parents(path))}
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _is_below(path: str, folders: Mapping[str, str]) -> bool:
+    return any(parent in folders for parent in _parents(path))
+
+
+def _empty_classes(tree: Tree, listing: Listing, empty: Sequence[str]) -> str:
+    kinds = Counter(kind for path, kind in listing.others.items() if path.split("/", 1)[0] in empty)
+    why = f" ({describe_left_out(kinds)})" if kinds else ""
+    return (
+        f"{tree.location}: no image in the class folder{'s' * (len(empty) > 1)} "
+        f"{first_few(map(repr, empty))}{why}; add images (or remove the folder)"
+    )
+
+
+def _nothing_found(tree: Tree, listing: Listing) -> str:
+    if listing.images:
         return (
-            f"{tree.location} holds {len(images)} images but no class folders; "
+            f"{tree.location} holds {len(listing.images)} images but no class folders; "
             "put each image in a folder named after its class"
         )
-    if listing.files:
-        kinds = first_few(
-            f"{kind or 'no extension'}: {n}" for kind, n in _extensions(listing.files).most_common()
-        )
+    if listing.others:
+        kinds = first_few(f"{kind}: {n}" for kind, n in Counter(listing.others.values()).most_common())
         return f"{tree.location} holds no image, only other files ({kinds}); expected <class>/*.jpg"
     return f"{tree.location} is empty; expected one folder of images for each class"
-
-
-def _extensions(files: Sequence[str]) -> Counter[str]:
-    return Counter(PurePosixPath(path).suffix.lower() for path in files)

@@ -6,15 +6,31 @@ import os
 import threading
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostclas.data.filenames import is_hidden, is_image
+from ghostclas.data.classes import first_few
+from ghostclas.data.filenames import is_hidden
 from ghostclas.data.tree import Listing
 from ghostclas.errors import DataError, ImageError
+from ghostclas.image_files import HEAD_BYTES
 
 MAX_IMAGE_BYTES = 512 * 1024 * 1024
 """An entry that says it unpacks to more is refused unread: no photo is that large, zip bombs are."""
+
+_CP437 = "cp437"
+"""How ``zipfile`` decodes a name that is not marked as UTF-8."""
+
+_UTF8_FLAG = 0x800
+_READ_ERRORS = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    NotImplementedError,
+)
 
 
 class ZipTree:
@@ -37,7 +53,7 @@ class ZipTree:
         return f"{self.archive}/{self.folder}" if self.folder else str(self.archive)
 
     def walk(self) -> Listing:
-        """Return every file and folder that is not hidden.
+        """List every file and folder that is not hidden; only files of unknown extension are opened.
 
         Raises:
             DataError: the archive cannot be read, is encrypted, holds unsafe or repeated names.
@@ -46,7 +62,8 @@ class ZipTree:
         folders: set[str] = set()
         start = f"{self.folder}/" if self.folder else ""
         seen: set[str] = set()
-        for entry in self._zip().infolist():
+        archive = self._zip()
+        for entry in archive.infolist():
             name = entry.filename
             if name in seen:
                 raise DataError(
@@ -64,7 +81,7 @@ class ZipTree:
             steps = inside.split("/")
             folders.update("/".join(steps[:depth]) for depth in range(1, len(steps)))
             (folders.add if entry.is_dir() else files.append)(inside)
-        return Listing(sorted(files), sorted(folders))
+        return Listing.of(files, folders, self._head, _encoding_note(self.archive, archive))
 
     def read(self, path: str) -> bytes:
         """Return the content of the entry at ``path``.
@@ -84,15 +101,15 @@ class ZipTree:
             return archive.read(entry)
         except KeyError:
             raise ImageError("not_found", f"{self.archive} holds no {name}") from None
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            zlib.error,
-            RuntimeError,
-            EOFError,
-            NotImplementedError,
-        ) as error:
+        except _READ_ERRORS as error:
             raise ImageError("unreadable", f"cannot read {self.archive}/{name}: {error}") from None
+
+    def _head(self, path: str) -> bytes:
+        try:
+            with self._zip().open(f"{self.folder}/{path}" if self.folder else path) as file:
+                return file.read(HEAD_BYTES)
+        except _READ_ERRORS:
+            return b""
 
     def below(self, folder: str) -> ZipTree:
         """Return the tree under ``folder``."""
@@ -138,15 +155,55 @@ def enter(tree: ZipTree, listing: Listing, stop_at: frozenset[str]) -> tuple[Zip
         if len(top) != 1 or top[0] in stop_at or listing.loose() or listing.loose(top[0]):
             return tree, listing
         inner = listing.below(top[0])
-        if not any(map(is_image, inner.files)):
+        if not inner.images:
             return tree, listing
         tree, listing = tree.below(top[0]), inner
 
 
 def _open(archive: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(archive)
+        opened = zipfile.ZipFile(archive)
+        encoding = _encoding([entry for entry in opened.infolist() if _is_unmarked(entry)])
+        if encoding == _CP437:
+            return opened
+        opened.close()
+        return zipfile.ZipFile(archive, metadata_encoding=encoding)
     except FileNotFoundError:
         raise DataError(f"no such file: {archive}") from None
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"cannot read the archive {archive}: {error}") from None
+
+
+def _is_unmarked(entry: zipfile.ZipInfo) -> bool:
+    """Whether the entry's name is not ASCII and not marked as UTF-8: which encoding it has is a guess."""
+    return not entry.flag_bits & _UTF8_FLAG and not entry.orig_filename.isascii()
+
+
+def _encoding(unmarked: Sequence[zipfile.ZipInfo]) -> str:
+    """Return the encoding of names that do not say theirs, given as ``zipfile`` decodes them.
+
+    Packers on Windows write the system's code page: GBK in China, where both bytes of a common character are
+    above 0xA0. Accents of the code page 437, which the format prescribes, are mostly below.
+    """
+    names = [entry.orig_filename.encode(_CP437) for entry in unmarked]
+    for strict, encoding in (("utf-8", "utf-8"), ("gb2312", "gb18030")) if names else ():
+        try:
+            for name in names:
+                name.decode(strict)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return _CP437
+
+
+def _encoding_note(path: Path, opened: zipfile.ZipFile) -> tuple[str, ...]:
+    unmarked = [entry for entry in opened.infolist() if _is_unmarked(entry)]
+    encoding = opened.metadata_encoding or _CP437  # type: ignore[attr-defined]
+    if not unmarked or encoding == "utf-8":
+        return ()
+    called = {"gb18030": "GBK", _CP437: "code page 437"}[encoding]
+    return (
+        f"{path}: names that are not marked as UTF-8 were read as {called}: "
+        f"{first_few(repr(entry.filename) for entry in unmarked)}; "
+        "if they are wrong, unpack the archive and use the folder",
+    )

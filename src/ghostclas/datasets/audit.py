@@ -19,6 +19,7 @@ import numpy.typing as npt
 from ghostclas import imaging
 from ghostclas.data.source import Source
 from ghostclas.data.storage import WHOLE, find
+from ghostclas.data.subsets import source_notes
 from ghostclas.datasets.phash import Hashes, close_pairs, likeness, perceptual_hashes, signature
 from ghostclas.errors import ImageError
 from ghostclas.image_files import EXTENSIONS, identify, open_image
@@ -111,7 +112,7 @@ class SplitSummary:
         missing: classes of other splits that have no image here.
         formats: images of each file format.
         short_side: smallest, median and largest, in pixels; zeros if nothing could be read.
-        ignored: files of each extension that are no samples.
+        ignored: files of each kind that are no samples.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Audit:
         unreadable: files that cannot be decoded.
         odd: files worth a look.
         groups: duplicates, leaks first, then conflicts, then by size.
+        notes: what was left out, and what else was odd about how the data set lies there.
         sources: the images, for :func:`~ghostclas.datasets.audit_page.write_page`.
     """
 
@@ -142,6 +144,7 @@ class Audit:
     unreadable: tuple[Unreadable, ...]
     odd: tuple[Odd, ...]
     groups: tuple[Group, ...]
+    notes: tuple[str, ...]
     sources: Mapping[str, Source] = field(repr=False, compare=False)
 
     @cached_property
@@ -174,6 +177,7 @@ class Audit:
         return {
             "location": self.location,
             "clean": self.clean,
+            "notes": list(self.notes),
             "leaked": self.leaked,
             "splits": [asdict(split) for split in self.splits],
             "unreadable": [_plain(item) for item in self.unreadable],
@@ -242,6 +246,7 @@ def audit(
             for kind, message in _oddities(file, look)
         ),
         tuple(_groups(sources, files, looks)),
+        tuple(dict.fromkeys((*stored.notes, *(note for s in sources.values() for note in source_notes(s))))),
         sources,
     )
 

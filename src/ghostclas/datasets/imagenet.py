@@ -27,7 +27,7 @@ from ghostclas.data.listfile import LIST_NAMES
 from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
 from ghostclas.errors import DataError, UsageError, did_you_mean
 from ghostclas.extras import require
-from ghostclas.files import flush, write_text
+from ghostclas.files import flush, sweep, write_text
 
 Layout = Literal["folder", "list", "shards"]
 Progress = Callable[[int, int | None], None]
@@ -311,6 +311,7 @@ def _write_shards(
 ) -> None:
     label = {wnid: str(index) for index, wnid in enumerate(classes)}
     images = members(())
+    sweep(part, older_than=0)
     for number in range(10**6):
         shard = part / f"{split}-{number:06d}.tar"
         if shard.exists():
