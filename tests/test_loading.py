@@ -13,8 +13,10 @@ from ghostclas.bundle import WEIGHTS, Bundle, FileContent, pack, write_bundle
 from ghostclas.errors import BundleError
 from ghostclas.loading import load_state, load_weights
 from ghostclas.models import create_model
+from ghostclas.models.folded import fold_batch_norms
 from ghostclas.spec import ModelSpec, PreprocessSpec
 from ghostclas.weights.reading import CLASSIFIER
+from ghostclas.zoo import resolve_spec
 from tests.weights.files import saved
 
 SMALL = ModelSpec(name="small", width=0.1, num_classes=5)
@@ -169,3 +171,10 @@ def test_a_path_without_weights_is_named(tmp_path: Path) -> None:
         load_state(tmp_path / "gone.pth")
     with pytest.raises(BundleError, match=str(tmp_path)):
         load_state(tmp_path)
+
+
+def test_merged_weights_are_said_to_be_merged(tmp_path: Path) -> None:
+    network = create_model(resolve_spec("ghostnetv3_x0_25", num_classes=5))
+    merged = fold_batch_norms(network).state_dict()
+    with pytest.raises(BundleError, match="its branches are merged into one convolution each"):
+        load_weights(network, saved(merged, tmp_path / "merged.safetensors"))

@@ -307,7 +307,7 @@ GHOSTNET = Family(
 # ------------------------------------------------------------------ GhostNetV2 and GhostNetV3
 
 
-def _later(
+def _newer(
     family: str,
     width: float,
     figures: tuple[int, int, int],
@@ -349,9 +349,9 @@ GHOSTNET_V2 = Family(
         (_tenths("ghostnetv2"), _hundredths("ghostnetv2"), _times("ghostnetv2")), "original"
     ),
     entries=(
-        _later("ghostnet_v2", 1.0, (6_156_908, 6_219_292, 167_048_288), 75.3, _V2_PAPER, published=True),
-        _later("ghostnet_v2", 1.3, (8_960_404, 9_041_452, 269_322_976), 76.9, _V2_PAPER, published=True),
-        _later("ghostnet_v2", 1.6, (12_392_698, 12_492_570, 398_607_224), 77.8, _V2_PAPER, published=True),
+        _newer("ghostnet_v2", 1.0, (6_156_908, 6_219_292, 167_048_288), 75.3, _V2_PAPER, published=True),
+        _newer("ghostnet_v2", 1.3, (8_960_404, 9_041_452, 269_322_976), 76.9, _V2_PAPER, published=True),
+        _newer("ghostnet_v2", 1.6, (12_392_698, 12_492_570, 398_607_224), 77.8, _V2_PAPER, published=True),
     ),
     weight_layouts=(
         WeightLayout(
@@ -391,10 +391,10 @@ GHOSTNET_V3 = Family(
         (_tenths("ghostnetv3"), _hundredths("ghostnetv3"), _times("ghostnetv3")), "original"
     ),
     entries=(
-        _later("ghostnet_v3", 0.5, (2_853_176, 2_875_048, 49_640_656), None, _V3_PAPER, published=False),
-        _later("ghostnet_v3", 1.0, (6_147_588, 6_191_332, 167_048_288), 77.1, _V3_PAPER, published=True),
-        _later("ghostnet_v3", 1.3, (8_948_296, 9_005_128, 269_322_976), 79.1, _V3_PAPER, published=False),
-        _later("ghostnet_v3", 1.6, (12_377_778, 12_447_810, 398_607_224), 80.4, _V3_PAPER, published=False),
+        _newer("ghostnet_v3", 0.5, (2_853_176, 2_875_048, 49_640_656), None, _V3_PAPER, published=False),
+        _newer("ghostnet_v3", 1.0, (6_147_588, 6_191_332, 167_048_288), 77.1, _V3_PAPER, published=True),
+        _newer("ghostnet_v3", 1.3, (8_948_296, 9_005_128, 269_322_976), 79.1, _V3_PAPER, published=False),
+        _newer("ghostnet_v3", 1.6, (12_377_778, 12_447_810, 398_607_224), 80.4, _V3_PAPER, published=False),
     ),
     weight_layouts=(
         WeightLayout(

@@ -12,6 +12,7 @@ from ghostclas.weights.reading import CLASSIFIER, COUNTER, State, listed, read_w
 from ghostclas.zoo import locate
 
 _DETAIL = "\n       "
+_BRANCH = ".convs."
 
 
 def load_state(path: str | Path) -> State:
@@ -77,6 +78,8 @@ def _hint(state: State, own: State) -> list[str]:
         return [f"the file is of flavour {flavours[theirs]!r} and the model of flavour {flavours[ours]!r}"]
     if state.get("stem.conv.weight", own["stem.conv.weight"]).shape != own["stem.conv.weight"].shape:
         return ["the file is of another width than the model"]
+    if any(_BRANCH in name for name in own) and not any(_BRANCH in name for name in state):
+        return ["its branches are merged into one convolution each; weights from before that are needed"]
     if _classes(state) not in (None, _classes(own)):
         return [
             f"the file has {_classes(state)} classes and the model {_classes(own)}: "

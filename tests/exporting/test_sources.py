@@ -13,7 +13,8 @@ from ghostclas.bundle import Bundle, pack
 from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.exporting.onnx import export_bundle
-from ghostclas.exporting.sources import Trained, imagenet_classes, open_trained, recognise
+from ghostclas.exporting.sources import open_trained, recognise
+from ghostclas.exporting.trained import Trained, imagenet_classes
 from ghostclas.models.registry import create_model
 from ghostclas.zoo import ZOO, resolve_spec
 

@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ghostclas.bundle import Bundle
-from ghostclas.data.synsets import imagenet_synsets
 from ghostclas.errors import BundleError, DataError, UsageError
+from ghostclas.exporting.trained import Trained, imagenet_classes
+from ghostclas.exporting.untrained import untrained
 from ghostclas.loading import load_state, load_weights
 from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
-from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
+from ghostclas.spec import ModelSpec
 from ghostclas.weights.reading import COUNTER
 from ghostclas.zoo import TIMM, ZOO, locate, resolve_spec
 
 IMAGENET_CLASSES = 1000
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network with its weights, in evaluation mode, and all that a bundle says about it."""
-
-    model: nn.Module
-    spec: ModelSpec
-    classes: tuple[str, ...]
-    preprocess: PreprocessSpec = field(default_factory=PreprocessSpec)
-    postprocess: PostprocessSpec = field(default_factory=PostprocessSpec)
-    metrics: tuple[Metric, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 def open_trained(
@@ -44,7 +30,7 @@ def open_trained(
     Args:
         model: ``default``, a bundle, a run directory, a file of weights (see ``weights.reading``) or the name
             of published weights, which are downloaded once. ``timm:NAME`` is a network of timm with random
-            weights, as ``export.untrained`` makes it.
+            weights, as ``exporting.untrained`` makes it.
         network: which network a file of weights is for, by its name; recognised from the shapes when absent.
         classes: a text file with one class name a line. Bundles and runs bring their own; for the 1000
             classes of ImageNet the names that the package timm carries are used when absent.
@@ -56,8 +42,6 @@ def open_trained(
     """
     located = locate(model)
     if located.name.startswith(TIMM):
-        from ghostclas.exporting.untrained import untrained
-
         return untrained(located.name)
     if located.kind in ("bundle", "run"):
         return _from_bundle(located.bundle(), classes)
@@ -84,19 +68,6 @@ def recognise(weights: str | Path) -> ModelSpec:
         if wanted == shapes:
             return spec
     raise UsageError(f"{weights} fits no network of the zoo: name its network, such as ghostnet_x0_75")
-
-
-def imagenet_classes() -> tuple[str, ...] | None:
-    """Return the names of the 1000 classes of ImageNet-1k in their usual order, or ``None`` without timm.
-
-    They are WordNet's words for each synset, as ``"tabby, tabby cat"``. timm is not imported, only read.
-    """
-    synsets = imagenet_synsets()
-    if synsets is None:
-        return None
-    names = [words for _, words in synsets]
-    # Two birds and machines share the word crane.
-    return tuple(f"{n} ({s})" if names.count(n) > 1 else n for s, n in synsets)
 
 
 def _from_bundle(bundle: Bundle, classes: str | Path | None) -> Trained:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ghostclas.exporting.sources import Trained, imagenet_classes
+from ghostclas.exporting.trained import Trained, imagenet_classes
 from ghostclas.models.registry import create_model
 from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 from ghostclas.zoo import TIMM, ZOO, resolve_spec

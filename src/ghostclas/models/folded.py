@@ -25,7 +25,7 @@ from ghostclas.bundle import WEIGHTS, Bundle
 from ghostclas.errors import BundleError
 from ghostclas.extras import require
 from ghostclas.models.arranged import ARRANGEMENT, matrices_of
-from ghostclas.models.branches import merge_branches
+from ghostclas.models.branches import has_branches, merge_branches
 from ghostclas.models.registry import create_model
 
 ELSEWHERE = "in the onnx file"
@@ -78,10 +78,11 @@ def save_state(model: nn.Module, elsewhere: Collection[str] = (), *, arranged: b
     """Return the content of ``weights.safetensors``: the network as it is trained, norms and all.
 
     It lacks the matrices called ``elsewhere``, which ``bundle_state`` takes from the ONNX file. They are
-    folded there, under the same names or else ``arranged``.
+    folded there, under the same names or else ``arranged``. A network with branches is complete.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    if not elsewhere:
+    # Branches cannot be told from the one convolution that the ONNX file has of them.
+    if not elsewhere or has_branches(model):
         return safetensors.torch.save(state)
     norms = {f"{conv}.weight": norm for conv, norm in _pairs(model).items()}
     origins = {
