@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
-from ghostclas.bundle import Bundle
+from ghostclas.bundle import Bundle, check_target
 from ghostclas.data import Source, open_source
 from ghostclas.errors import ExportError, UsageError
 from ghostclas.evaluation import Comparison, Evaluation, check_writable
@@ -176,6 +176,8 @@ def export(
     """
     from ghostclas.exporting.model import export_model
 
+    if output is not None:
+        check_target(output)
     names = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else list(formats)
     results = []
     for result in export_model(

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ghostclas.errors import UsageError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -65,20 +67,26 @@ def replacing(path: Path, *, previous: Path | None = None, durable: bool = True)
 def replacing_folder(target: Path) -> Iterator[Path]:
     """Give a new hidden folder to fill, which takes the place of ``target`` when the block ends.
 
-    When the block raises, ``target`` is as it was. Missing parents of ``target`` are made.
+    When the block raises, ``target`` is as it was. Missing parents of ``target`` are made. The current
+    directory and a mount point stay where they are and get the new content entry by entry, which a kill can
+    interrupt.
 
     Raises:
         OSError: the disk refuses.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged = beside(target)
+    stays = _has_to_stay(target)
+    staged = beside(target / "new") if stays else beside(target)
     staged.mkdir()
     try:
         yield staged
         for path in staged.rglob("*"):
             flush(path)
         flush(staged)
-        exchange(staged, target)
+        if stays:
+            _exchange_content(staged, target)
+        else:
+            exchange(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -114,6 +122,71 @@ def exchange(staged: Path, target: Path) -> None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
     flush(target.absolute().parent)
+
+
+def check_folder(folder: str | os.PathLike[str], *, option: str) -> None:
+    """Refuse now a folder that nothing could be written into later. It is tried, and no trace is left.
+
+    Raises:
+        UsageError: it cannot be made or written to; the message names the command line's ``option``.
+    """
+    path = Path(folder)
+    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    made: list[Path] = []
+    try:
+        for parent in reversed(missing):
+            parent.mkdir()
+            made.append(parent)
+        probe = beside(path / "probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {path}: {error.strerror}; choose another folder with {option}"
+        ) from None
+    finally:
+        for parent in reversed(made):
+            parent.rmdir()
+
+
+def check_replaceable(target: str | os.PathLike[str], *, option: str) -> None:
+    """Refuse now a folder that :func:`replacing_folder` could not put in its place later.
+
+    Raises:
+        UsageError: as :func:`check_folder`.
+    """
+    path = Path(target)
+    inside = _has_to_stay(path) or not path.exists()
+    check_folder(path if inside else path.absolute().parent, option=option)
+
+
+def _has_to_stay(target: Path) -> bool:
+    """Whether renaming this folder fails, as for a mount point, or takes it from under somebody's shell."""
+    return target.is_dir() and (target.is_mount() or Path.cwd().is_relative_to(target.resolve()))
+
+
+def _exchange_content(staged: Path, target: Path) -> None:
+    """Put the content of ``staged``, a hidden folder in ``target``, in place of what is visible there."""
+    aside = beside(target / "previous")
+    aside.mkdir()
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for source, destination in ((target, aside), (staged, target)):
+            for entry in _visible(source):
+                place = destination / entry.name
+                entry.rename(place)
+                moved.append((entry, place))
+    except BaseException:
+        for entry, place in reversed(moved):
+            place.rename(entry)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    flush(target)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
 
 
 def aside_of(target: Path) -> Path:

@@ -14,7 +14,7 @@ from ghostclas.bench.results import CaseResult, Results
 from ghostclas.bench.statistics import Spread
 from ghostclas.errors import UsageError
 from ghostclas.extras import require
-from ghostclas.files import write_bytes
+from ghostclas.files import check_folder, write_bytes
 
 JSON, PAGE = "bench.json", "index.md"
 
@@ -121,12 +121,13 @@ def check_report(directory: str | os.PathLike[str]) -> None:
     """Raise now what ``write_report`` would raise after the measurement.
 
     Raises:
-        UsageError: there is a file at ``directory``.
+        UsageError: there is a file at ``directory``, or it cannot be written to.
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", extra="report")
     if Path(directory).exists() and not Path(directory).is_dir():
         raise UsageError(f"{directory} is a file; name a directory for the report")
+    check_folder(directory, option="--report")
 
 
 def write_report(results: Results, directory: str | os.PathLike[str]) -> Path:

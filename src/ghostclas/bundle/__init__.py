@@ -35,6 +35,7 @@ from ghostclas.bundle.reference import Reference
 from ghostclas.bundle.writer import (
     FileContent,
     add_files,
+    check_target,
     copy_bundle,
     pack,
     record_metric,
@@ -58,6 +59,7 @@ __all__ = [
     "Reference",
     "TensorSpec",
     "add_files",
+    "check_target",
     "copy_bundle",
     "default_bundle_path",
     "pack",

@@ -26,7 +26,15 @@ from ghostclas.bundle.manifest import (
 )
 from ghostclas.bundle.reader import Bundle
 from ghostclas.errors import BundleError
-from ghostclas.files import LockedError, aside_of, lock, replacing, replacing_folder, write_bytes
+from ghostclas.files import (
+    LockedError,
+    aside_of,
+    check_replaceable,
+    lock,
+    replacing,
+    replacing_folder,
+    write_bytes,
+)
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
 
 _WAIT_SECONDS = 600.0
@@ -259,17 +267,33 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def check_target(target: str | os.PathLike[str]) -> None:
+    """Refuse now a path to which no bundle could be written later.
+
+    Raises:
+        BundleError: there is something else than a bundle or an empty folder.
+        UsageError: it cannot be written to.
+    """
+    path = Path(target)
+    _check_no_stranger(path)
+    check_replaceable(path, option="--output")
+
+
+def _check_no_stranger(target: Path) -> None:
+    replaceable = (target / MANIFEST).is_file() or (target.is_dir() and not any(target.iterdir()))
+    if target.exists() and not replaceable:
+        raise BundleError(
+            f"{target}: there is something here that is no bundle; remove it or choose another path"
+        )
+
+
 def _replace(target: Path, fill: Callable[[Path], Manifest]) -> Bundle:
     """Let ``fill`` write the files of a new folder, finish it with the manifest, and put it at ``target``."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = aside_of(target)
     if not target.exists() and aside.exists():
         aside.rename(target)
-    replaceable = (target / MANIFEST).is_file() or (target.is_dir() and not any(target.iterdir()))
-    if target.exists() and not replaceable:
-        raise BundleError(
-            f"{target}: there is something here that is no bundle; remove it or choose another path"
-        )
+    _check_no_stranger(target)
     with replacing_folder(target) as staged:
         manifest = fill(staged)
         (staged / MANIFEST).write_bytes(serialise(manifest))

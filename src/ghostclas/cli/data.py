@@ -92,9 +92,10 @@ def audit_command(
     The exit code is 0 if there are neither leaks nor unreadable files, else 3.
     """
     from ghostclas.datasets.audit import audit
+    from ghostclas.files import check_folder
 
-    if report and report.is_file():
-        raise UsageError(f"cannot write a page to {report}: it is a file; name a folder")
+    if report:
+        check_folder(report, option="--report")
     found = audit(folder, root=root, threads=threads, progress=console_progress())
     if as_json:
         say_json(found.to_json())

@@ -26,7 +26,7 @@ from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.extras import require
-from ghostclas.files import replacing_folder
+from ghostclas.files import check_replaceable, replacing_folder
 from ghostclas.imaging import decode
 
 PAGE, FIGURES = "index.html", "report.json"
@@ -73,16 +73,16 @@ def check_report(directory: str | os.PathLike[str]) -> None:
     """Raise now what writing a report to ``directory`` would raise after the measurement.
 
     Raises:
-        UsageError: the directory holds something else than a report.
+        UsageError: the directory holds something else than a report, or cannot be written to.
         MissingExtraError: jinja2 is not installed.
     """
     require("jinja2", extra="report")
     target = Path(directory)
-    if not target.exists():
-        return
-    if not target.is_dir():
+    if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file; name a directory for the report")
-    if others := sorted({entry.name for entry in target.iterdir()} - {PAGE, FIGURES}):
+    check_replaceable(target, option="--report")
+    found = {entry.name for entry in target.iterdir()} if target.exists() else set()
+    if others := sorted(found - {PAGE, FIGURES}):
         raise UsageError(
             f"{target} holds other files than a report, such as {others[0]!r}; name a new directory for it"
         )

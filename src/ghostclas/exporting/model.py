@@ -13,6 +13,7 @@ from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageErro
 from ghostclas.exporting.formats import Added, add_formats, added, check_formats
 from ghostclas.exporting.quantize import quantize
 from ghostclas.extras import require
+from ghostclas.files import check_folder
 from ghostclas.zoo import locate
 
 
@@ -141,4 +142,5 @@ def _changeable(model: str | Path, network: str | None, classes: str | Path | No
         raise UsageError("the built-in model is not changed: say where to write with --output BUNDLE")
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path}: an archive is not changed in place; write a folder with --output")
+    check_folder(bundle.path, option="--output")
     return bundle
