@@ -226,6 +226,18 @@ def test_floating_point_grey_spans_the_range_it_needs(top: float) -> None:
     assert pixels_of(encode(values, "TIFF"))[0, :, 0].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
+def test_floating_point_grey_that_overshoots_its_range_is_clipped_not_darkened(top: float) -> None:
+    values = np.array([[-0.02, 0.5, 1, 1.02]], np.float32) * np.float32(top)
+    assert pixels_of(encode(values, "TIFF"))[0, :, 0].tolist() == [0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("values", [[-1, 1], [0, 1e5], [0, np.nan], [-np.inf, 1]])
+def test_floating_point_grey_outside_every_range_is_refused(values: list[float]) -> None:
+    with pytest.raises(ImageError, match="grey values from"):
+        imaging.decode(encode(np.array([values], np.float32), "TIFF"))
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB"])
 def test_other_colour_spaces_become_rgb(mode: str) -> None:
     if mode == "LAB":

@@ -9,7 +9,8 @@ start programs) cannot be reached. Of several frames the first is taken. Everyth
 
 - transparency of any kind is composited over white: ``round((c * a + 255 * (255 - a)) / 255)``;
 - 16-bit and 32-bit grey is ``(v + 128) // 257`` of 0..65535; 16-bit colour keeps its high byte;
-- floating-point grey spans 0..1, or 0..255 or 0..65535 if its largest value needs that;
+- floating-point grey spans 0..1 if its largest value is at most 1.5, else 0..255 if that is at most 1.5 * 255,
+  else 0..65535; values that overshoot the span, by up to half of it at either end, are clipped;
 - palette, 1-bit, grey, YCbCr, LAB and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
 - colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
 
@@ -87,6 +88,10 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_FLOAT_SPANS = (1.0, 255.0, 65535.0)
+_OVERSHOOT = 0.5
+"""How far floating-point grey may lie outside its span, as a fraction of it."""
 
 # ------------------------------------------------------------------ pixels
 
@@ -372,14 +377,17 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
 def _deep_grey_to_rgb(name: str, image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     low, high = values.min(), values.max()
-    if not 0 <= low <= high <= 65535:
+    span, overshoot = 65535.0, 0.0
+    if image.mode == "F":
+        span = next((span for span in _FLOAT_SPANS if high <= (1 + _OVERSHOOT) * span), span)
+        overshoot = _OVERSHOOT * span
+    if not -overshoot <= low <= high <= 65535 + overshoot:
         raise ImageError(
             "unsupported",
-            f"{name} has grey values from {low} to {high}, outside 0 to 65535; save it as 8 bit",
+            f"{name} has grey values from {low} to {high}, outside 0 to {span:.0f}; save it as 8 bit",
         )
     if image.mode == "F":
-        unit = 1.0 if high <= 1 else 255.0 if high <= 255 else 65535.0
-        grey = np.rint(values * (255.0 / unit)).astype(np.uint8)
+        grey = np.rint(np.clip(values, 0, span) * (255.0 / span)).astype(np.uint8)
     else:
         grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if "transparency" in image.info:
