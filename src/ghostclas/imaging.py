@@ -9,8 +9,8 @@ start programs) cannot be reached. Of several frames the first is taken. Everyth
 
 - transparency of any kind is composited over white: ``round((c * a + 255 * (255 - a)) / 255)``;
 - 16-bit and 32-bit grey is ``(v + 128) // 257`` of 0..65535; 16-bit colour keeps its high byte;
-- floating-point grey spans 0..1 if its largest value is at most 1.5, else 0..255 if that is at most 1.5 * 255,
-  else 0..65535; values that overshoot the span, by up to half of it at either end, are clipped;
+- floating-point grey spans 0..1 if its largest value is at most 1.5, else 0..255 if that is at most
+  1.5 * 255, else 0..65535; values that overshoot the span, by up to half of it at either end, are clipped;
 - palette, 1-bit, grey, YCbCr, LAB and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
 - colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
 

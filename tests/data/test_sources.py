@@ -20,8 +20,8 @@ from ghostclas import imaging
 from ghostclas.data import Sample, Source, Subset, align_source, open_source, open_splits, source_notes
 from ghostclas.data.labels import read_label_file
 from ghostclas.data.parquet import ParquetSource
-from ghostclas.data.samples import Samples
 from ghostclas.data.shards import expand_braces, shard_index, write_shards
+from ghostclas.data.source import Samples
 from ghostclas.data.tree import TreeSource
 from ghostclas.errors import DataError, ImageError
 from ghostclas.training.input.images import Batch, TrainingImages

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ghostclas.data.classes import first_few
-from ghostclas.data.samples import Samples, labels_of
-from ghostclas.data.source import Source
+from ghostclas.data.source import Samples, Source, labels_of
 from ghostclas.spec import Frozen, label_hash
 
 

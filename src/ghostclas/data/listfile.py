@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file, read_label_file, read_lines, resolve_labels
-from ghostclas.data.samples import Samples
+from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
 
 LIST_NAMES = {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ghostclas.data.labels import read_label_file, resolve_labels
-from ghostclas.data.samples import Samples
+from ghostclas.data.source import Samples
 from ghostclas.errors import DataError, ImageError
 from ghostclas.extras import require
 

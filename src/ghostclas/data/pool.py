@@ -13,8 +13,7 @@ import numpy as np
 from ghostclas.data.filenames import is_image
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import read_lines
-from ghostclas.data.samples import Samples
-from ghostclas.data.source import Sample, Source
+from ghostclas.data.source import Sample, Samples, Source
 from ghostclas.data.storage import find
 from ghostclas.data.tree import Tree
 from ghostclas.data.zipped import ZipTree

@@ -26,8 +26,7 @@ import numpy.typing as npt
 from ghostclas.data.archives import open_tar, regular_members
 from ghostclas.data.filenames import is_hidden, is_image
 from ghostclas.data.labels import read_label_file, resolve_labels, write_label_file
-from ghostclas.data.samples import Samples
-from ghostclas.data.source import Source
+from ghostclas.data.source import Samples, Source
 from ghostclas.errors import DataError, ImageError
 from ghostclas.files import replacing, write_bytes
 

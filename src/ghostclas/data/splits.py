@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.data.classes import first_few
-from ghostclas.data.samples import labels_of
-from ghostclas.data.source import Source
+from ghostclas.data.source import Source, labels_of
 from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
 from ghostclas.data.subsets import Subset, align_source, source_notes
 from ghostclas.errors import DataError, UsageError

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.data.classes import match_classes
-from ghostclas.data.samples import Samples, labels_of
-from ghostclas.data.source import Source
+from ghostclas.data.source import Samples, Source, labels_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ghostclas.data.classes import CLASSES_FILE, class_names, first_few
 from ghostclas.data.filenames import OUTPUT_FOLDER, describe_left_out, other_kind, own_output
-from ghostclas.data.samples import Samples
+from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
 
 OUTSIDE = "outside the class folders"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ghostclas.data.synsets import imagenet_synsets
+from ghostclas.datasets.synsets import imagenet_synsets
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 
 

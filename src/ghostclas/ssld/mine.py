@@ -22,8 +22,7 @@ import numpy.typing as npt
 
 from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
-from ghostclas.data.samples import Samples, labels_of
-from ghostclas.data.source import Source
+from ghostclas.data.source import Samples, Source, labels_of
 from ghostclas.errors import DataError, ImageError
 from ghostclas.files import write_bytes
 from ghostclas.ssld.cache import LogitCache

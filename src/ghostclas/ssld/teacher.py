@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.synsets import imagenet_synsets
+from ghostclas.datasets.synsets import imagenet_synsets
 from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.spec import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec, ResizeSpec, Triple
