@@ -70,7 +70,7 @@ def with_model(
     bundle: Bundle, content: bytes, *, path: str = "model.onnx", precision: Any = "fp32"
 ) -> Bundle:
     entry = bundle.file("onnx").entry
-    file = FileContent(content, "onnx", precision, entry.input, entry.output)
+    file = FileContent(content, "onnx", precision, entry.input, entry.output, entry.features)
     return add_files(bundle, {path: file})
 
 

@@ -1,4 +1,4 @@
-"""The built-in model is as good as its manifest says."""
+"""The built-in model is as good as its manifest says, and its scores mean what they say."""
 
 import json
 
@@ -18,3 +18,9 @@ def test_eval_repeats_the_accuracy_in_the_manifest(capsys: pytest.CaptureFixture
     (metric,) = locate("default").bundle().manifest.metrics
     assert (measured["top1"], measured["top5"]) == (metric.top1, metric.top5)
     assert measured["images"] == metric.images == 5000
+    # The stored temperature is the one of the half that is fitted on, so the other half judges it.
+    assert measured["fitted"]["before"]["temperature"] == measured["calibration"]["temperature"]
+    assert measured["fitted"]["before"]["ece"] <= 0.03
+    assert measured["fitted"]["temperature"] == pytest.approx(
+        measured["calibration"]["temperature"], rel=1e-3
+    )
