@@ -54,13 +54,17 @@ def imitate_windows() -> None:
         return opened(path, *arguments, **options)
 
     vars(os)["open"] = open_file
-    for name in ("sched_getaffinity", "fork", "geteuid", "getuid"):
+    # Python removes trees without opening their folders where it cannot.
+    vars(shutil)["_use_fd_functions"] = False
+    for name in ("sched_getaffinity", "fork"):
         delattr(os, name)
     # What the package does by the platform, it does in these modules.
     sys.platform = "win32"
     import ghostclas.files
 
     sys.platform = PLATFORM
+    # The standard library takes it for a sign of the whole of Windows.
+    del sys.modules["msvcrt"]
     windows = _WindowsSys("sys")
     sys.modules["fcntl"] = None  # type: ignore[assignment]
     import ghostclas.training.input.shared_memory

@@ -452,5 +452,5 @@ def _read(folder: Path) -> Run:
     run = RunDirectory(folder)
     metrics = Bundle.open(run.bundle).manifest.metrics
     entries = run.entries()
-    bad = len(run.bad_images.read_text().splitlines()) if run.bad_images.exists() else 0
+    bad = len(run.bad_images.read_text(encoding="utf-8").splitlines()) if run.bad_images.exists() else 0
     return Run(folder, run.bundle, len(entries), metrics[-1].top1, metrics[-1].top5, bad)

@@ -15,4 +15,4 @@ def recipe_names() -> list[str]:
 
 def recipe_text(name: str) -> str:
     """Return the YAML document of one of ``recipe_names()``."""
-    return (_FOLDER / f"{name}.yaml").read_text()
+    return (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
