@@ -10,7 +10,7 @@ from torch import nn
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
 HEADS = ("classifier.", "student.classifier.", "projections.")
-"""What begins anew, by how its parameters' names begin; the last two are of ``training.hints``."""
+"""Prefixes of the parameters that start at random; an objective that wraps the network has the last two."""
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig, *, batch_size: int) -> torch.optim.Optimizer:
