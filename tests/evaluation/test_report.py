@@ -179,9 +179,67 @@ def test_the_comparison_shows_both_and_what_changed(evaluation: Evaluation, tmp_
 def test_an_earlier_report_is_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
     target = tmp_path / "deep" / "report"
     write_report(evaluation, target)
-    (target / "index.html").write_text("old")
-    assert write_report(evaluation, target).read_text(encoding="utf-8") != "old"
+    page = (target / "index.html").read_text(encoding="utf-8")
+    (target / "index.html").write_text(page + "<!-- old -->", encoding="utf-8")
+    assert write_report(evaluation, target).read_text(encoding="utf-8") == page
     assert sorted(path.name for path in target.parent.rglob("*")) == ["index.html", "report", "report.json"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.json"])
+def test_a_page_of_somebody_else_is_never_replaced(evaluation: Evaluation, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "site"
+    target.mkdir()
+    (target / name).write_text("<html><body>my home page</body></html>", encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"holds other files than a report, such as '{name}'"):
+        write_report(evaluation, target)
+    assert (target / name).read_text(encoding="utf-8") == "<html><body>my home page</body></html>"
+    assert [path.name for path in target.iterdir()] == [name]
+
+
+def test_a_report_of_an_earlier_version_is_replaced(evaluation: Evaluation, tmp_path: Path) -> None:
+    path = write_report(evaluation, tmp_path / "report")
+    page = path.read_text(encoding="utf-8")
+    mark = '<meta name="generator" content="ghostclas">'
+    assert page.count(mark) == 1
+    path.write_text(page.replace(mark, ""), encoding="utf-8")
+    assert write_report(evaluation, tmp_path / "report").read_text(encoding="utf-8") == page
+
+
+MANY = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from ghostclas.data import open_source
+from ghostclas.evaluation import Evaluation, summarize, write_report
+source = open_source(Path(sys.argv[1]))
+classes, images = 21_000, len(source.samples)
+drawn = np.random.default_rng(1)
+logits = drawn.normal(size=(images, classes)).astype(np.float32)
+labels = drawn.integers(0, classes, images)
+logits[np.arange(images), labels] += drawn.integers(0, 8, images)
+evaluation = Evaluation(
+    **vars(summarize(logits, labels, classes=tuple(f"class {i}" for i in range(classes)))),
+    model="many", through="nothing", source=source, indices=np.arange(images), labels=labels, logits=logits,
+    bad=(), seconds=1.0,
+)
+write_report(evaluation, sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_21_000_classes_need_no_500_mb(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"red": ["red"] * 100, "blue": ["blue"] * 100})
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, str(folder), str(tmp_path / "report")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) * 1024 < 500e6
+    page, figures = ((tmp_path / "report" / name).stat().st_size for name in ("index.html", "report.json"))
+    assert page < 3e6
+    assert figures < 6e6
+    assert "The 1,000 of 21,000 classes with the lowest F1" in Page(tmp_path / "report" / "index.html").text
 
 
 def test_other_files_are_never_replaced(evaluation: Evaluation, tmp_path: Path) -> None:

@@ -35,8 +35,14 @@ PAIRS = 9
 CHANGES = 12
 TABLE_CLASSES = 40
 """Up to so many classes the confusion matrix is a table with its numbers; beyond, it is a map."""
+MAP_CLASSES = 1000
+"""Beyond so many classes a map would be larger than a screen: only the most frequent mistakes are shown."""
+MANY_PAIRS = 60
+LISTED_CLASSES = 1000
+"""How many classes the page lists, those with the lowest F1; ``report.json`` has all."""
 
 _BESIDE_CLASSES = 12
+_MARK = b'<meta name="generator" content="ghostclas">'
 _THUMBNAIL = 256
 _CHART = {"left": 44.0, "right": 428.0, "top": 16.0, "bottom": 256.0}
 _SURE_MARGIN = 0.01
@@ -82,10 +88,28 @@ def check_report(directory: str | os.PathLike[str]) -> None:
         raise UsageError(f"{target} is a file; name a directory for the report")
     check_replaceable(target, option="--report")
     found = {entry.name for entry in target.iterdir()} if target.exists() else set()
-    if others := sorted(found - {PAGE, FIGURES}):
+    own = {name for name, is_own in _OWN.items() if is_own(target / name)}
+    if others := sorted(found - own):
         raise UsageError(
             f"{target} holds other files than a report, such as {others[0]!r}; name a new directory for it"
         )
+
+
+def _is_page(path: Path) -> bool:
+    """Whether this package wrote the page: by its mark or, before there was one, by its footer."""
+    page = path.read_bytes() if path.is_file() else b""
+    return _MARK in page or b"<footer>Measured by ghostclas " in page
+
+
+def _is_figures(path: Path) -> bool:
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(figures, dict) and {"dataset", "images", "per_class"} <= figures.keys()
+
+
+_OWN = {PAGE: _is_page, FIGURES: _is_figures}
 
 
 # ------------------------------------------------------------------ what the pages show
@@ -93,6 +117,7 @@ def check_report(directory: str | os.PathLike[str]) -> None:
 
 def _evaluation_page(e: Evaluation) -> dict[str, Any]:
     small = len(e.classes) <= TABLE_CLASSES
+    drawn = TABLE_CLASSES < len(e.classes) <= MAP_CLASSES
     support = [c.support for c in e.per_class]
     confidence = (
         sum(b.count * b.confidence for b in e.calibration.bins if b.confidence is not None) / e.images
@@ -106,14 +131,15 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
         "confidence": confidence,
         "sure": _sure(confidence - e.correct_top1 / e.images),
         "small": small,
-        "beside": not small or len(e.classes) <= _BESIDE_CLASSES,
+        "drawn": drawn,
+        "beside": drawn or len(e.classes) <= _BESIDE_CLASSES,
         "cell": 46 if len(e.classes) <= _BESIDE_CLASSES else 36 if len(e.classes) <= 25 else 28,
         "matrix": _matrix(e) if small else [],
-        "map": "" if small else _map(e.confusion.dense()),
-        "cells": [] if small else e.confusion.cells(),
+        "map": _map(e.confusion.dense()) if drawn else "",
+        "cells": e.confusion.cells() if drawn else [],
         "support": support,
-        "pairs": _pairs(e, wrong),
-        "classes": sorted(e.per_class, key=lambda c: (c.f1 is None, c.f1)),
+        "pairs": _pairs(e, wrong, PAIRS if small or drawn else MANY_PAIRS),
+        "classes": sorted(e.per_class, key=lambda c: (c.f1 is None, c.f1))[:LISTED_CLASSES],
         "bars": _bars(e.calibration.bins),
         "most": max(b.count for b in e.calibration.bins),
         "mistakes": [_mistake(e, row) for row in wrong[:MISTAKES].tolist()],
@@ -178,9 +204,9 @@ def _mistake(e: Evaluation, row: int) -> dict[str, Any]:
     }
 
 
-def _pairs(e: Evaluation, wrong: Ints) -> list[dict[str, Any]]:
+def _pairs(e: Evaluation, wrong: Ints, most: int) -> list[dict[str, Any]]:
     pairs = []
-    for right, said, count in e.confused()[:PAIRS]:
+    for right, said, count in e.confused()[:most]:
         example = int(wrong[(e.labels[wrong] == right) & (e.predicted[wrong] == said)][0])
         pairs.append(
             {
