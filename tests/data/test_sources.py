@@ -552,6 +552,28 @@ def test_a_shard_image_without_label_is_refused(tmp_path: Path) -> None:
         open_source(tmp_path / "x.tar")
 
 
+def test_shards_take_images_by_content_and_count_photos_that_are_not_read(tmp_path: Path) -> None:
+    members = {
+        "1.img": picture(1),
+        "1.json": b"{}",
+        "2.heic": b"x",
+        "3.photo": b"\0\0\0\x18ftypheic" + bytes(99),
+    }
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        for name, content in {**members, "1.cls": b"0", "2.cls": b"0", "3.cls": b"1"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    for _ in ("scanned", "from the index"):
+        source = open_source(tmp_path / "x.tar")
+        assert [s.key for s in source.samples] == ["1.img"]
+        assert source.read(0) == members["1.img"]
+        assert source_notes(source) == (
+            f"{tmp_path / 'x.tar'}: left out 2 files that are no images: 2 HEIC; "
+            "save photos of these kinds as JPEG or PNG",
+        )
+
+
 # ------------------------------------------------------------------ parquet
 
 

@@ -14,7 +14,8 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path, PurePosixPath
@@ -24,13 +25,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.data.archives import open_tar, regular_members
-from ghostclas.data.filenames import is_hidden, is_image
+from ghostclas.data.filenames import describe_left_out, is_hidden, other_kind
 from ghostclas.data.labels import read_label_file, resolve_labels, write_label_file
 from ghostclas.data.source import Samples, Source
 from ghostclas.errors import DataError, ImageError
 from ghostclas.files import replacing, write_bytes
+from ghostclas.image_files import HEAD_BYTES
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 SHARD_IMAGES = 2000
 MAX_LABEL_BYTES = 4096
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -45,6 +47,13 @@ class Entry(NamedTuple):
     label: str
 
 
+class ShardIndex(NamedTuple):
+    """The images of a shard, and how many members are pictures in formats that are not read, by format."""
+
+    entries: list[Entry]
+    ignored: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class ShardSource:
     """A :class:`~ghostclas.data.source.Source` over indexed ``.tar`` shards.
@@ -57,6 +66,7 @@ class ShardSource:
             between shards, each begins with its shard's name.
         first: index of the first sample of each shard and, last, of the end, int64 ``[shards + 1]``.
         places: offset and size in bytes of each image in its shard, int64 ``[N, 2]``.
+        notes: sentences that a person should see, such as what was left out.
     """
 
     location: str
@@ -65,6 +75,7 @@ class ShardSource:
     samples: Samples
     first: npt.NDArray[np.int64]
     places: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
     def read(self, index: int) -> bytes:
         """Return the encoded bytes of image ``index``.
@@ -100,18 +111,24 @@ def open_shards(shards: Sequence[Path], location: str, label_file: Path | None =
     Raises:
         DataError: a shard is missing, compressed, damaged, or an image in it has no label.
     """
-    found = [shard_index(shard) for shard in shards]
+    indices = [_index(shard) for shard in shards]
+    found = [index.entries for index in indices]
     entries = [entry for shard in found for entry in shard]
+    ignored: Counter[str] = Counter()
+    for index in indices:
+        ignored.update(index.ignored)
+    notes = (f"{location}: {describe_left_out(ignored)}",) if ignored else ()
     if not entries:
         raise DataError(
             f"{location} holds no image; expected pairs such as 0001.jpg and 0001.cls in each .tar"
+            + "".join(f"; {note}" for note in notes)
         )
     names = [entry.name for entry in entries]
     if len(set(names)) != len(names):
         names = [
             f"{shard.stem}/{entry.name}"
-            for shard, index in zip(shards, found, strict=True)
-            for entry in index
+            for shard, inside in zip(shards, found, strict=True)
+            for entry in inside
         ]
     classes, labels = resolve_labels(
         [entry.label for entry in entries], read_label_file(label_file) if label_file else None, location
@@ -123,6 +140,7 @@ def open_shards(shards: Sequence[Path], location: str, label_file: Path | None =
         Samples(zip(names, labels.tolist(), strict=True)),
         np.cumsum([0, *map(len, found)], dtype=np.int64),
         np.array([(entry.offset, entry.size) for entry in entries], dtype=np.int64),
+        notes,
     )
 
 
@@ -132,17 +150,21 @@ def shard_index(shard: Path) -> list[Entry]:
     Raises:
         DataError: the shard is missing, compressed, damaged, or an image in it has no label.
     """
+    return _index(shard).entries
+
+
+def _index(shard: Path) -> ShardIndex:
     try:
         status = shard.stat()
     except OSError as error:
         raise DataError(f"cannot read the shard {shard}: {error.strerror}") from None
     stamp = {"version": INDEX_VERSION, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
     cache = shard.with_name(f".{shard.name}.index.json")
-    entries = _load(cache, stamp)
-    if entries is None:
-        entries = list(_scan(shard))
-        _save(cache, {**stamp, "samples": entries})
-    return entries
+    index = _load(cache, stamp)
+    if index is None:
+        index = _scan(shard)
+        _save(cache, {**stamp, "samples": index.entries, "ignored": index.ignored})
+    return index
 
 
 def write_shard(target: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
@@ -220,7 +242,8 @@ def expand_braces(pattern: str) -> list[str]:
     return ["".join(choice) for choice in product(*choices)]
 
 
-def _scan(shard: Path) -> Iterator[Entry]:
+def _scan(shard: Path) -> ShardIndex:
+    ignored: Counter[str] = Counter()
     images: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, str] = {}
     with open_tar(shard, compressed=False) as tar:
@@ -231,14 +254,26 @@ def _scan(shard: Path) -> Iterator[Entry]:
             key = str(name.with_name(stem))
             if extension.lower() == "cls":
                 labels[key] = _label(tar, member, shard)
-            elif is_image(name.name):
+                continue
+            kind = other_kind(name.name, lambda member=member: _head(tar, member))  # type: ignore[misc]
+            if kind is None:
                 if key in images:
                     raise DataError(f"{shard} holds two images with the key {key!r}")
                 images[key] = (str(name), member.offset_data, member.size)
+            elif kind != "no extension" and not kind.startswith("."):
+                # Other members are what belongs to a sample: its caption, its metadata.
+                ignored[kind] += 1
+    entries = []
     for key, (image, offset, size) in images.items():
         if not labels.get(key):
             raise DataError(f"{shard}: the image {image} has no label; expected {key}.cls beside it")
-        yield Entry(image, offset, size, labels[key])
+        entries.append(Entry(image, offset, size, labels[key]))
+    return ShardIndex(entries, dict(ignored))
+
+
+def _head(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = tar.extractfile(member)
+    return content.read(HEAD_BYTES) if content else b""
 
 
 def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
@@ -249,16 +284,17 @@ def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
         raise DataError(f"{shard}: {member.name} is no number and no name in UTF-8") from None
 
 
-def _load(cache: Path, stamp: dict[str, int]) -> list[Entry] | None:
+def _load(cache: Path, stamp: dict[str, int]) -> ShardIndex | None:
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
         if {key: content[key] for key in stamp} != stamp:
             return None
         entries = [Entry(str(n), int(o), int(s), str(label)) for n, o, s, label in content["samples"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        ignored = {str(kind): int(count) for kind, count in content["ignored"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     inside = all(entry.offset >= 0 and 0 <= entry.size <= stamp["bytes"] - entry.offset for entry in entries)
-    return entries if inside else None
+    return ShardIndex(entries, ignored) if inside else None
 
 
 def _save(cache: Path, content: dict[str, object]) -> None:
