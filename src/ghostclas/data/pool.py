@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostclas.data.filenames import is_image
+from ghostclas.data.filenames import describe_left_out, is_image
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import read_lines
 from ghostclas.data.source import Sample, Samples, Source
@@ -30,11 +31,13 @@ class Pool:
     Attributes:
         tree: where the files are.
         samples: keys are paths relative to the tree.
+        notes: sentences that a person should see, such as what was left out.
     """
 
     tree: Tree
     samples: Samples
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -105,7 +108,10 @@ def open_pool(path: str | PathLike[str]) -> Source:
         return _unlabelled(parts[0] if len(parts) == 1 else Joined(parts))
     else:
         tree = ZipTree(path) if path.suffix.lower() == ".zip" else FolderTree(path)
-        pool = Pool(tree, Samples((name, UNLABELLED) for name in tree.walk().images))
+        listing = tree.walk()
+        ignored = Counter(listing.others.values())
+        notes = (*listing.notes, f"{path}: {describe_left_out(ignored)}") if ignored else listing.notes
+        pool = Pool(tree, Samples((name, UNLABELLED) for name in listing.images), notes=notes)
     if not len(pool.samples):
         raise DataError(f"the pool {path} holds no image; expected image files at any depth below it")
     return pool
