@@ -265,12 +265,76 @@ def test_output_of_bad_photos_is_written_too(run: Run, folder: Path, tmp_path: P
     assert len((tmp_path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()) == 3
 
 
-def test_output_of_nothing_replaces_nothing(run: Run, folder: Path, tmp_path: Path) -> None:
-    run(folder, "--output", tmp_path / "answers")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "answers").iterdir()}
+def test_output_of_nothing_writes_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert run(tmp_path / "none", "--output", tmp_path / "answers")[0] == 3
-    assert {path.name: path.read_bytes() for path in (tmp_path / "answers").iterdir()} == before
+    assert not list((tmp_path / "answers").glob("predictions.*l"))
+
+
+def test_a_second_run_into_the_same_output_is_refused_and_resume_adds_to_it(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    answers = tmp_path / "answers"
+    assert run(folder / "a.jpg", "--output", answers)[0] == 0
+    code, _, err = run(folder, "--output", answers)
+    assert code == 2
+    assert "from an earlier run; add --resume" in err
+    code, _, err = run(folder, "--output", answers, "--resume")
+    assert code == 0
+    assert "2 photos after 1" in err
+    lines = (answers / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [Path(json.loads(line)["file"]).name for line in lines] == ["a.jpg", "b.png", "c.webp"]
+    assert run(folder, "--output", answers, "--resume")[0] == 0
+    assert (answers / "predictions.jsonl").read_text(encoding="utf-8").splitlines() == lines
+
+
+def test_resume_without_output_is_refused(run: Run, folder: Path) -> None:
+    assert run(folder, "--resume")[0] == 2
+
+
+def test_an_interrupt_keeps_the_answers_and_says_how_to_go_on(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Classifier.stream
+
+    def interrupted(self: Classifier, sources: Any, top: int = 5) -> Any:
+        yield next(iter(stream(self, sources, top)))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "stream", interrupted)
+        code, _, err = run(folder, "--output", tmp_path / "answers")
+    assert code == 130
+    assert "1 answers are kept: to go on, give the same command with --resume" in err
+    assert run(folder, "--output", tmp_path / "answers", "--resume")[0] == 0
+    lines = (tmp_path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
+@pytest.mark.parametrize("stdout", [">/dev/full", ">&-"])
+def test_a_stdout_that_takes_nothing_is_no_traceback(small_bundle: Bundle, folder: Path, stdout: str) -> None:
+    command = f'"$0" -m ghostclas predict "$1" --json --model "$2" {stdout}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(folder / "a.jpg"), str(small_bundle.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    if stdout == ">&-":
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert "error: cannot write to stdout: No space left on device" in done.stderr
+
+
+def test_a_name_with_line_breaks_is_printed_on_one_line(run: Run, folder: Path) -> None:
+    path = folder / "x\r\n\x1b[2Jy.jpg"
+    path.write_bytes((folder / "a.jpg").read_bytes())
+    _, out, _ = run(path, "--top", "1")
+    assert out.splitlines()[0].endswith(r"x\r\n\x1b[2Jy.jpg")
 
 
 def test_output_into_a_file_is_refused(run: Run, folder: Path) -> None:

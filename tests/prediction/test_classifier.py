@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import json
@@ -28,9 +27,8 @@ from ghostclas.prediction.classifier import (
     BATCH_SIZE_IN_BF16,
     Classifier,
 )
-from ghostclas.prediction.results import PredictionFiles
 from ghostclas.processor import usable_cores
-from ghostclas.spec import Label, PostprocessSpec, Prediction, PredictionError
+from ghostclas.spec import PostprocessSpec, PredictionError
 
 
 def photo(seed: int, width: int = 90, height: int = 70) -> np.ndarray:
@@ -393,6 +391,18 @@ def test_something_that_is_no_image_at_all_is_the_callers_mistake(classifier: Cl
         classifier.predict(7)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("mode", ["rb", "r"])
+def test_an_open_file_is_refused_before_its_lines_are_taken_for_photos(
+    classifier: Classifier, tmp_path: Path, mode: str
+) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(encoded(1))
+    with path.open(mode) as file:
+        for ask in (classifier.predict, classifier.stream):
+            with pytest.raises(UsageError, match=r"not an open file: give file\.read\(\)"):
+                ask(file)  # type: ignore[operator]
+
+
 def test_a_bundle_is_loaded_from_its_path(small_bundle: Bundle) -> None:
     with Classifier.load(small_bundle.path, engine="onnxruntime") as loaded:
         assert loaded.classes == small_bundle.classes
@@ -446,47 +456,3 @@ def test_memory_does_not_grow_with_the_number_of_photos(small_bundle: Bundle, tm
         check=True,
     )
     assert float(done.stdout) < 20
-
-
-# ------------------------------------------------------------------ files
-
-ANSWERS = [
-    Prediction(
-        file="a, b.jpg",
-        top=(Label(index=3, label='a "cat"', score=0.75), Label(index=1, label="犬", score=0.25)),
-    ),
-    Prediction(file=None, error=PredictionError(code="empty", message="it is empty")),
-    Prediction(file="c.jpg", top=(Label(index=1, label="犬", score=0.125),), unknown=True),
-]
-
-
-def test_both_files_hold_every_answer(tmp_path: Path) -> None:
-    with PredictionFiles(tmp_path / "new/folder", top=2) as files:
-        for answer in ANSWERS:
-            files.write(answer)
-    folder = tmp_path / "new/folder"
-    assert sorted(path.name for path in folder.iterdir()) == ["predictions.csv", "predictions.jsonl"]
-    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [Prediction.model_validate_json(line) for line in lines] == ANSWERS
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as table:
-        rows = list(csv.DictReader(table))
-    assert [row["file"] for row in rows] == ["a, b.jpg", "", "c.jpg"]
-    assert [row["unknown"] for row in rows] == ["false", "false", "true"]
-    assert [row["error"] for row in rows] == ["", "empty", ""]
-    assert (rows[0]["label_1"], rows[0]["score_1"], rows[0]["index_1"]) == ('a "cat"', "0.75", "3")
-    assert (rows[0]["label_2"], rows[2]["label_1"]) == ("犬", "犬")
-
-
-def test_what_was_there_survives_work_that_fails(tmp_path: Path) -> None:
-    with PredictionFiles(tmp_path) as files:
-        files.write(ANSWERS[0])
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(AttributeError), PredictionFiles(tmp_path) as files:
-        files.write(None)  # type: ignore[arg-type]
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot write to"), PredictionFiles(tmp_path / "file"):
-        pass

@@ -25,6 +25,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from ghostclas.cli.console import discard_stdout
 from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 
 COMMANDS: Mapping[str, str] = {
@@ -112,6 +113,7 @@ def main(args: Sequence[str] | None = None) -> int:
     and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
     """
     args = _with_resume_auto(list(sys.argv[1:] if args is None else args)) or ["--help"]
+    _replace_closed_streams()
     _speak_utf8()
     try:
         code = typer.main.get_command(app).main(
@@ -128,8 +130,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes stdout once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
+        discard_stdout()
         return 1
     return code if isinstance(code, int) else 0
 
@@ -145,6 +147,13 @@ def _with_resume_auto(args: list[str]) -> list[str]:
         else:
             spelled.append("--resume-auto" if arg == "--resume=auto" else arg)
     return spelled
+
+
+def _replace_closed_streams() -> None:
+    # Without this, the next file that is opened would be the stream, and get what is printed.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _speak_utf8() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -23,7 +24,18 @@ _LOG_SECONDS = 10.0
 
 def say(text: str = "") -> None:
     """Write one line of the result to stdout."""
-    typer.echo(text)
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        raise UsageError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def discard_stdout() -> None:
+    """Let what stdout still holds go nowhere: Python writes it once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -17,6 +17,7 @@ from ghostclas.cli.console import console_progress, note, print_next, say
 from ghostclas.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from ghostclas.prediction import PredictionFiles
     from ghostclas.spec import Prediction
 
 A_FEW = 100
@@ -53,6 +54,9 @@ def predict_command(
         int | None,
         typer.Option(help="How many photos the network sees at once; 4, or 8 in bf16, when absent."),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --output: answer only the photos that have none there yet.")
+    ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Label the photographs of the extra 'demo'.")] = False,
 ) -> None:
     """Label photos.
@@ -62,12 +66,16 @@ def predict_command(
     """
     from ghostclas.prediction import Classifier, PredictionFiles
 
+    if resume and output is None:
+        raise UsageError("--resume goes on with the answers in a folder: add --output DIR")
     left_out: Counter[str] = Counter()
     images = _images(paths or [], left_out, demo=demo)
     done = failed = 0
     progress = None if sys.stdout.isatty() and not output else console_progress("photos")
     total = _counted(paths or []) if progress and not demo else None
     with (
+        PredictionFiles(output, top, resume=resume) if output else nullcontext() as files,
+        _kept(files),
         Classifier.load(
             model,
             engine=engine,
@@ -76,8 +84,12 @@ def predict_command(
             batch_size=batch_size,
             optimize_for="startup" if _are_few(paths or []) else "throughput",
         ) as classifier,
-        PredictionFiles(output, top) if output else nullcontext() as files,
     ):
+        already = 0
+        if files:
+            files.require_model(classifier.bundle)
+            already = files.count
+            images = files.remaining(images)
         for prediction in classifier.stream(images, top):
             if as_json:
                 say(prediction.model_dump_json())
@@ -92,13 +104,14 @@ def predict_command(
                 progress(done, total[0] if total and total[0] > done else None)
         if progress:
             progress(done, done)
-        if not done:
+        if not done and not already:
             why = f"; {_left_out(left_out)}" if left_out else ""
             raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}{why}")
     if left_out:
         note(_left_out(left_out))
     if output:
-        note(f"{done} photo{'s' * (done != 1)}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
+        count = f"{done} photo{'s' * (done != 1)}" + (f" after {already}" if already else "")
+        note(f"{count}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
     if failed:
         raise DataError(f"{failed} of {done} photos could not be labelled; each result says why")
     if demo:
@@ -108,6 +121,17 @@ def predict_command(
         print_next("ghostclas", "predict", *again, "--output", "predictions", why="to keep the answers")
     else:
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
+
+
+@contextmanager
+def _kept(files: PredictionFiles | None) -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if files and files.count:
+            note(f"stopped; {files.count} answers are kept: to go on, give the same command with --resume")
+        raise
 
 
 def _images(paths: list[str], left_out: Counter[str], *, demo: bool) -> Iterator[Path]:
@@ -164,10 +188,15 @@ def _few(paths: list[str]) -> list[str]:
 
 
 def _text(prediction: Prediction) -> str:
-    lines = [prediction.file or "-"]
+    lines = [_printable(prediction.file or "-")]
     if prediction.error:
         lines.append(f"  error: {prediction.error.message}")
     if prediction.unknown:
         lines.append("  unknown; the nearest are")
     lines += [f"  {label.score:7.2%}  {label.label}" for label in prediction.top]
     return "\n".join(lines)
+
+
+def _printable(name: str) -> str:
+    # A line break or a terminal's command in a name would be taken for more than a name.
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

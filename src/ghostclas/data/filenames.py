@@ -100,7 +100,7 @@ def own_output(has: Callable[[str], bool]) -> str | None:
         return "a training run"
     if has("manifest.json") and (has("reference.safetensors") or has("weights.safetensors")):
         return "a bundle"
-    if has("predictions.csv") and has("predictions.jsonl"):
+    if has("predictions.partial.jsonl") or (has("predictions.csv") and has("predictions.jsonl")):
         return "predictions"
     return None
 

@@ -193,6 +193,7 @@ class Classifier:
         scores in every run.
         """
         check_top(top)
+        _refuse_file(sources)
         return (
             prediction
             for photos, logits in self._batches(iter(sources), self.engine.run)
@@ -362,7 +363,14 @@ def is_one(sources: ImageSource | Iterable[ImageSource]) -> bool:
 
 
 def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+    _refuse_file(sources)
     return [cast("ImageSource", sources)] if is_one(sources) else cast("Iterable[ImageSource]", sources)
+
+
+def _refuse_file(sources: object) -> None:
+    # An open file is iterable, too: by lines.
+    if hasattr(sources, "read"):
+        raise UsageError("a photo is a path, bytes, an image or an array, not an open file: give file.read()")
 
 
 def _file_of(source: ImageSource) -> str | None:

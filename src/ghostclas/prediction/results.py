@@ -3,74 +3,222 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO, TypeVar
 
+from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
+from ghostclas.files import LockedError, lock, replacing, write_text
 from ghostclas.spec import Prediction
+
+LINES = "predictions.jsonl"
+TABLE = "predictions.csv"
+PARTIAL = "predictions.partial.jsonl"
+MODEL = "predictions.model.json"
+
+Source = TypeVar("Source", bound=str | os.PathLike[str])
 
 
 class PredictionFiles:
     """``predictions.jsonl`` and ``predictions.csv`` in a folder, for as many predictions as there are.
 
-    A context manager. The two files appear when its block ends, whole and on the disk; when the block raises,
-    whatever was there before stays as it was.
+    A context manager. Answers go to ``predictions.partial.jsonl``, each as it is written. The two files
+    appear when the block ends, whole and on the disk. When the block raises, or the process dies, the partial
+    file keeps every answer, and ``resume`` goes on from it. Finished files are never replaced: without
+    ``resume`` a folder that has some is refused, with it the answers that they lack are added.
 
     The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
-    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first.
+    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first. ``predictions.model.json``
+    says whose answers they are.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], top: int = 5) -> None:
+    def __init__(self, folder: str | os.PathLike[str], top: int = 5, *, resume: bool = False) -> None:
         self._folder = Path(folder)
         self._top = top
-        self._open: dict[Path, TextIO] = {}
+        self._resume = resume
+        self._answered: Counter[str] = Counter()
+        self.count = 0
+        """How many answers there are, those of earlier runs included."""
 
     def __enter__(self) -> Self:
+        """Open the partial file.
+
+        Raises:
+            UsageError: the folder cannot be written, has answers and ``resume`` is not given, or another
+                process writes there.
+        """
+        self._partial = self._folder / PARTIAL
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for name in ("predictions.jsonl", "predictions.csv"):
-                draft = self._folder / f".{name}.{os.getpid()}"
-                self._open[self._folder / name] = draft.open("w", encoding="utf-8", newline="")
+            self._lock = lock(self._folder / ".predictions.lock")
+        except LockedError as error:
+            raise UsageError(f"{self._folder} is being written: {error}") from None
         except OSError as error:
-            self._discard()
-            raise UsageError(f"cannot write to {self._folder}: {error.strerror}") from None
-        self._jsonl, table = self._open.values()
-        self._csv = csv.writer(table, lineterminator="\n")
-        ranks = range(1, self._top + 1)
-        columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
-        self._csv.writerow(["file", "unknown", "error", "message", *columns])
+            raise self._cannot_write(error) from None
+        try:
+            self._lines = self._open()
+        except OSError as error:
+            self._lock.release()
+            raise self._cannot_write(error) from None
+        except UsageError:
+            self._lock.release()
+            raise
         return self
 
+    def require_model(self, bundle: Bundle) -> None:
+        """Note whose answers these are.
+
+        Raises:
+            UsageError: those that are there come from another model, or have another number of labels.
+        """
+        manifest = bundle.manifest
+        wanted = {
+            "name": manifest.name,
+            "label_hash": manifest.label_hash,
+            "sha256": bundle.file().entry.sha256,
+            "top": self._top,
+        }
+        path = self._folder / MODEL
+        try:
+            if self.count and path.is_file():
+                found = json.loads(path.read_text(encoding="utf-8"))
+                differing = [key for key, value in wanted.items() if found.get(key) != value]
+                if differing:
+                    was = ", ".join(f"{key} {found.get(key)!r}, now {wanted[key]!r}" for key in differing)
+                    raise UsageError(
+                        f"the answers in {self._folder} are of another model or setting ({was}); "
+                        "choose another --output"
+                    )
+            else:
+                write_text(path, json.dumps(wanted, indent=1) + "\n")
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        except ValueError:
+            raise UsageError(f"{path} is damaged; delete it if the answers are of this model") from None
+
+    def remaining(self, sources: Iterable[Source]) -> Iterator[Source]:
+        """Yield the photos that have no answer yet, lazily; one that is named twice has two answers."""
+        left = self._answered.copy()
+        for source in sources:
+            text = source if isinstance(source, str) else source.__fspath__()
+            name = text.encode("utf-8", "backslashreplace").decode()
+            if left[name] > 0:
+                left[name] -= 1
+            else:
+                yield source
+
     def write(self, prediction: Prediction) -> None:
-        """Add one prediction to both files."""
-        error = prediction.error
-        self._jsonl.write(prediction.model_dump_json() + "\n")
-        self._csv.writerow(
-            [
-                prediction.file or "",
-                str(prediction.unknown).lower(),
-                error.code if error else "",
-                error.message if error else "",
-                *(cell for best in prediction.top for cell in (best.label, f"{best.score:.6g}", best.index)),
-            ]
-        )
+        """Add one prediction.
+
+        Raises:
+            UsageError: the disk is full or gone; the answers before this one are kept.
+        """
+        line = prediction.model_dump_json() + "\n"
+        try:
+            self._lines.write(line)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        self.count += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self._discard()
-            return
-        for file in self._open.values():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        for target, file in self._open.items():
-            Path(file.name).replace(target)
+        with self._lock:
+            if kind is not None:
+                # A full disk refuses what is still in the buffer, too.
+                with suppress(OSError):
+                    self._lines.close()
+                if not self.count:
+                    self._partial.unlink(missing_ok=True)
+                return
+            try:
+                self._lines.close()
+                with (
+                    replacing(self._folder / TABLE) as table,
+                    table.open("w", encoding="utf-8", newline="") as to,
+                ):
+                    self._write_table(to)
+                with replacing(self._folder / LINES) as lines:
+                    self._partial.replace(lines)
+            except OSError as problem:
+                raise self._cannot_write(problem) from None
 
-    def _discard(self) -> None:
-        for file in self._open.values():
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
+    def _open(self) -> TextIO:
+        finished = self._folder / LINES
+        if not self._resume:
+            for path in (finished, self._partial, self._folder / TABLE):
+                if path.exists():
+                    raise UsageError(
+                        f"{path} is there from an earlier run; add --resume to answer the photos that it "
+                        "lacks, or choose another --output"
+                    )
+        elif finished.is_file() and not self._partial.exists():
+            with replacing(self._partial) as copy:
+                shutil.copyfile(finished, copy)
+        if self._partial.exists():
+            self._read_answers()
+        # A line is written when it is complete: a process that is killed loses none.
+        return self._partial.open("a", encoding="utf-8", newline="", buffering=1)
+
+    def _read_answers(self) -> None:
+        """Count the photos that have an answer, and cut off a line that was never completed."""
+        complete = 0
+        with self._partial.open("rb+") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    file = json.loads(line)["file"]
+                except (ValueError, KeyError, TypeError):
+                    raise UsageError(
+                        f"line {number} of {self._partial} is no prediction; delete the file to begin again"
+                    ) from None
+                complete += len(line)
+                self.count += 1
+                if file is not None:
+                    self._answered[file] += 1
+            lines.truncate(complete)
+
+    def _write_table(self, to: TextIO) -> None:
+        table = csv.writer(_UnixLines(to), lineterminator="\r\n")
+        ranks = range(1, self._top + 1)
+        columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
+        table.writerow(["file", "unknown", "error", "message", *columns])
+        with self._partial.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                table.writerow(_row(Prediction.model_validate_json(line)))
+
+    def _cannot_write(self, error: OSError) -> UsageError:
+        kept = f"; {self.count} answers are kept there: mend that and add --resume" if self.count else ""
+        return UsageError(f"cannot write to {self._folder}: {error.strerror}{kept}")
+
+
+class _UnixLines:
+    """Ends the rows of a ``csv.writer`` with a line feed alone.
+
+    The writer is told ``\\r\\n``: otherwise it quotes no ``\\r`` in a name, and readers see two rows.
+    """
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, row: str) -> int:
+        return self._to.write(row.removesuffix("\r\n") + "\n")
+
+
+def _row(prediction: Prediction) -> list[Any]:
+    error = prediction.error
+    return [
+        prediction.file or "",
+        str(prediction.unknown).lower(),
+        error.code if error else "",
+        error.message if error else "",
+        *(cell for best in prediction.top for cell in (best.label, f"{best.score:.6g}", best.index)),
+    ]
