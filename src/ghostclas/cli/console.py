@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import typer
@@ -15,11 +13,6 @@ import typer
 from ghostclas.errors import UsageError
 
 T = TypeVar("T")
-Progress = Callable[[int, int | None], None]
-"""Called with how many are done and how many there are (``None``: not known)."""
-
-_TERMINAL_SECONDS = 0.1
-_LOG_SECONDS = 10.0
 
 
 def say(text: str = "") -> None:
@@ -79,43 +72,3 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
         return "  ".join(cells).rstrip()
 
     return "\n".join(line(row) for row in (header, *rows))
-
-
-def console_progress(noun: str = "images") -> Progress:
-    """Return a callback that shows progress on stderr.
-
-    A terminal gets one line that is rewritten; a log gets a plain line now and then. Work that ends
-    before the first of them is due shows nothing.
-    """
-    terminal = sys.stderr.isatty()
-    interval = _TERMINAL_SECONDS if terminal else _LOG_SECONDS
-    start = time.monotonic()
-    due = start + max(interval, 1.0)
-    shown = False
-
-    def show(done: int, total: int | None) -> None:
-        nonlocal due, shown
-        now = time.monotonic()
-        last = done == total
-        if now < due and not (last and shown):
-            return
-        due, shown = now + interval, True
-        count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
-        rate = done / max(now - start, 1e-9)
-        text = f"{count} {noun}, {rate:,.0f} a second"
-        if total is not None and 0 < done < total:
-            text += f", {_duration((total - done) / rate)} left"
-        if terminal:
-            sys.stderr.write(f"\r{text}\x1b[K" + ("\n" if last else ""))
-            sys.stderr.flush()
-        else:
-            note(text)
-
-    return show
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import console_progress, print_next, say, say_json, table
+from ghostclas.cli.console import print_next, say, say_json, table
 from ghostclas.errors import UsageError, did_you_mean
+from ghostclas.progress import console_progress
 
 if TYPE_CHECKING:
     from ghostclas.datasets.audit import Audit, Group

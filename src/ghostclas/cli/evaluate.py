@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import console_progress, note, print_next, say, say_json, table
+from ghostclas.cli.console import note, print_next, say, say_json, table
+from ghostclas.progress import console_progress
 
 if TYPE_CHECKING:
     from ghostclas.data import Source

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import console_progress, note, print_next, say
+from ghostclas.cli.console import note, print_next, say
 from ghostclas.errors import DataError, MissingExtraError, UsageError
+from ghostclas.progress import console_progress
 
 if TYPE_CHECKING:
     from ghostclas.prediction import PredictionFiles

@@ -10,6 +10,7 @@ import typer
 
 from ghostclas.cli import console
 from ghostclas.errors import UsageError
+from ghostclas.progress import console_progress
 
 if TYPE_CHECKING:
     from ghostclas.ssld.config import TeacherConfig
@@ -122,7 +123,7 @@ def ssld_command(
         output=output,
         resume=resume,
         quiet=False,
-        count=console.console_progress() if _is_first() else None,
+        count=console_progress() if _is_first() else None,
     )
     _tell(run, as_json)
 
@@ -150,7 +151,7 @@ def score_command(
 
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
     config = ssld_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=settings or ())
-    parts = scored(known, config, unlabeled, cache=cache, count=console.console_progress())
+    parts = scored(known, config, unlabeled, cache=cache, count=console_progress())
     rows = [
         {
             "images": part.source.location,
@@ -205,7 +206,7 @@ def mine_command(
     data = _needed(labeled, "--labeled")
     config = ssld_config(known, data, recipe=recipe, settings=changes)
     pool = _needed(unlabeled, "--unlabeled")
-    found = mined_from(known, config, pool, cache=cache, output=output, count=console.console_progress())
+    found = mined_from(known, config, pool, cache=cache, output=output, count=console_progress())
     if as_json:
         console.say_json(found.to_json())
     else:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ghostclas.data import Source
 from ghostclas.errors import BundleError
-from ghostclas.evaluation.evaluation import Evaluation, Progress, evaluate, readable
+from ghostclas.evaluation.evaluation import Evaluation, evaluate, readable
 from ghostclas.evaluation.metrics import Ints, percent
+from ghostclas.progress import Progress
 from ghostclas.spec import label_hash
 
 if TYPE_CHECKING:

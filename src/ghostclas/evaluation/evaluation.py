@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -21,12 +21,11 @@ from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, Temperat
 from ghostclas.evaluation.metrics import ClassMetrics, Ints, Logits, best_class, wilson_interval
 from ghostclas.evaluation.summary import Summary, summarize
 from ghostclas.imaging import softmax
+from ghostclas.progress import Progress
 from ghostclas.spec import Metric, PredictionError, label_hash
 
 if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
-
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)

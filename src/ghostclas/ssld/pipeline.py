@@ -23,6 +23,7 @@ from ghostclas import zoo
 from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
+from ghostclas.progress import ProgressLine
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.mine import Mined, mine, open_mined
 from ghostclas.ssld.mine_page import write_page
@@ -32,7 +33,6 @@ from ghostclas.ssld.score import Scores, open_cache, score
 from ghostclas.ssld.teacher import open_teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
-from ghostclas.training.progress import Progress
 from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.run import Run, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
@@ -86,7 +86,7 @@ def distil(
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
     path, continued = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
-    progress = Progress(enabled=state.is_main_process and not quiet)
+    progress = ProgressLine(enabled=state.is_main_process and not quiet)
     try:
         if state.is_main_process:
             for note in run.open(config, DataRecord.of(splits_of(config)), resume=continued):
@@ -102,7 +102,7 @@ def _steps(
     config: SsldConfig,
     run: RunDirectory,
     state: PartialState,
-    progress: Progress,
+    progress: ProgressLine,
     unlabeled: str | Path,
     cache: str | Path | None,
     adapt_teacher: bool,

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.cpu import compile_training
+from ghostclas.progress import ProgressLine
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import LoopConfig, TrainConfig
 from ghostclas.training.curves import draw_curves
@@ -33,7 +34,7 @@ from ghostclas.training.input.sampling import LEAST_IMAGES, ShardedBatches, clas
 from ghostclas.training.input.shared_memory import SharedMemory, local_processes
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, set_rates
-from ghostclas.training.progress import Progress, epoch_line, step_line
+from ghostclas.training.progress import epoch_line, step_line
 from ghostclas.training.rundir import RunDirectory, write_text
 
 FINITE_CHECK_STEPS = 20
@@ -81,7 +82,7 @@ class Trainer:
     val_source: Source
     accelerator: Accelerator
     run: RunDirectory
-    progress: Progress
+    progress: ProgressLine
     workers: int
     objective: Objective | None = None
     position: Position = field(default_factory=Position)

@@ -33,13 +33,13 @@ from ghostclas.models.int8 import simulate_int8
 from ghostclas.pages.notebook import html_table
 from ghostclas.prediction import Classifier
 from ghostclas.processor import usable_cores
+from ghostclas.progress import ProgressLine
 from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.loop import Trainer, check_batch
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
-from ghostclas.training.progress import Progress
 from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.rundir import RunDirectory, choose_run
 
@@ -212,7 +212,7 @@ def train(
     accelerator = _accelerator(config, path)
     check_batch(config.loop, len(splits.train.samples), world=accelerator.num_processes)
     run = RunDirectory(path)
-    progress = Progress(enabled=accelerator.is_main_process and not quiet)
+    progress = ProgressLine(enabled=accelerator.is_main_process and not quiet)
     if config.loop.keep_memory and accelerator.device.type == "cpu":
         keep_freed_memory()
     try:
@@ -253,7 +253,7 @@ def _train(
     objective: ObjectiveFactory | None,
     accelerator: Accelerator,
     run: RunDirectory,
-    progress: Progress,
+    progress: ProgressLine,
 ) -> Run:
     train_source, val_source = splits.train, splits.val
     workers = worker_count(config, accelerator.num_processes)

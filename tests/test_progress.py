@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from ghostclas.cli import console
+from ghostclas import progress
 
 
 class Clock:
@@ -18,17 +20,17 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(console, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     return clock
 
 
 @pytest.mark.parametrize(
-    ("seconds", "left"), [(40, "40 s left"), (600, "10 min left"), (3600 * 3 + 60 * 7, "3 h 7 min left")]
+    ("seconds", "left"), [(40, "40s left"), (600, "10m 00s left"), (3600 * 3 + 60 * 7, "3h 07m left")]
 )
 def test_a_log_gets_plain_lines_with_speed_and_time_left(
     seconds: int, left: str, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show = console.console_progress()
+    show = progress.console_progress()
     clock.now += seconds
     show(1000, 2000)
     clock.now += seconds
@@ -41,7 +43,7 @@ def test_a_log_gets_plain_lines_with_speed_and_time_left(
 
 
 def test_work_that_is_soon_over_shows_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    show = console.console_progress()
+    show = progress.console_progress()
     for done in (1, 2, 3):
         clock.now += 0.2
         show(done, 3)
@@ -49,8 +51,33 @@ def test_work_that_is_soon_over_shows_nothing(clock: Clock, capsys: pytest.Captu
 
 
 def test_lines_in_a_log_are_seconds_apart(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    show = console.console_progress("photos")
+    show = progress.console_progress("photos")
     for done in range(1, 101):
         clock.now += 1
         show(done, None)
     assert len(capsys.readouterr().err.splitlines()) == 10
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten(clock: Clock) -> None:
+    line = progress.ProgressLine(stream=Terminal())
+    assert line.step("a long state")
+    assert not line.step("too soon")
+    clock.now += 1
+    assert line.step("short")
+    line.say("done")
+    assert line.stream.getvalue() == (  # type: ignore[attr-defined]
+        "a long state" + "\r" + " " * 12 + "\r" + "short" + "\r" + " " * 5 + "\r" + "done\n"
+    )
+
+
+def test_a_silent_line_shows_nothing(clock: Clock) -> None:
+    stream = Terminal()
+    line = progress.ProgressLine(stream=stream, enabled=False)
+    assert not line.step("state")
+    line.say("done")
+    assert stream.getvalue() == ""

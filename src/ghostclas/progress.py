@@ -1,0 +1,94 @@
+"""The progress line on stderr: rewritten in place on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+Progress = Callable[[int, int | None], None]
+"""Called with how many are done and how many there are (``None``: not known)."""
+
+REFRESH_SECONDS = 0.2
+PLAIN_SECONDS = 60.0
+_COUNT_PLAIN_SECONDS = 10.0
+_FIRST_SECONDS = 1.0
+
+
+class ProgressLine:
+    """Shows the state of some work on ``stream``, stderr when absent; nothing when ``enabled`` is false.
+
+    Without a terminal, a state becomes a line of its own every ``plain_seconds``.
+    """
+
+    def __init__(
+        self, *, enabled: bool = True, stream: TextIO | None = None, plain_seconds: float = PLAIN_SECONDS
+    ) -> None:
+        self.stream = stream or sys.stderr
+        self.enabled = enabled
+        self.live = enabled and self.stream.isatty()
+        self._interval = REFRESH_SECONDS if self.live else plain_seconds
+        self._shown = 0.0 if self.live else time.monotonic()
+        self._width = 0
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        if self.enabled:
+            self._clear()
+            print(text, file=self.stream, flush=True)
+
+    def step(self, text: str) -> bool:
+        """Show ``text`` if it is time for it, and return whether it was."""
+        now = time.monotonic()
+        if not self.enabled or now - self._shown < self._interval:
+            return False
+        self._shown = now
+        if not self.live:
+            self.say(text)
+            return True
+        self._clear()
+        self.stream.write(text)
+        self.stream.flush()
+        self._width = len(text)
+        return True
+
+    def _clear(self) -> None:
+        if self.live and self._width:
+            self.stream.write("\r" + " " * self._width + "\r")
+            self._width = 0
+
+
+def console_progress(noun: str = "images") -> Progress:
+    """Return a callback that shows how many are done, how fast, and how much time is left.
+
+    Work that ends before its first line is due shows nothing.
+    """
+    line = ProgressLine(plain_seconds=_COUNT_PLAIN_SECONDS)
+    start = time.monotonic()
+    shown = False
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal shown
+        seconds = time.monotonic() - start
+        count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
+        rate = done / max(seconds, 1e-9)
+        text = f"{count} {noun}, {rate:,.0f} a second"
+        if total is not None and 0 < done < total:
+            text += f", {duration((total - done) / rate)} left"
+        if done == total and shown:
+            line.say(text)
+        elif seconds >= _FIRST_SECONDS:
+            shown = line.step(text) or shown
+
+    return show
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` as people write it: 42s, 3m 05s, 2h 10m."""
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
