@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostclas.ssld.duplicates import Prints, roughly_close, same_bytes
+from ghostclas.ssld.duplicates import Fingerprints, roughly_close, same_bytes
 
 
-def prints(count: int, seed: int = 0) -> Prints:
+def prints(count: int, seed: int = 0) -> Fingerprints:
     draw = np.random.default_rng(seed)
-    return Prints(
+    return Fingerprints(
         draw.integers(0, 256, (count, 32), dtype=np.uint8),
         draw.integers(0, 2**63, (count, 2), dtype=np.uint64),
         np.full(count, 50, np.float32),
-        lambda index: b"",
     )
 
 

@@ -13,14 +13,14 @@ from ghostclas.errors import UsageError
 from ghostclas.models import create_model
 from ghostclas.models.maps import MappedNetwork, has_maps, map_channels, run_with_maps
 from ghostclas.ssld import train_student
-from ghostclas.ssld.feature_maps import Hinted, Hints
+from ghostclas.ssld.feature_maps import FeatureDistillation, ProjectedStudent
 from ghostclas.ssld.losses import feature_map_loss
 from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.training import resolve_config
 from ghostclas.training.objective import Views
 from ghostclas.training.optim import build_optimizer
 from ghostclas.zoo import resolve_spec
-from tests.ssld.test_objective import distilling, objective
+from tests.ssld.distilling import distilling, normalised, objective
 from tests.training.killed import run_killed
 from tests.training.test_run import WHOLE, assert_same_weights
 
@@ -31,7 +31,7 @@ def following(folder: Path, teacher: Path, *more: str) -> SsldConfig:
     return distilling(folder, f"distil.teacher.model={teacher}", FEATURES, *more)
 
 
-def hints(folder: Path, teacher: Path, *more: str) -> Any:
+def distillation(folder: Path, teacher: Path, *more: str) -> Any:
     return objective(folder, teacher, FEATURES, *more)[0]
 
 
@@ -82,60 +82,31 @@ def test_each_part_takes_the_given_map_in_place_of_the_one_before() -> None:
 # ------------------------------------------------------------------ the loss
 
 
-def test_what_a_student_misses_of_a_map_is_a_part_of_its_variance() -> None:
-    generator = torch.Generator().manual_seed(0)
-    # Channels of very different scales count alike.
-    theirs = torch.randn(4, 3, 5, 5, generator=generator) * torch.tensor([1.0, 5.0, 20.0]).view(1, 3, 1, 1)
-    ones = torch.ones(4)
-    assert feature_map_loss(theirs, theirs, ones) == 0
-    mean = theirs.mean((0, 2, 3), keepdim=True).expand_as(theirs)
-    assert feature_map_loss(mean, theirs, ones).item() == pytest.approx(1, rel=1e-5)
-    half = mean + 0.5 * (theirs - mean)
-    assert feature_map_loss(half, theirs, ones).item() == pytest.approx(0.25, rel=1e-5)
-    weights = torch.tensor([1.0, 1.0, 0.0, 0.0])
-    spoiled = half.clone()
-    spoiled[2:] = 1e6
-    per_image = ((half - theirs) ** 2 / theirs.var((0, 2, 3), unbiased=False, keepdim=True)).mean((1, 2, 3))
-    expected = per_image[:2].sum() / 4
-    assert feature_map_loss(spoiled, theirs, weights).item() == pytest.approx(expected.item(), rel=1e-4)
-
-
-def test_a_channel_that_hardly_moves_is_not_made_loud() -> None:
-    theirs = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
-    theirs[:, 1] = 0.0
-    ours = theirs.clone()
-    ours[:, 1] = 0.01
-    assert feature_map_loss(ours, theirs, torch.ones(4)).item() < 0.2
-    assert torch.isfinite(feature_map_loss(ours, torch.zeros_like(theirs), torch.ones(4)))
-
-
 def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
     folder: Path, teacher: Path
 ) -> None:
-    found = hints(folder, teacher)
-    assert isinstance(found, Hints)
+    found = distillation(folder, teacher)
+    assert isinstance(found, FeatureDistillation)
     student = network_of("ghostnet_x0_5")
     trained = found.wrap(student).eval()
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
-    views = Views(
-        (pixels - found.mean) / found.std, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0
-    )
+    images = normalised(following(folder, teacher), pixels)
+    views = Views(images, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0)
     with torch.no_grad():
-        outputs, taught = trained(views.images), found.teach(pixels)
-        torch.testing.assert_close(outputs.logits, student(views.images))
-        answers = found.loss(outputs.logits, taught.logits, views.weights)
-        missed = sum(
+        outputs, targets = trained(images), found.targets(images)
+        torch.testing.assert_close(outputs.logits, student(images))
+        answers = found.loss(outputs.logits, targets.logits, views.weights)
+        features = sum(
             feature_map_loss(ours, theirs, views.weights)
-            for ours, theirs in zip(outputs.maps, taught.maps, strict=True)
+            for ours, theirs in zip(outputs.maps, targets.maps, strict=True)
         )
-        assert found(trained, views).item() == pytest.approx((answers + 0.5 * missed).item(), rel=1e-4)
-    same = found.teach(pixels)
-    alone = hints(folder, teacher, "distil.features=0")
-    torch.testing.assert_close(alone.answer(pixels), same.logits)
+        assert found(trained, views).item() == pytest.approx((answers + 0.5 * features).item(), rel=1e-4)
+    alone = distillation(folder, teacher, "distil.features=0")
+    torch.testing.assert_close(alone.targets(images), targets.logits)
 
 
-def test_while_it_is_fed_no_part_hears_of_the_errors_of_those_after_it(folder: Path, teacher: Path) -> None:
-    found = hints(folder, teacher, "distil.blockwise_epochs=1")
+def test_in_blockwise_epochs_no_gradient_leaves_a_block(folder: Path, teacher: Path) -> None:
+    found = distillation(folder, teacher, "distil.blockwise_epochs=1")
     trained = found.wrap(network_of("ghostnet_x0_2"))
     pixels = torch.randint(0, 256, (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
     inputs: list[int] = []
@@ -152,22 +123,23 @@ def test_while_it_is_fed_no_part_hears_of_the_errors_of_those_after_it(folder: P
 
     reached: list[bool] = []
     for epoch in (0.0, 0.9, 1.0):
-        images = (pixels - found.mean) / found.std
+        images = normalised(following(folder, teacher), pixels)
         loss = found(forward, Views(images, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), epoch))
         assert loss.requires_grad
     assert inputs == [2, 2, 1]
     assert reached == [False, False, True]
 
 
-def test_projections_begin_anew_as_the_classifier_does() -> None:
+def test_projections_begin_anew_as_the_classifier_does(folder: Path, teacher: Path) -> None:
     student = network_of("ghostnet_x0_5")
     # Channels of its own are taken as they are.
-    assert not [*Hinted(student, map_channels(student)).projections.parameters()]
-    hinted = Hinted(student, [16, 24, 40, 112, 320])
+    assert not [*ProjectedStudent(student, map_channels(student)).projections.parameters()]
+    projected = ProjectedStudent(student, [16, 24, 40, 112, 320])
     config = resolve_config("scratch", ["optimizer.body_lr=0.1"], {"data": {"path": "x"}}).optimizer
-    groups = build_optimizer(hinted, config, batch_size=512).param_groups
+    names = distillation(folder, teacher).heads()
+    groups = build_optimizer(projected, config, batch_size=512, heads=names).param_groups
     heads = {id(parameter) for group in groups if group["head"] for parameter in group["params"]}
-    expected = {*student.classifier.parameters(), *hinted.projections.parameters()}
+    expected = {*student.classifier.parameters(), *projected.projections.parameters()}
     assert heads == {id(parameter) for parameter in expected}
 
 
@@ -180,16 +152,14 @@ def test_maps_that_cannot_be_compared_are_refused(folder: Path, teacher: Path, m
         following(folder, teacher, more)
 
 
-def test_maps_that_are_followed_may_differ_in_channels_and_those_that_are_fed_may_not(
-    folder: Path, teacher: Path
-) -> None:
+def test_the_channels_of_maps_may_differ_but_not_in_blockwise_epochs(folder: Path, teacher: Path) -> None:
     student = network_of("ghostnet_x0_5")
-    followed = hints(folder, teacher).wrap(student)
+    followed = distillation(folder, teacher).wrap(student)
     assert len([*followed.projections.parameters()]) == 10
     with pytest.raises(
         UsageError, match=r"they have 4, 8, 8, 24 channels, and the student takes 8, 12, 20, 56"
     ):
-        hints(folder, teacher, "distil.blockwise_epochs=1").wrap(student)
+        distillation(folder, teacher, "distil.blockwise_epochs=1").wrap(student)
     with pytest.raises(
         UsageError, match=r"blockwise_epochs 2 leaves none of schedule.epochs 2 to train the student"
     ):
@@ -207,9 +177,9 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
     (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")
     mapping = f"distil.teacher.mapping={tmp_path / 'map.csv'}"
     with pytest.raises(UsageError, match=r"feature maps, and those of .*t\.onnx cannot be had"):
-        hints(folder, file, mapping)
+        distillation(folder, file, mapping)
     with pytest.raises(UsageError, match="the student is a Linear"):
-        hints(folder, teacher).wrap(torch.nn.Linear(2, 2))
+        distillation(folder, teacher).wrap(torch.nn.Linear(2, 2))
 
 
 # ------------------------------------------------------------------ runs

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from ghostclas.errors import ImageError
-from ghostclas.ssld.features import RATIO, UNSEEN, Gallery, Look, Looker, matches
+from ghostclas.errors import DataError, ImageError
+from ghostclas.ssld.features import NO_FEATURES, RATIO, FeatureExtractor, FeatureStore, Gallery, matches
 from tests.ssld.pictures import encoded
+from tests.training.test_faults import largest_file
 
 cv2 = pytest.importorskip("cv2", reason="needs ghostclas[ssld]")
 
@@ -37,31 +36,47 @@ def shapes(seed: int) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def gallery(looks: list[Look]) -> Gallery:
-    counted: list[int] = []
-    with ThreadPoolExecutor(2) as executor:
-        built = Gallery(looks.__getitem__, len(looks), executor, counted.append)
-    assert counted == list(range(1, len(looks) + 1))
-    return built
-
-
 def test_half_a_picture_leads_to_the_whole() -> None:
-    look = Looker()
+    extract = FeatureExtractor()
     wholes = [shapes(seed) for seed in range(30)]
-    halves = [look(encoded(whole.crop((10, 20, 78, 88)), quality=60)) for whole in wholes]
-    among = gallery([look(encoded(whole)) for whole in wholes])
+    halves = [extract(encoded(whole.crop((10, 20, 78, 88)), quality=60)) for whole in wholes]
+    among = Gallery([extract(encoded(whole)) for whole in wholes])
     assert among.nearest(halves, 1) == [[number] for number in range(30)]
     assert all(len(found) == 3 and number in found for number, found in enumerate(among.nearest(halves, 3)))
     assert sorted(among.nearest(halves[:1], 99)[0]) == list(range(30))
 
 
-def test_what_cannot_be_seen_or_read_is_like_nothing() -> None:
-    look = Looker()
-    blank, one = look(encoded(Image.new("RGB", (64, 64), "grey"))), look(encoded(shapes(0)))
-    assert blank.descriptors.shape == UNSEEN.descriptors.shape == (0, 128)
-    assert gallery([]).nearest([one], 5) == [[]]
-    among = gallery([blank, one, UNSEEN])
-    assert among.nearest([blank, one, UNSEEN], 1) == [[], [1], []]
+def test_a_picture_without_features_is_like_no_other() -> None:
+    extract = FeatureExtractor()
+    blank, one = extract(encoded(Image.new("RGB", (64, 64), "grey"))), extract(encoded(shapes(0)))
+    assert blank.descriptors.shape == NO_FEATURES.descriptors.shape == (0, 128)
+    assert Gallery([]).nearest([one], 5) == [[]]
+    among = Gallery([blank, one, NO_FEATURES])
+    assert among.nearest([blank, one, NO_FEATURES], 1) == [[], [1], []]
     assert among.nearest([one], 0) == [[]]
     with pytest.raises(ImageError):
-        look(b"no picture")
+        extract(b"no picture")
+
+
+def test_a_store_returns_the_features_that_were_put_into_it() -> None:
+    extract = FeatureExtractor()
+    several = [extract(encoded(shapes(seed))) for seed in range(3)] + [NO_FEATURES]
+    with FeatureStore() as store:
+        for each in several:
+            store.append(each)
+        assert len(store) == 4
+        for index in (2, 0, 3, 1, -1):
+            for found, expected in zip(store[index], several[index], strict=True):
+                np.testing.assert_array_equal(found, expected)
+        with pytest.raises(IndexError):
+            _ = store[4]
+
+
+def test_a_full_disk_is_one_error_that_names_the_folder() -> None:
+    features = FeatureExtractor()(encoded(shapes(0)))
+    with (
+        FeatureStore() as store,
+        largest_file(2000),
+        pytest.raises(DataError, match="cannot keep the features of pictures in"),
+    ):
+        store.append(features)

@@ -4,86 +4,28 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
-from ghostclas.data import open_splits
 from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld import train_student
 from ghostclas.ssld.config import TeacherConfig
-from ghostclas.ssld.losses import decoupled_kl, soft_kl, symmetric_kl
-from ghostclas.ssld.objective import FromStored, OnTheFly, build_objective
-from ghostclas.ssld.run_config import SsldConfig
-from ghostclas.ssld.torch_teacher import open_torch_teacher
+from ghostclas.ssld.objective import StoredDistillation
+from ghostclas.ssld.torch_teacher import TorchTeacher, open_torch_teacher
 from ghostclas.training import resolve_config, train
 from ghostclas.training.config import differences
 from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.sampling import SeededIndex
-from ghostclas.training.objective import RunContext, Views
+from ghostclas.training.objective import Views
 from ghostclas.zoo import locate
+from tests.ssld.distilling import distilling, normalised, objective
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
 from tests.training.test_run import SETTINGS, WHOLE, assert_same_weights
 
-ONES = torch.ones(2)
-P = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]))
-Q = torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.25, 0.5]]))
-
-
-def kl(p: Any, q: Any) -> Any:
-    return (p * np.log(p / q)).sum(-1)
-
-
-# ------------------------------------------------------------------ losses
-
-
-def test_the_default_loss_is_half_of_both_directions_summed_over_classes_and_averaged_over_the_batch() -> (
-    None
-):
-    p, q = P.exp().numpy(), Q.exp().numpy()
-    expected = (kl(p, q) + kl(q, p)).mean() / 2
-    assert symmetric_kl(Q, P, ONES).item() == pytest.approx(expected, rel=1e-5)
-    assert symmetric_kl(P, Q, ONES).item() == pytest.approx(expected, rel=1e-5)
-    assert symmetric_kl(P + 3, P, ONES).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_a_blank_adds_nothing_and_still_counts() -> None:
-    first = symmetric_kl(Q[:1], P[:1], ONES[:1]).item()
-    assert symmetric_kl(Q, P, torch.tensor([1.0, 0.0])).item() == pytest.approx(first / 2, rel=1e-5)
-
-
-def test_kl_softens_both_by_the_temperature_and_scales_by_its_square() -> None:
-    p, q = (logits.div(2).softmax(1).numpy() for logits in (P, Q))
-    expected = 4 * kl(p, q).mean()
-    assert soft_kl(Q, P, ONES, temperature=2.0).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_dkd_is_the_divergence_of_target_against_the_rest_and_that_among_the_rest() -> None:
-    p, q = P.exp().numpy(), Q.exp().numpy()
-    target = p.argmax(1)
-    expected = []
-    for row, best in enumerate(target):
-        pair = [np.array([v[row, best], 1 - v[row, best]]) for v in (p, q)]
-        rest = [np.delete(v[row], best) / (1 - v[row, best]) for v in (p, q)]
-        expected.append(1.0 * kl(*pair) + 8.0 * kl(*rest))
-    found = decoupled_kl(Q, P, ONES, temperature=1.0, alpha=1.0, beta=8.0)
-    assert found.item() == pytest.approx(np.mean(expected), rel=1e-4)
-    # With beta the probability of the rest, it is KL itself: equation 6 of the paper.
-    one = decoupled_kl(Q[:1], P[:1], ONES[:1], temperature=1.0, alpha=1.0, beta=0.3)
-    assert one.item() == pytest.approx(kl(p, q)[0], rel=1e-4)
-
-
 # ------------------------------------------------------------------ settings
-
-
-def distilling(data: Path, *more: str) -> SsldConfig:
-    given = {"data": {"path": str(data)}, "distil": {"teacher": {"model": "t"}}}
-    return resolve_config("scratch", [*SETTINGS, *more], given, schema=SsldConfig)
 
 
 def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
@@ -110,31 +52,18 @@ def test_differences_name_settings_that_only_one_of_two_runs_has(tmp_path: Path)
 # ------------------------------------------------------------------ views
 
 
-def objective(folder: Path, teacher: Path, *more: str) -> Any:
-    config = distilling(folder, f"distil.teacher.model={teacher}", *more)
-    source = open_splits(folder).train
-    # Whatever ran before in this process, in whatever precision.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(cpu=True)
-    context = RunContext(accelerator, workers=0, say=lambda _: None)
-    return build_objective(config, source, source, context), config, source
-
-
-def test_the_teacher_sees_the_pixels_that_the_student_sees(folder: Path, teacher: Path) -> None:
-    found, _, _ = objective(folder, teacher)
+def test_the_teacher_sees_the_pixels_that_the_student_sees(
+    folder: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, config, _ = objective(folder, teacher)
     seen: list[torch.Tensor] = []
-    spy = OnTheFly(
-        lambda pixels: seen.append(pixels) or torch.zeros(len(pixels), 3),  # type: ignore[func-returns-value]
-        found.classes,
-        found.loss,
-        found.mean,
-        found.std,
+    answer = TorchTeacher.answer
+    monkeypatch.setattr(
+        TorchTeacher, "answer", lambda self, pixels: seen.append(pixels) or answer(self, pixels)
     )
     pixels = torch.randint(0, 256, (4, 3, 32, 32)).float()
-    views = Views(
-        (pixels - found.mean) / found.std, torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0
-    )
-    spy(lambda images: torch.zeros(4, 3), views)
+    views = Views(normalised(config, pixels), torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0)
+    found(lambda images: torch.zeros(4, 3), views)
     torch.testing.assert_close(seen[0], pixels, atol=1e-3, rtol=0)
 
 
@@ -142,7 +71,7 @@ def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_agai
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
     found, config, source = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
-    assert isinstance(found, FromStored)
+    assert isinstance(found, StoredDistillation)
     images = np.array([0, 5, 5, 7])
     seeds = found.seeds(images, epoch=1)
     assert seeds[1] != seeds[2], "a picture that comes twice in an epoch shows another view"
@@ -175,7 +104,7 @@ def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_
     assert "takes pictures of 64 x 64 and would see 32 x 32" in str(caught.value)
     assert "--set distil.resolution=64 scales the student's views for it" in str(caught.value)
     found, _, _ = objective(folder, file, mapping, "distil.resolution=64")
-    assert found.answer(torch.full((2, 3, 32, 32), 128.0)).shape == (2, 3)
+    assert found.targets(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
 # ------------------------------------------------------------------ runs

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,8 @@ from ghostclas.cli import main
 from ghostclas.errors import UsageError
 from ghostclas.ssld import pipeline as steps
 from ghostclas.ssld.run_config import SsldConfig
+from ghostclas.ssld.teacher import BundleTeacher, OnnxTeacher
+from ghostclas.ssld.torch_teacher import TorchTeacher
 from ghostclas.training.config import resolve_config
 from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
@@ -58,18 +62,33 @@ def command(place: Path, *words: str) -> list[str]:
     return ["ssld", *words, *teacher, "--mapping", str(place / "map.csv"), "--labeled", str(place / "photos")]
 
 
+def counted(function: Any, calls: list[str]) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls.append(function.__qualname__)
+        return function(*args, **kwargs)
+
+    return call
+
+
 def settings(*more: str) -> list[str]:
     return [word for setting in [*TINY_RUN, *more] for word in ("--set", setting)]
 
 
 def test_the_command_scores_mines_distils_and_fine_tunes(
-    place: Path, capfd: pytest.CaptureFixture[str]
+    place: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = place / "run"
+    opened: list[str] = []
+    for room in (OnnxTeacher, BundleTeacher, TorchTeacher):
+        monkeypatch.setattr(room, "__init__", counted(room.__init__, opened))
+    splits: list[str] = []
+    monkeypatch.setattr(steps, "splits_of", counted(steps.splits_of, splits))
     words = [*command(place), "--unlabeled", str(place / "pool"), "--cache", str(place / "cache")]
     assert main([*words, *settings(), "--output", str(run), "--json"]) == 0
+    assert opened == ["OnnxTeacher.__init__"], "the teacher is opened once for all steps"
+    assert splits == ["splits_of"], "so are the labelled pictures"
     out, err = capfd.readouterr()
-    for step in ("scores the pictures", "mining", "distilling", "fine-tuning on the labels"):
+    for step in ("scoring the pictures", "mining", "distilling", "fine-tuning on the labels"):
         assert step in err
     assert "1 that are in the validation set" in err
     result = json.loads(out)
@@ -100,6 +119,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     assert main([*words, *settings(), "--output", str(run), "--resume", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["top1"] == result["top1"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert len(opened) == 1
 
 
 def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +140,25 @@ def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFix
     words = ["ssld", "finetune", "--weights", str(place / "d"), "--labeled", str(place / "photos")]
     assert main([*words, *settings(), "--output", str(place / "f")]) == 0
     assert (place / "f" / "bundle" / "manifest.json").exists()
+
+
+def test_a_stopped_distillation_goes_on_from_its_directory_alone(
+    folder: Path, teacher: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    words = ["ssld", "distil", "--teacher", str(teacher), "--labeled", str(folder), "--recipe", "scratch"]
+    changes = ("data.progressive=[]", "schedule.epochs=1", "distil.features=1", "distil.fed_epochs=0.5")
+    assert main([*words, *settings(*changes), "--output", str(output)]) == 0
+    assert "distil.fed_epochs is now called distil.blockwise_epochs" in capfd.readouterr().err
+    shutil.rmtree(output / "bundle")
+    assert main(["ssld", "distil", "--output", str(output), "--resume"]) == 0
+    assert (output / "bundle" / "manifest.json").exists()
+    shutil.rmtree(output / "bundle")
+    # As it was written when distilling was a part of training.
+    capfd.readouterr()
+    assert main(["train", "--output", str(output), "--resume"]) == 0
+    assert "now: ghostclas ssld distil" in capfd.readouterr().err
+    assert (output / "bundle" / "manifest.json").exists()
 
 
 def test_options_before_a_step_are_refused(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -146,12 +146,12 @@ def score_command(
 ) -> None:
     """Let the teacher answer every picture once and keep the answers."""
     _need_torch()
-    from ghostclas.ssld.pipeline import scored
+    from ghostclas.ssld.pipeline import score_all
     from ghostclas.ssld.run_config import ssld_config
 
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
-    config = ssld_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=settings or ())
-    parts = scored(known, config, unlabeled, cache=cache, count=console_progress())
+    config = ssld_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=_settings(settings))
+    parts = score_all(known, config, unlabeled, cache=cache, count=console_progress())
     rows = [
         {
             "images": part.source.location,
@@ -194,11 +194,11 @@ def mine_command(
 ) -> None:
     """Pick pictures of the pool to learn from; leave out those of the validation set and copies."""
     _need_torch()
-    from ghostclas.ssld.pipeline import mined_from, summary
+    from ghostclas.ssld.pipeline import mine_pool, summary
     from ghostclas.ssld.run_config import ssld_config
 
     changes = [
-        *(settings or ()),
+        *_settings(settings),
         *([f"distil.mine.top_k={top_k}"] if top_k is not None else []),
         *([f"distil.mine.floor={floor}"] if floor is not None else []),
     ]
@@ -206,7 +206,7 @@ def mine_command(
     data = _needed(labeled, "--labeled")
     config = ssld_config(known, data, recipe=recipe, settings=changes)
     pool = _needed(unlabeled, "--unlabeled")
-    found = mined_from(known, config, pool, cache=cache, output=output, count=console_progress())
+    found = mine_pool(known, config, pool, cache=cache, output=output, count=console_progress())
     if as_json:
         console.say_json(found.to_json())
     else:
@@ -229,7 +229,9 @@ def distil_command(
         ),
     ] = None,
     network: NetworkOption = None,
-    recipe: RecipeOption = "ssld",
+    recipe: Annotated[
+        str | None, typer.Option(help="Name of a recipe that distils, or a YAML file; ssld when absent.")
+    ] = None,
     settings: SettingsOption = None,
     weights: WeightsOption = None,
     classes: ClassesOption = None,
@@ -243,14 +245,18 @@ def distil_command(
     as_json: JsonOption = False,
     model: OldModelOption = None,
 ) -> None:
-    """Train a student on the teacher's answers; labels are not used."""
+    """Train a student on the teacher's answers; labels are not used.
+
+    A run that stopped goes on with --output RUN --resume alone.
+    """
     _need_torch()
     from ghostclas.ssld import train_student
 
-    data = _needed(labeled, "--labeled")
+    goes_on = resume and output is not None and (output / "config.yaml").exists()
+    named = teacher is not None or not goes_on
     run = train_student(
-        teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
-        labeled=data,
+        teacher=_teacher(teacher, weights, classes, mapping, side, mean, std) if named else None,
+        labeled=labeled if goes_on else _needed(labeled, "--labeled"),
         mined=mined,
         network=_network(network, model),
         recipe=recipe,
@@ -262,7 +268,15 @@ def distil_command(
     _tell(
         run,
         as_json,
-        following=("ghostclas", "ssld", "finetune", "--weights", str(run.path), "--labeled", data),
+        following=(
+            "ghostclas",
+            "ssld",
+            "finetune",
+            "--weights",
+            str(run.path),
+            "--labeled",
+            labeled or "DIR",
+        ),
     )
 
 
@@ -342,9 +356,14 @@ def _needed(value: str | None, option: str) -> str:
     return value
 
 
-def _settings(settings: list[str] | None, time: str | None) -> list[str]:
+def _settings(settings: list[str] | None, time: str | None = None) -> list[str]:
+    from ghostclas.ssld.run_config import SsldConfig
     from ghostclas.training.config import minutes
 
+    for setting in settings or ():
+        key = setting.partition("=")[0]
+        if key in SsldConfig.renamed:
+            console.note(f"note: {key} is now called {SsldConfig.renamed[key]}")
     return [*(settings or ()), *([f"loop.time={minutes(time)}"] if time else [])]
 
 

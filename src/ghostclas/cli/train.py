@@ -55,19 +55,22 @@ def train_command(
     from ghostclas.extras import require
 
     require("torch", extra="train")
-    from ghostclas.ssld.run_config import SsldConfig, wants_teacher
-    from ghostclas.training.config import TrainConfig, minutes
+    from ghostclas.training.config import TrainConfig, minutes, settings_tree
     from ghostclas.training.resumption import Resume
 
     going_on: Resume = "auto" if resume_auto else resume
     resumed = (
         str(output / "config.yaml") if going_on and output and (output / "config.yaml").exists() else None
     )
-    taught = wants_teacher(recipe or resumed, settings or ())
+    taught = settings_tree(recipe or resumed, settings or ()).get("distil") is not None
     if show_settings:
         from ghostclas.training.settings import settings_document
 
-        schema = SsldConfig if taught else TrainConfig
+        schema = TrainConfig
+        if taught:
+            from ghostclas.ssld import SsldConfig
+
+            schema = SsldConfig
         console.say(settings_document(recipe or "scratch", schema=schema).rstrip())
         return
     if taught:

@@ -4,8 +4,8 @@
 
     run = ssld.distil(teacher="runs/teacher", labeled="photos", unlabeled="more-photos")
 
-Each step is a function as well. Distilling needs torch; importing the room does not, and neither do scoring
-and mining with a teacher that is a bundle or an ONNX file.
+Each step is a function as well. What is named here is imported when it is used: scoring and mining with a
+teacher that is a bundle or an ONNX file need no torch.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ghostclas.ssld.cache import LogitCache
-from ghostclas.ssld.config import DistilConfig, MineConfig, TeacherConfig
-from ghostclas.ssld.mine import Mined, mine
-from ghostclas.ssld.score import Scores, open_cache, score
-from ghostclas.ssld.teacher import Teacher, open_teacher
-
 if TYPE_CHECKING:
+    from ghostclas.ssld.cache import LogitCache
+    from ghostclas.ssld.config import DistilConfig, MineConfig, TeacherConfig
+    from ghostclas.ssld.mining import Mined, mine
     from ghostclas.ssld.pipeline import adapt, distil, finetune, train_student
+    from ghostclas.ssld.run_config import SsldConfig
+    from ghostclas.ssld.scoring import Scores, open_cache, score
+    from ghostclas.ssld.teacher import Teacher, open_teacher
 
 __all__ = [
     "DistilConfig",
@@ -28,6 +28,7 @@ __all__ = [
     "MineConfig",
     "Mined",
     "Scores",
+    "SsldConfig",
     "Teacher",
     "TeacherConfig",
     "adapt",
@@ -40,8 +41,31 @@ __all__ = [
     "train_student",
 ]
 
+_HOMES = {
+    "DistilConfig": "config",
+    "LogitCache": "cache",
+    "MineConfig": "config",
+    "Mined": "mining",
+    "Scores": "scoring",
+    "SsldConfig": "run_config",
+    "Teacher": "teacher",
+    "TeacherConfig": "config",
+    "adapt": "pipeline",
+    "distil": "pipeline",
+    "finetune": "pipeline",
+    "mine": "mining",
+    "open_cache": "scoring",
+    "open_teacher": "teacher",
+    "score": "scoring",
+    "train_student": "pipeline",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'ghostclas.ssld' has no attribute {name!r}")
-    return getattr(import_module("ghostclas.ssld.pipeline"), name)
+    return getattr(import_module(f"ghostclas.ssld.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

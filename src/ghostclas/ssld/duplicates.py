@@ -2,16 +2,16 @@
 
 Candidates come cheaply, from three signs: the same bytes, perceptual hashes that are close, and features
 that are alike (``ssld.features``), which finds what was cut off at the edges, too. Each candidate is then
-confirmed by looking at both pictures: in colour as a whole, as ``ghostclas.datasets.audit`` does, or by SIFT
+confirmed by comparing both pictures: in colour as a whole, as ``ghostclas.datasets.audit`` does, or by SIFT
 features that agree on one affine transform (found by RANSAC) under which the pictures' grey values correlate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from ghostclas.datasets.audit import BLANK_DETAIL, NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
 from ghostclas.datasets.phash import close_pairs, distance, likeness
 from ghostclas.extras import require
-from ghostclas.ssld.features import Look, Looker, matches
+from ghostclas.ssld.features import NO_FEATURES, FeatureExtractor, Features, FeatureStore, Gallery, matches
+from ghostclas.ssld.scoring import Fingerprint
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -48,29 +49,28 @@ AT_A_TIME = 128
 _PAIRS = 1 << 21
 
 
-class Found(NamedTuple):
-    """A duplicate: picture ``one`` of the first set is picture ``other`` of the second."""
-
-    one: int
-    other: int
-    why: Why
-
-
 @dataclass(frozen=True)
-class Prints:
+class Fingerprints:
     """What is known of a set of pictures without opening them.
 
     Attributes:
         keys: content keys, uint8 ``[N, 32]``.
         hashes: perceptual hashes, uint64 ``[N, 2]``: by frequencies and by gradients.
-        detail: float32 ``[N]``; see ``data.phash.Hashes``.
-        read: returns the bytes of picture i.
+        detail: float32 ``[N]``; see ``datasets.phash.Hashes``.
     """
 
     keys: UInt8
     hashes: npt.NDArray[np.uint64]
     detail: Float32
-    read: Callable[[int], bytes]
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes], fingerprints: Sequence[Fingerprint]) -> Fingerprints:
+        """Put the fingerprints of single pictures together."""
+        return cls(
+            np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),
+            np.array([each[:2] for each in fingerprints], np.uint64).reshape(-1, 2),
+            np.array([each.detail for each in fingerprints], np.float32),
+        )
 
 
 def same_bytes(one: UInt8, other: UInt8) -> Pairs:
@@ -80,7 +80,7 @@ def same_bytes(one: UInt8, other: UInt8) -> Pairs:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def close_hashes(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
+def close_hashes(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, int]]:
     """Yield pairs whose perceptual hashes are close, as in ``datasets.audit``; blank ones have none."""
     hashes = np.concatenate([one.hashes, other.hashes])
     detail = np.concatenate([one.detail, other.detail])
@@ -97,7 +97,7 @@ def close_hashes(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
                 yield from _across(groups[b], groups[a], len(one.keys), hashes)
 
 
-def roughly_close(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
+def roughly_close(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, int]]:
     """Yield pairs whose perceptual hashes are not far apart; each picture is held against each."""
     seen = one.detail >= BLANK_DETAIL
     block = max(1, _PAIRS // max(1, len(one.keys)))
@@ -109,61 +109,156 @@ def roughly_close(one: Prints, other: Prints) -> Iterator[tuple[int, int]]:
                 yield index, start + row
 
 
-class Confirmer:
-    """Looks at two pictures and says whether, and why, they are the same photograph.
+class ReferenceSet:
+    """Pictures that others are searched for: an ``Inspection`` of the source that they are in.
 
-    May be used from several threads. Looks at ``AT_A_TIME`` pictures of the first set and at many of the
-    second are kept. Needs OpenCV, which the extra ``ssld`` installs.
+    Attributes:
+        images: their indices in the source.
+        by_key: the same by content key; of equal files the first.
+        features: of each, in the store that was given.
     """
 
-    def __init__(self, one: Prints, other: Prints) -> None:
-        self._cv2: Any = require("cv2", extra="ssld")
-        look = Looker()
-        self._one, self._other = one, other
-        self.look = lru_cache(maxsize=2 * AT_A_TIME)(lambda index: look(one.read(index)))
-        self.look_at_other = lru_cache(maxsize=8192)(lambda index: look(other.read(index)))
+    inspects_all = True
 
-    def confirm(self, index: int, other: int, *, by_scene: bool = True) -> Why | None:
-        """Return why picture ``index`` of the one set is picture ``other`` of the other, or ``None``.
+    def __init__(self, extract: FeatureExtractor, features: FeatureStore) -> None:
+        self._extract = extract
+        self._keys: list[bytes] = []
+        self._fingerprints: list[Fingerprint] = []
+        self.images: list[int] = []
+        self.by_key: dict[bytes, int] = {}
+        self.features = features
 
-        Without ``by_scene`` only whole pictures are compared.
-        """
-        a, b = self.look(index), self.look_at_other(other)
-        near = distance(self._one.hashes[index], self._other.hashes[other])
-        by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
-        if by_hash and likeness(a.signature, b.signature) >= NEAR_LIKENESS:
-            return "same picture"
-        if not by_scene:
+    def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features:
+        """Return a picture's features."""
+        return self._extract(data)
+
+    def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
+        """Add a picture."""
+        self.images.append(image)
+        self.by_key.setdefault(key, image)
+        self._keys.append(key)
+        self._fingerprints.append(fingerprint)
+        self.features.append(features or NO_FEATURES)
+
+    def finish(self) -> None:
+        """Nothing waits."""
+
+    def fingerprints(self) -> Fingerprints:
+        """Return the fingerprints of all pictures."""
+        return Fingerprints.of(self._keys, self._fingerprints)
+
+
+class DuplicateSearch:
+    """Finds which pictures of a source a reference set shows, too: an ``Inspection`` of that source.
+
+    Attributes:
+        found: by the picture's index, the index of the reference picture and how it was told.
+    """
+
+    inspects_all = False
+
+    def __init__(
+        self, reference: ReferenceSet, extract: FeatureExtractor, *, neighbours: int, executor: Executor
+    ) -> None:
+        self._reference, self._extract, self._executor = reference, extract, executor
+        self._neighbours = neighbours
+        self._theirs = reference.fingerprints()
+        self._gallery = Gallery(reference.features if neighbours else ())
+        self._waiting: list[tuple[int, bytes, Fingerprint, Features]] = []
+        self.found: dict[int, tuple[int, Why]] = {}
+
+    def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features | None:
+        """Return a picture's features where they are needed."""
+        if key in self._reference.by_key:
             return None
-        alike = likeness(_coarse(a.signature), _coarse(b.signature)) >= ROUGH_LIKENESS
-        if alike and near[1] <= ROUGH_GRADIENTS:
-            return "same picture"
-        return "same scene by SIFT" if self._same_scene(a, b) else None
+        if not self._neighbours and not any(
+            roughly_close(Fingerprints.of([key], [fingerprint]), self._theirs)
+        ):
+            return None
+        return self._extract(data)
 
-    def _same_scene(self, a: Look, b: Look) -> bool:
-        cv2 = self._cv2
-        if min(len(a.places), len(b.places)) < MIN_INLIERS:
-            return False
-        nearest, distinct = matches(a.descriptors, b.descriptors)
-        if distinct.sum() < MIN_INLIERS:
-            return False
-        cv2.setRNGSeed(0)
-        transform, inliers = cv2.estimateAffine2D(
-            a.places[distinct],
-            b.places[nearest[distinct]],
-            method=cv2.RANSAC,
-            ransacReprojThreshold=RANSAC_PIXELS,
-        )
-        if transform is None or int(inliers.sum()) < MIN_INLIERS or not _upright(transform):
-            return False
-        height, width = b.grey.shape
-        moved = cv2.warpAffine(a.grey, transform, (width, height), flags=cv2.INTER_LINEAR)
-        covered = cv2.warpAffine(np.full(a.grey.shape, 255, np.uint8), transform, (width, height)) == 255
-        scale = abs(float(np.linalg.det(transform[:, :2])))
-        smaller = min(a.grey.size * scale, b.grey.size)
-        if covered.sum() < MIN_OVERLAP * smaller:
-            return False
-        return bool(_best_correlation(moved[covered], b.grey[covered]) >= MIN_CORRELATION)
+    def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
+        """Search for a picture; pictures are compared ``AT_A_TIME``."""
+        same = self._reference.by_key.get(key)
+        if same is not None:
+            self.found[image] = (same, "same bytes")
+        elif features is not None:
+            self._waiting.append((image, key, fingerprint, features))
+            if len(self._waiting) == AT_A_TIME:
+                self.finish()
+
+    def finish(self) -> None:
+        """Search for the pictures that wait."""
+        if not self._waiting:
+            return
+        images, keys, fingerprints, features = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        ours = Fingerprints.of(keys, fingerprints)
+        candidates: list[list[int]] = [[] for _ in images]
+        for row, other in roughly_close(ours, self._theirs):
+            candidates[row].append(other)
+        for row, others in enumerate(self._gallery.nearest(features, self._neighbours)):
+            candidates[row] += others
+
+        def first(row: int) -> tuple[int, Why] | None:
+            for other in dict.fromkeys(candidates[row]):
+                theirs = self._reference.features[other]
+                near = distance(ours.hashes[row], self._theirs.hashes[other])
+                if why := same_photograph(features[row], theirs, near):
+                    return self._reference.images[other], why
+            return None
+
+        for image, match in zip(images, self._executor.map(first, range(len(images))), strict=True):
+            if match is not None:
+                self.found[image] = match
+
+
+def same_picture(one: Float32, other: Float32, near: UInt8) -> bool:
+    """Whether two whole pictures are the same photograph.
+
+    Args:
+        one: a signature; see ``datasets.phash.signature``.
+        other: that of the other picture.
+        near: the distances of their two perceptual hashes.
+    """
+    by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
+    return bool(by_hash and likeness(one, other) >= NEAR_LIKENESS)
+
+
+def same_photograph(one: Features, other: Features, near: UInt8) -> Why | None:
+    """Return why two pictures, of which each may be a part, are the same photograph, or ``None``."""
+    if same_picture(one.signature, other.signature, near):
+        return "same picture"
+    alike = likeness(_coarse(one.signature), _coarse(other.signature)) >= ROUGH_LIKENESS
+    if alike and near[1] <= ROUGH_GRADIENTS:
+        return "same picture"
+    return "same scene by SIFT" if _same_scene(one, other) else None
+
+
+def _same_scene(a: Features, b: Features) -> bool:
+    cv2: Any = require("cv2", extra="ssld")
+    if min(len(a.points), len(b.points)) < MIN_INLIERS:
+        return False
+    nearest, distinct = matches(a.descriptors, b.descriptors)
+    if distinct.sum() < MIN_INLIERS:
+        return False
+    cv2.setRNGSeed(0)
+    transform, inliers = cv2.estimateAffine2D(
+        a.points[distinct],
+        b.points[nearest[distinct]],
+        method=cv2.RANSAC,
+        ransacReprojThreshold=RANSAC_PIXELS,
+    )
+    if transform is None or int(inliers.sum()) < MIN_INLIERS or not _upright(transform):
+        return False
+    height, width = b.grey.shape
+    moved = cv2.warpAffine(a.grey, transform, (width, height), flags=cv2.INTER_LINEAR)
+    covered = cv2.warpAffine(np.full(a.grey.shape, 255, np.uint8), transform, (width, height)) == 255
+    scale = abs(float(np.linalg.det(transform[:, :2])))
+    smaller = min(a.grey.size * scale, b.grey.size)
+    if covered.sum() < MIN_OVERLAP * smaller:
+        return False
+    return bool(_best_correlation(moved[covered], b.grey[covered]) >= MIN_CORRELATION)
 
 
 def _coarse(signature_of: Float32) -> Float32:

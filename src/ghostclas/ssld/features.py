@@ -1,4 +1,4 @@
-"""What SIFT sees in a picture, and in which pictures of a set it sees most alike.
+"""The SIFT features of a picture, and the pictures of a set whose features are most like its own.
 
 Features are SIFT's (Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", 2004). A picture is
 summed up by what its features add up to around each of 64 visual words (VLAD: Jegou et al., "Aggregating
@@ -9,10 +9,12 @@ with each word's sum brought to length 1 (the same, "All About VLAD", CVPR 2013)
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from PIL import Image
 
 from ghostclas import imaging
 from ghostclas.datasets.phash import signature
+from ghostclas.errors import DataError
 from ghostclas.extras import require
 
 Float32 = npt.NDArray[np.float32]
@@ -38,43 +41,43 @@ LEARNT_FROM = 512
 LEARNT_FEATURES = 20_000
 
 
-class Look(NamedTuple):
-    """A picture as it is compared.
+class Features(NamedTuple):
+    """What two pictures are compared by.
 
     Attributes:
         signature: see ``data.phash.signature``.
         grey: uint8 ``[H, W]``, the longer side ``SIFT_SIDE``.
-        places: of the features in ``grey``, float32 ``[N, 2]``: x and y.
-        descriptors: of the features, uint8 ``[N, 128]``.
+        points: of the descriptors in ``grey``, float32 ``[N, 2]``: x and y.
+        descriptors: SIFT's, uint8 ``[N, 128]``.
     """
 
     signature: Float32
     grey: UInt8
-    places: Float32
+    points: Float32
     descriptors: UInt8
 
 
-UNSEEN = Look(
+NO_FEATURES = Features(
     np.zeros((32, 32, 3), np.float32),
     np.zeros((16, 16), np.uint8),
     np.zeros((0, 2), np.float32),
     np.zeros((0, 128), np.uint8),
 )
-"""What is seen of a picture that cannot be read any more."""
+"""Those of a picture that cannot be read."""
 
 
-class Looker:
-    """Looks at pictures; may be used from several threads. Needs OpenCV, which ``ghostclas[ssld]`` brings."""
+class FeatureExtractor:
+    """Computes features; may be used from several threads. Needs OpenCV, which ``ghostclas[ssld]`` brings."""
 
     def __init__(self) -> None:
         self._cv2: Any = require("cv2", extra="ssld")
         self._own = threading.local()
 
-    def __call__(self, data: bytes) -> Look:
-        """Look at the picture in these bytes.
+    def __call__(self, data: bytes) -> Features:
+        """Return the features of the picture in these bytes.
 
         Raises:
-            ImageError: it is none.
+            ImageError: there is no picture in them.
         """
         image = imaging.decode(data, short_side=SIFT_SIDE)
         scale = SIFT_SIDE / max(image.size)
@@ -82,11 +85,68 @@ class Looker:
         grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC))
         if not hasattr(self._own, "sift"):  # OpenCV's is not made to be shared
             self._own.sift = self._cv2.SIFT_create(nfeatures=MAX_FEATURES, contrastThreshold=MIN_CONTRAST)
-        points, descriptors = self._own.sift.detectAndCompute(grey, None)
-        places = np.array([point.pt for point in points], np.float32).reshape(-1, 2)
+        keypoints, found = self._own.sift.detectAndCompute(grey, None)
+        points = np.array([point.pt for point in keypoints], np.float32).reshape(-1, 2)
         # Their values are whole numbers up to 255.
-        small = np.zeros((0, 128), np.uint8) if descriptors is None else descriptors.astype(np.uint8)
-        return Look(signature(image), grey, places, small)
+        descriptors = np.zeros((0, 128), np.uint8) if found is None else found.astype(np.uint8)
+        return Features(signature(image), grey, points, descriptors)
+
+
+class FeatureStore(Sequence[Features]):
+    """The features of many pictures, in a temporary file: about 100 kB a picture.
+
+    May be read from several threads. Use it as a context manager: it removes the file at the end.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._starts: list[int] = []
+        self._lock = threading.Lock()
+        self._kept = lru_cache(maxsize=1024)(self._load)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._file.close()
+
+    def append(self, features: Features) -> None:
+        """Add the features of the next picture.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        try:
+            with self._lock:
+                self._starts.append(self._file.seek(0, os.SEEK_END))
+                for values in features:
+                    np.save(self._file, values, allow_pickle=False)
+        except OSError as error:
+            raise DataError(
+                f"cannot keep the features of pictures in {tempfile.gettempdir()}: {error.strerror}\n"
+                "       make room, or name another folder with the environment variable TMPDIR"
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Features: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Features]: ...
+    def __getitem__(self, index: int | slice) -> Features | list[Features]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return self._kept(range(len(self))[index])
+
+    def _load(self, index: int) -> Features:
+        with self._lock:
+            self._file.seek(self._starts[index])
+            return Features(*(np.load(self._file, allow_pickle=False) for _ in Features._fields))
 
 
 def matches(a: UInt8, b: UInt8) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -105,40 +165,25 @@ def matches(a: UInt8, b: UInt8) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.b
 
 
 class Gallery:
-    """The pictures of a set, summed up, so that those most like another picture are found at once."""
+    """The pictures of a set, each as one vector: those most like another picture are found at once."""
 
-    def __init__(
-        self,
-        look: Callable[[int], Look],
-        count: int,
-        executor: Executor,
-        progress: Callable[[int], None],
-    ) -> None:
-        """Sum up ``count`` pictures.
-
-        Args:
-            look: looks at picture i. It is called in ``executor``, and a second time for the pictures that
-                the words are learnt from.
-            count: how many pictures there are.
-            executor: whose threads look.
-            progress: told how many pictures are summed up.
-        """
+    def __init__(self, features: Sequence[Features]) -> None:
+        count = len(features)
         chosen = np.linspace(0, count - 1, min(count, LEARNT_FROM)).astype(int).tolist()
-        seen = [each.descriptors for each in executor.map(look, chosen)]
-        self._words = _words(np.concatenate([np.zeros((0, 128), np.uint8), *seen]))
-        self._sums = np.zeros((count, 128 * len(self._words)), np.float32)
-        for index, each in enumerate(executor.map(look, range(count))):
-            self._sums[index] = _sum_up(each.descriptors, self._words)
-            progress(index + 1)
+        sample = [features[index].descriptors for index in chosen]
+        self._words = _words(np.concatenate([np.zeros((0, 128), np.uint8), *sample]))
+        self._vectors = np.zeros((count, 128 * len(self._words)), np.float32)
+        for index in range(count):
+            self._vectors[index] = _vlad(features[index].descriptors, self._words)
 
-    def nearest(self, looks: Sequence[Look], count: int) -> list[list[int]]:
-        """Return the ``count`` pictures most like each look, in no order; none for one without features."""
-        count = min(count, len(self._sums))
+    def nearest(self, features: Sequence[Features], count: int) -> list[list[int]]:
+        """Return the ``count`` pictures most like each of these, unordered; none for one without features."""
+        count = min(count, len(self._vectors))
         if not count:
-            return [[] for _ in looks]
-        sums = np.stack([_sum_up(look.descriptors, self._words) for look in looks])
-        best = np.argpartition(-(sums @ self._sums.T), count - 1, axis=1)[:, :count].tolist()
-        return [row if len(look.descriptors) else [] for look, row in zip(looks, best, strict=True)]
+            return [[] for _ in features]
+        vectors = np.stack([_vlad(each.descriptors, self._words) for each in features])
+        best = np.argpartition(-(vectors @ self._vectors.T), count - 1, axis=1)[:, :count].tolist()
+        return [row if len(each.descriptors) else [] for each, row in zip(features, best, strict=True)]
 
 
 def _words(descriptors: UInt8) -> Float32:
@@ -147,14 +192,14 @@ def _words(descriptors: UInt8) -> Float32:
     if not count:
         return np.zeros((0, 128), np.float32)
     cv2 = require("cv2", extra="ssld")
-    some = np.random.default_rng(0).permutation(len(descriptors))[:LEARNT_FEATURES]
+    sample = np.random.default_rng(0).permutation(len(descriptors))[:LEARNT_FEATURES]
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 10, 1e-3)
-    _, _, centres = cv2.kmeans(_root(descriptors[some]), count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    _, _, centres = cv2.kmeans(_root(descriptors[sample]), count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
     return np.asarray(centres, np.float32)
 
 
-def _sum_up(descriptors: UInt8, words: Float32) -> Float32:
+def _vlad(descriptors: UInt8, words: Float32) -> Float32:
     """Return what descriptors are beside their nearest words, float32 ``[K * 128]`` of length 1, or zeros."""
     if not len(words):
         return np.zeros(0, np.float32)

@@ -12,25 +12,31 @@ runs/<name>/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
+from accelerate.utils import gather_object
 
 from ghostclas import zoo
 from ghostclas.bundle import Bundle, copy_bundle
+from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
 from ghostclas.progress import ProgressLine
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
-from ghostclas.ssld.mine import Mined, mine, open_mined
-from ghostclas.ssld.mine_page import write_page
+from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, pick, survey
+from ghostclas.ssld.mining_page import write_page
 from ghostclas.ssld.objective import build_objective, with_mined
 from ghostclas.ssld.run_config import DEFAULT_RECIPE, SsldConfig, ssld_config
-from ghostclas.ssld.score import Scores, open_cache, score
-from ghostclas.ssld.teacher import open_teacher
+from ghostclas.ssld.scoring import Scores, open_cache, score
+from ghostclas.ssld.teacher import Teacher, open_teacher
+from ghostclas.ssld.torch_teacher import open_training_teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
 from ghostclas.training.resumption import DataRecord, Resume
@@ -88,90 +94,137 @@ def distil(
     run = RunDirectory(path)
     progress = ProgressLine(enabled=state.is_main_process and not quiet)
     try:
+        splits = splits_of(config)
         if state.is_main_process:
-            for note in run.open(config, DataRecord.of(splits_of(config)), resume=continued):
+            for note in run.open(config, DataRecord.of(splits), resume=continued):
                 progress.say(note)
         state.wait_for_everyone()
-        return _steps(config, run, state, progress, unlabeled, cache, adapt_teacher, quiet, count)
+        steps = _Steps(config, run, state, progress, splits, unlabeled, cache, quiet, count)
+        return steps.run(adapt_teacher=adapt_teacher)
     finally:
         state.destroy_process_group()
         run.close()
 
 
-def _steps(
-    config: SsldConfig,
-    run: RunDirectory,
-    state: PartialState,
-    progress: ProgressLine,
-    unlabeled: str | Path,
-    cache: str | Path | None,
-    adapt_teacher: bool,
-    quiet: bool,
-    count: Count | None,
-) -> Run:
-    teacher = config.teacher
-    if adapt_teacher:
-        progress.say("step 0 of 4: adapting the teacher to the labels")
-        folder = run.path / "teacher"
-        if not _finished(folder):
-            adapt(
-                teacher,
-                config.data.path,
-                settings=_as_the_student_sees(config),
-                output=folder,
-                resume=_begun(folder),
-                quiet=quiet,
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of one run. The teacher is opened once, when it is needed."""
+
+    config: SsldConfig
+    directory: RunDirectory
+    state: PartialState
+    progress: ProgressLine
+    splits: Splits
+    unlabeled: str | Path
+    cache: str | Path | None
+    quiet: bool
+    count: Count | None
+
+    def run(self, *, adapt_teacher: bool) -> Run:
+        path, state = self.directory.path, self.state
+        config = self.adapted() if adapt_teacher else self.config
+        mined, student, tuned = path / "mine" / "mined.json", path / "distil", path / "finetune"
+        with ExitStack() as stack:
+            teacher = _opened_once(config.teacher, state.device, stack)
+            if not mined.exists():
+                self.progress.say("steps 1 and 2 of 4: scoring the pictures and mining")
+                self.mine(config, teacher(), mined.parent)
+            first, second = _stages(config, mined, student / "bundle")
+            self.progress.say("step 3 of 4: distilling")
+            if not _finished(student):
+                train_student(
+                    config=first,
+                    splits=self.splits,
+                    open_teacher=teacher,
+                    output=student,
+                    resume=_begun(student),
+                    quiet=self.quiet,
+                    keep_processes=True,
+                )
+            state.wait_for_everyone()
+        self.progress.say("step 4 of 4: fine-tuning on the labels")
+        if not _finished(tuned):
+            train(
+                config=second,
+                splits=self.splits,
+                output=tuned,
+                resume=_begun(tuned),
+                quiet=self.quiet,
                 keep_processes=True,
             )
         state.wait_for_everyone()
-        teacher = TeacherConfig(model=str(folder / "bundle"))
-    mined = run.path / "mine" / "mined.json"
-    if not mined.exists():
-        progress.say("step 1 of 4: the teacher scores the pictures")
-        scored(
-            teacher,
-            config,
-            unlabeled,
-            cache=cache,
-            share=(state.process_index, state.num_processes),
-            count=count,
-        )
-        state.wait_for_everyone()
         if state.is_main_process:
-            progress.say("step 2 of 4: mining")
-            found = mined_from(teacher, config, unlabeled, cache=cache, output=mined.parent, count=count)
-            progress.say(summary(found))
+            copy_bundle(Bundle.open(tuned / "bundle"), self.directory.bundle)
         state.wait_for_everyone()
-    first, second = _stages(config, teacher, mined, run.path / "distil" / "bundle")
-    progress.say("step 3 of 4: distilling")
-    folder = run.path / "distil"
-    if not _finished(folder):
-        train_student(config=first, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
-    state.wait_for_everyone()
-    progress.say("step 4 of 4: fine-tuning on the labels")
-    folder = run.path / "finetune"
-    if not _finished(folder):
-        train(config=second, output=folder, resume=_begun(folder), quiet=quiet, keep_processes=True)
-    state.wait_for_everyone()
-    if state.is_main_process:
-        copy_bundle(Bundle.open(folder / "bundle"), run.bundle)
-    state.wait_for_everyone()
-    return replace(_read(folder), path=run.path, bundle=run.bundle, report=folder / "report")
+        return replace(_read(tuned), path=path, bundle=self.directory.bundle, report=tuned / "report")
+
+    def adapted(self) -> SsldConfig:
+        """Adapt the teacher; return the configuration with it."""
+        self.progress.say("step 0 of 4: adapting the teacher to the labels")
+        folder = self.directory.path / "teacher"
+        if not _finished(folder):
+            adapt(
+                self.config.teacher,
+                self.config.data.path,
+                settings=_as_the_student_sees(self.config),
+                output=folder,
+                resume=_begun(folder),
+                quiet=self.quiet,
+                keep_processes=True,
+            )
+        self.state.wait_for_everyone()
+        teacher = TeacherConfig(model=str(folder / "bundle"))
+        return self.config.model_copy(
+            update={"distil": self.config.distil.model_copy(update={"teacher": teacher})}
+        )
+
+    def mine(self, config: SsldConfig, teacher: Teacher, output: Path) -> None:
+        """Score and mine in one pass over the pictures, which the processes share."""
+        state, settings = self.state, config.distil.mine
+        classes = classes_of(teacher, self.splits, config.teacher.mapping)
+        found = survey(
+            teacher,
+            self.splits,
+            open_pool(self.unlabeled),
+            open_cache(teacher, self.cache),
+            settings,
+            share=(state.process_index, state.num_processes),
+            gather=gather_object,
+            threads=max(1, worker_count(config, state.num_processes)),
+            progress=self.count,
+        )
+        if state.is_main_process:
+            picked = pick(found, self.splits, self.unlabeled, teacher.name, classes, settings)
+            write_page(picked, output)
+            picked.write(output)
+            self.progress.say(summary(picked))
+        state.wait_for_everyone()
 
 
-def scored(
+def _opened_once(config: TeacherConfig, device: torch.device, stack: ExitStack) -> Callable[[], Teacher]:
+    """Return a function that opens the teacher when it is first called; ``stack`` closes it."""
+
+    @cache
+    def opened() -> Teacher:
+        teacher = open_training_teacher(config, device=str(device))
+        stack.callback(teacher.close)
+        return teacher
+
+    return opened
+
+
+def score_all(
     teacher: TeacherConfig,
     config: SsldConfig,
     unlabeled: str | Path | None,
     *,
     cache: str | Path | None = None,
-    share: tuple[int, int] = (0, 1),
     count: Count | None = None,
 ) -> tuple[Scores, ...]:
     """Score the pool (where there is one), the validation and the training pictures: the first step.
 
     Raises:
-        DataError: as ``ssld.score.score``.
+        DataError: as ``ssld.scoring.score``.
     """
     splits = splits_of(config)
     sources = [*([open_pool(unlabeled)] if unlabeled is not None else []), splits.val, splits.train]
@@ -183,9 +236,8 @@ def scored(
                 known,
                 source,
                 opened,
-                share=share,
                 max_bad=config.distil.mine.max_bad,
-                threads=max(1, worker_count(config, share[1])),
+                threads=max(1, worker_count(config, 1)),
                 progress=count,
             )
             for source in sources
@@ -194,7 +246,7 @@ def scored(
         known.close()
 
 
-def mined_from(
+def mine_pool(
     teacher: TeacherConfig,
     config: SsldConfig,
     unlabeled: str | Path,
@@ -206,7 +258,7 @@ def mined_from(
     """Mine the pool and write the list and the page into ``output``: the second step.
 
     Raises:
-        DataError: as ``ssld.mine.mine``.
+        DataError: as ``ssld.mining.mine``.
     """
     splits = splits_of(config)
     known = open_teacher(teacher, device=_device(config))
@@ -237,6 +289,8 @@ def train_student(
     recipe: str | None = None,
     settings: Iterable[str] = (),
     config: SsldConfig | None = None,
+    splits: Splits | None = None,
+    open_teacher: Callable[[], Teacher] | None = None,
     output: str | Path | None = None,
     resume: Resume = False,
     quiet: bool = True,
@@ -252,6 +306,8 @@ def train_student(
         recipe: as for :func:`distil`. Where a run is resumed, its own settings when absent.
         settings: as for ``train``.
         config: a complete configuration, instead of all of these.
+        splits: the labelled pictures, where they are open already.
+        open_teacher: gives the teacher, where it is open already.
         output: the run directory.
         resume: go on with it.
         quiet: no progress on stderr.
@@ -262,16 +318,19 @@ def train_student(
             own = output is not None and resume and Path(output, "config.yaml").exists()
             recipe = str(Path(str(output), "config.yaml")) if own else DEFAULT_RECIPE
         config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings, mined=mined)
-    chosen = config
-    splits = splits_of(config)
-    source = with_mined(splits.train, config.distil)
+    chosen, labelled = config, splits or splits_of(config)
+    source = with_mined(labelled.train, config.distil)
 
     def objective(context: RunContext) -> Objective:
-        return build_objective(chosen, splits.train, source, context)
+        if open_teacher is not None:
+            known = open_teacher()
+        else:
+            known = open_training_teacher(chosen.teacher, device=str(context.accelerator.device))
+        return build_objective(chosen, known, labelled.train, source, context)
 
     return train(
         config=config,
-        splits=replace(splits, train=source),
+        splits=replace(labelled, train=source),
         objective=objective,
         output=output,
         resume=resume,
@@ -390,13 +449,10 @@ def summary(found: Mined) -> str:
     )
 
 
-def _stages(
-    config: SsldConfig, teacher: TeacherConfig, mined: Path, student: Path
-) -> tuple[SsldConfig, TrainConfig]:
+def _stages(config: SsldConfig, mined: Path, student: Path) -> tuple[SsldConfig, TrainConfig]:
     """Return the configurations of the two trainings; each knows nothing of the other's settings."""
     plain = DistilConfig()
     update = {
-        "teacher": teacher,
         "mined": str(mined),
         "adapt_epochs": None,
         "mine": plain.mine,
@@ -434,8 +490,6 @@ def _as_the_student_sees(config: SsldConfig) -> list[str]:
 
 
 def _device(config: SsldConfig) -> str:
-    import torch
-
     return "cuda" if config.loop.device == "auto" and torch.cuda.is_available() else "cpu"
 
 

@@ -24,7 +24,7 @@ from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
 from ghostclas.ssld.run_config import SsldConfig
-from ghostclas.ssld.score import LOGITS, SHARD, half, open_view_cache
+from ghostclas.ssld.scoring import LOGITS, SHARD, open_view_cache, to_float16
 from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.input.images import TrainingImages
 from ghostclas.training.input.loader import TrainingLoader
@@ -173,7 +173,7 @@ def _ask(
         if seen.any():
             logits = answer(batch.images[batch.weights > 0].to(accelerator.device).float())
             image, seed = batch.indices.numpy()[seen].T
-            waiting.append((keys[image, seed % number], half(logits.float().cpu().numpy(), teacher)))
+            waiting.append((keys[image, seed % number], to_float16(logits.float().cpu().numpy(), teacher)))
         if sum(len(known) for known, _ in waiting) >= SHARD:
             write()
     write()

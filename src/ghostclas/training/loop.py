@@ -107,7 +107,12 @@ class Trainer:
         self.wrapped = self.criterion.wrap(self.model)
         if loop.channels_last:
             self.wrapped.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(self.wrapped, self.config.optimizer, batch_size=self.global_batch)
+        optimizer = build_optimizer(
+            self.wrapped,
+            self.config.optimizer,
+            batch_size=self.global_batch,
+            heads=self.criterion.heads(),
+        )
         self.network, self.optimizer = self.accelerator.prepare(self.wrapped, optimizer)
         self.forward: Callable[..., Any] = self.network
         if loop.compile and loop.channels_last and self.accelerator.device.type == "cpu":

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostclas.training.losses import cross_entropy
+from ghostclas.training.optim import HEADS
 
 
 class Views(NamedTuple):
@@ -43,6 +44,10 @@ class Objective(Protocol):
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64] | None:
         """Return the seed of each image's view in this epoch, int64 ``[N]``, or ``None`` for any."""
         return None
+
+    def heads(self) -> tuple[str, ...]:
+        """Return how the names of the wrapped network's parameters start that begin anew."""
+        return HEADS
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
         """Return the loss, summed over the images and divided by N, blanks included.

@@ -9,14 +9,17 @@ from torch import nn
 
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
-HEADS = ("classifier.", "student.classifier.", "projections.")
-"""Prefixes of the parameters that start at random; an objective that wraps the network has the last two."""
+HEADS = ("classifier.",)
+"""Prefixes of the parameters that start at random; an objective that wraps the network has its own."""
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig, *, batch_size: int) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: OptimizerConfig, *, batch_size: int, heads: tuple[str, ...] = HEADS
+) -> torch.optim.Optimizer:
     """Return the optimizer with its groups, each carrying its peak rate as ``peak_lr``.
 
-    The rate scales linearly with ``batch_size`` (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
+    ``heads`` says how the names of the parameters start that begin anew. The rate scales linearly with
+    ``batch_size`` (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
     """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1.0)
     norms = {
@@ -28,7 +31,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, *, batch_size: in
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         kind = "norm" if name in norms else "bias" if name.endswith(".bias") else "weight"
-        key = (name.startswith(HEADS), kind not in config.no_decay)
+        key = (name.startswith(heads), kind not in config.no_decay)
         groups.setdefault(key, []).append(parameter)
     parameters = [
         {

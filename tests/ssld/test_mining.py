@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,48 +17,22 @@ from PIL import Image
 from ghostclas import imaging
 from ghostclas.data import open_splits
 from ghostclas.data.pool import UNLABELLED, open_pool
+from ghostclas.data.source import Source
 from ghostclas.datasets.audit import BLANK_DETAIL
 from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.errors import DataError
-from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher, score
-from ghostclas.ssld.mine import open_mined
-from ghostclas.ssld.mine_page import write_page
-from tests.colours import COLOURS, colour_bundle
+from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher
+from ghostclas.ssld.mining import Survey, classes_of, open_mined, pick, survey
+from ghostclas.ssld.mining_page import write_page
 from tests.data.trees import make_folder, parquet_folder, picture
 from tests.real_data import needs_tiny
 from tests.ssld.pictures import CHANGES, tiny_members, unpack
 from tests.test_public import modules_after
 
 
-def tinted(path: Path, colour: str, strength: int, seed: int) -> Path:
-    """Write a picture with structure whose mean colour is known: no two are doubles."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pattern = np.random.default_rng(seed).permutation(np.repeat([0.5, 1.0], 18)).reshape(6, 6, 1)
-    pixels = np.kron(pattern, np.ones((8, 8, 1))) * np.array(COLOURS[colour]) * strength
-    Image.fromarray(pixels.astype(np.uint8)).save(path, "PNG")
-    return path
-
-
 def test_the_half_without_training_imports_no_torch() -> None:
-    assert (
-        modules_after("import ghostclas.ssld, ghostclas.ssld.mine_page") & {"torch", "timm", "cv2"} == set()
-    )
-
-
-@pytest.fixture
-def colours(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A teacher of three colours, labelled pictures of them, and a pool of 5 red, 3 green and 1 blue one."""
-    bundle = colour_bundle(tmp_path / "teacher").path
-    seed = 0
-    for split, each in (("train", 3), ("val", 2)):
-        for name in ("red", "green", "blue"):
-            for number in range(each):
-                seed += 1
-                tinted(tmp_path / "data" / split / name / f"{number}.png", name, 200, seed)
-    for number, name in enumerate(["red"] * 5 + ["green"] * 3 + ["blue"]):
-        seed += 1
-        tinted(tmp_path / "pool" / "any" / "depth" / f"{number}.png", name, 250 - 20 * number, seed)
-    return bundle, tmp_path / "data", tmp_path / "pool"
+    there = modules_after("from ghostclas.ssld import mine, mining_page, open_teacher, score")
+    assert there & {"torch", "timm", "cv2"} == set()
 
 
 def mined(colours: tuple[Path, Path, Path], cache: Path, **settings: object) -> Mined:
@@ -118,7 +94,7 @@ def test_the_list_reads_back_with_the_teachers_classes(
         open_mined(path, found.classes)
 
 
-def test_doubles_are_left_out_with_the_reason_and_shown(
+def test_duplicates_are_left_out_with_the_reason_and_shown(
     colours: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     _, data, pool = colours
@@ -129,7 +105,7 @@ def test_doubles_are_left_out_with_the_reason_and_shown(
     Image.open(pool / "d.jpg").resize((120, 96), Image.Resampling.BICUBIC).save(pool / "e.jpg", quality=80)
     found = mined(colours, tmp_path / "cache")
     document = found.to_json()
-    assert {(one["file"], one["where"], one["double"], one["why"]) for one in document["removed"]} == {
+    assert {(one["file"], one["where"], one["duplicate"], one["why"]) for one in document["removed"]} == {
         ("a_val.png", "val", "red/0.png", "same bytes"),
         ("b_train.png", "train", "blue/0.png", "same bytes"),
         ("c_again.png", "pool", "any/depth/3.png", "same bytes"),
@@ -139,7 +115,7 @@ def test_doubles_are_left_out_with_the_reason_and_shown(
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", page)
     for name in ("a_val.png", "b_train.png", "c_again.png", "e.jpg"):
         assert name in page
-    assert "Left out: doubles in val" in page
+    assert "Left out: duplicates in val" in page
 
 
 def test_an_empty_pool_is_refused(colours: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -170,42 +146,6 @@ def test_broken_images_of_the_pool_are_listed_and_skipped_up_to_the_threshold(
     assert "2 of the 11 images of" in str(caught.value)
     assert "more than max_bad=0.1 allows" in str(caught.value)
     assert "text.jpg: the image is not an image" in str(caught.value)
-
-
-def test_a_stopped_scoring_goes_on_where_it_was(
-    colours: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The package calls its function as its module.
-    monkeypatch.setattr(sys.modules["ghostclas.ssld.score"], "SHARD", 2)
-    teacher = open_teacher(TeacherConfig(model=str(colours[0])), threads=1)
-    pool = open_pool(colours[2])
-
-    def stop(done: int, total: int | None) -> None:
-        if done == 7:
-            raise KeyboardInterrupt
-
-    cache = open_cache(teacher, tmp_path / "cache")
-    with pytest.raises(KeyboardInterrupt):
-        score(teacher, pool, cache, batch_size=1, progress=stop)
-    there = len(open_cache(teacher, tmp_path / "cache"))
-    assert 0 < there < 9
-    scores = score(teacher, pool, open_cache(teacher, tmp_path / "cache"), batch_size=1)
-    assert scores.scored == 9 - there
-    again = score(teacher, pool, open_cache(teacher, tmp_path / "cache"))
-    assert again.scored == 0
-    np.testing.assert_array_equal(again.logits(again.readable), scores.logits(scores.readable))
-
-
-def test_processes_that_share_the_work_fill_one_cache(
-    colours: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
-    teacher = open_teacher(TeacherConfig(model=str(colours[0])), threads=1)
-    pool = open_pool(colours[2])
-    parts = [
-        score(teacher, pool, open_cache(teacher, tmp_path / "c"), share=(rank, 2)).scored for rank in (0, 1)
-    ]
-    assert parts == [5, 4]
-    assert score(teacher, pool, open_cache(teacher, tmp_path / "c")).scored == 0
 
 
 def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> None:
@@ -292,3 +232,72 @@ def test_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -
     recall, wrong = find_hidden(tmp_path, val=40, others=400)
     assert recall == dict.fromkeys(CHANGES, 1.0)
     assert wrong == []
+
+
+# ------------------------------------------------------------------ one pass
+
+
+class CountedSource:
+    """A source that counts how often each of its pictures is read."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.reads = source, Counter[str]()
+        self.location, self.classes, self.samples = source.location, source.classes, source.samples
+
+    def read(self, index: int) -> bytes:
+        self.reads[self.samples[index].key] += 1
+        return self.source.read(index)
+
+
+@pytest.mark.parametrize("cached", [False, True], ids=["nothing known", "all answers cached"])
+def test_scoring_and_mining_read_each_picture_once(
+    colours: tuple[Path, Path, Path], tmp_path: Path, cached: bool
+) -> None:
+    bundle, data, pool = colours
+    (pool / "leak.png").write_bytes((data / "val" / "red" / "0.png").read_bytes())
+    teacher = open_teacher(TeacherConfig(model=str(bundle)), threads=1)
+    cache = open_cache(teacher, tmp_path / "cache")
+    splits = open_splits(data)
+    config = MineConfig(neighbours=3)
+    if cached:
+        survey(teacher, splits, open_pool(pool), cache, config)
+    train, val, unlabelled = (CountedSource(each) for each in (splits.train, splits.val, open_pool(pool)))
+    counted = replace(splits, train=train, val=val)
+    found = survey(teacher, counted, unlabelled, cache, config, threads=2)
+    mined = pick(found, counted, pool, teacher.name, classes_of(teacher, splits, None), config)
+    assert [mined.pool.samples[one.image].key for one in mined.removed] == ["leak.png"]
+    for source in (train, val, unlabelled):
+        assert source.reads == dict.fromkeys((sample.key for sample in source.samples), 1), source.location
+
+
+def test_processes_that_share_the_work_find_what_one_finds(
+    colours: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    bundle, data, pool = colours
+    for number in range(2):
+        (pool / f"leak{number}.png").write_bytes((data / "val" / "red" / f"{number}.png").read_bytes())
+    (pool / "broken.png").write_bytes(b"no picture")
+    teacher = open_teacher(TeacherConfig(model=str(bundle)), threads=1)
+    splits, config = open_splits(data), MineConfig(neighbours=3, max_bad=0.2)
+    alone = survey(teacher, splits, open_pool(pool), open_cache(teacher, tmp_path / "alone"), config)
+    meeting = threading.Barrier(2)
+    brought: list[list[object]] = [[], []]
+
+    def process(rank: int) -> Survey:
+        def gather(items: list[object]) -> list[object]:
+            brought[rank] = items
+            meeting.wait(60)
+            everything = [*brought[0], *brought[1]]
+            meeting.wait(60)
+            return everything
+
+        cache = open_cache(teacher, tmp_path / "shared")
+        return survey(teacher, splits, open_pool(pool), cache, config, share=(rank, 2), gather=gather)
+
+    with ThreadPoolExecutor(2) as executor:
+        for found in executor.map(process, (0, 1)):
+            assert found.in_val == alone.in_val
+            assert found.pool.bad == alone.pool.bad
+            np.testing.assert_array_equal(found.pool.keys, alone.pool.keys)
+            readable = found.pool.readable
+            np.testing.assert_array_equal(found.pool.logits(readable), alone.pool.logits(readable))

@@ -11,11 +11,11 @@ import numpy as np
 from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
 from ghostclas.pages import thumbnail, write_html
-from ghostclas.ssld.mine import Mined, Removed, Taken, reasons
+from ghostclas.ssld.mining import Mined, Removed, Taken, reasons
 
 SHOWN_CLASSES = 24
 SHOWN_OF_A_CLASS = 4
-SHOWN_DOUBLES = 60
+SHOWN_DUPLICATES = 60
 SHOWN_UNREAD = 200
 
 _THUMBNAIL = 112
@@ -40,7 +40,7 @@ def write_page(mined: Mined, folder: Path) -> Path:
         mined=mined,
         classes=_classes(mined),
         examples=list(_examples(mined)),
-        doubles=[_doubles(mined, where, lead) for where, lead in _PLACES.items()],
+        duplicates=[_duplicates(mined, where, lead) for where, lead in _PLACES.items()],
         reasons=reasons(mined),
         unread=list(mined.unread.items())[:SHOWN_UNREAD],
     )
@@ -78,7 +78,7 @@ def _examples(mined: Mined) -> Iterable[dict[str, Any]]:
         }
 
 
-def _doubles(mined: Mined, where: str, lead: str) -> dict[str, Any]:
+def _duplicates(mined: Mined, where: str, lead: str) -> dict[str, Any]:
     sources = {"val": mined.splits.val, "train": mined.splits.train, "pool": mined.pool}
     chosen = [one for one in mined.removed if one.where == where]
     # What was hardest to find is what one wants to see.
@@ -91,9 +91,9 @@ def _doubles(mined: Mined, where: str, lead: str) -> dict[str, Any]:
         {
             "why": one.why,
             "left": _shown(mined.pool, one.image, "left out"),
-            "right": _shown(sources[where], one.double, where),
+            "right": _shown(sources[where], one.duplicate, where),
         }
-        for one in sorted(chosen, key=rank)[:SHOWN_DOUBLES]
+        for one in sorted(chosen, key=rank)[:SHOWN_DUPLICATES]
     ]
     return {
         "where": where,

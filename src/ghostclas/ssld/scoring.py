@@ -1,4 +1,7 @@
-"""The first step: a teacher answers every picture, once."""
+"""The first step: a teacher answers every picture, in one pass that reads each picture once.
+
+What else a step needs of a picture is made in the same pass, while its bytes are there: an ``Inspection``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +24,42 @@ from ghostclas.download import cache_directory
 from ghostclas.errors import DataError, ImageError
 from ghostclas.spec import PreprocessSpec
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
+from ghostclas.ssld.features import Features
 from ghostclas.ssld.teacher import Teacher, view_of
 
 Progress = Callable[[int, int | None], None]
+Gather = Callable[[list[Any]], list[Any]]
 
 LOGITS, HASHES, DETAIL = "logits", "hashes", "detail"
 SHARD = 2048
 _LARGEST = float(np.finfo(np.float16).max)
+
+
+class Fingerprint(NamedTuple):
+    """What a picture looks like in 136 bits; see ``datasets.phash.Hashes``."""
+
+    frequencies: int
+    gradients: int
+    detail: float
+
+
+class Inspection(Protocol):
+    """What is made of each picture while it is scored.
+
+    Attributes:
+        inspects_all: whether it needs every picture where processes share the work, or those of its process.
+    """
+
+    inspects_all: bool
+
+    def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features | None:
+        """Return what is needed of a picture: its content key and bytes. Called from several threads."""
+
+    def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
+        """Take in the pictures one by one, in their order."""
+
+    def finish(self) -> None:
+        """Called after the last."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +127,14 @@ def score(
     cache: LogitCache,
     *,
     share: tuple[int, int] = (0, 1),
+    gather: Gather | None = None,
+    inspection: Inspection | None = None,
     max_bad: float = 0.01,
     batch_size: int = 32,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
-    """Ask the teacher about every picture that the cache does not know.
+    """Ask the teacher about every picture that the cache does not know. Each picture is read once.
 
     What was asked is on the disk after every ``SHARD`` pictures, so that the same call goes on after a stop.
 
@@ -109,6 +143,8 @@ def score(
         source: the pictures.
         cache: of this teacher, from :func:`open_cache`.
         share: of several processes that divide the pictures, which one this is, and how many there are.
+        gather: brings the lists of all processes together; without it the answer covers this share alone.
+        inspection: what else is made of each picture.
         max_bad: the part of the pictures that may be unreadable.
         batch_size: pictures that go through the teacher together.
         threads: how many pictures to decode at a time.
@@ -117,26 +153,41 @@ def score(
     Raises:
         DataError: more unreadable pictures than ``max_bad`` allows, answers that are no numbers, a full disk.
     """
-    total = len(source.samples)
+    total, (rank, world) = len(source.samples), share
+    read_all = inspection is not None and inspection.inspects_all
+    indices = range(total) if read_all else range(rank, total, world)
     keys = np.zeros((total, 32), np.uint8)
     bad: dict[str, str] = {}
-    mine = range(share[0], total, share[1])
     writer = _Writer(teacher, cache, batch_size)
-    for done, look in enumerate(_looks(source, mine, teacher.preprocess, cache, threads), start=1):
-        if isinstance(look.found, ImageError):
-            bad[source.samples[look.image].key] = str(look.found)
+    for done, each in enumerate(
+        _read(source, indices, teacher.preprocess, cache, inspection, threads), start=1
+    ):
+        if isinstance(each, _Unreadable):
+            bad[source.samples[each.image].key] = str(each.error)
             check_bad(bad, total, max_bad, source)
         else:
-            keys[look.image] = np.frombuffer(look.key, np.uint8)
-            if look.found is not None:
-                writer.add(look.key, look.found)
+            keys[each.image] = np.frombuffer(each.key, np.uint8)
+            if each.pixels is not None and each.image % world == rank:
+                writer.add(each.key, each.pixels, each.fingerprint)
+            if inspection is not None:
+                inspection.collect(each.image, each.key, each.fingerprint, each.features)
         if progress is not None:
-            progress(done, len(mine))
+            progress(done, len(indices))
     writer.flush()
+    if inspection is not None:
+        inspection.finish()
+    written = writer.written
+    if gather is not None:
+        parts = gather([(keys, bad, written)])
+        keys = np.maximum.reduce([part[0] for part in parts])
+        bad = {key: why for part in parts for key, why in part[1].items()}
+        written = sum(part[2] for part in parts)
+        check_bad(bad, total, max_bad, source)
+        cache.refresh()
     known = keys.any(axis=1)
     rows = np.full(total, -1, np.int64)
     rows[known] = cache.find(keys[known])
-    return Scores(source, cache, keys, rows, bad, writer.written)
+    return Scores(source, cache, keys, rows, bad, written)
 
 
 def check_bad(bad: Mapping[str, str], total: int, max_bad: float, source: Source) -> None:
@@ -150,25 +201,19 @@ def check_bad(bad: Mapping[str, str], total: int, max_bad: float, source: Source
         )
 
 
-class Fingerprint(NamedTuple):
-    """What a picture looks like in 136 bits; see ``data.phash.Hashes``."""
-
-    frequencies: int
-    gradients: int
-    detail: float
-
-
-class _Prepared(NamedTuple):
-    pixels: npt.NDArray[np.uint8]
-    fingerprint: Fingerprint
-
-
-class _Look(NamedTuple):
-    """One picture: its content key, and its pixels, or ``None`` if the cache knows it, or why not."""
+class _Picture(NamedTuple):
+    """A picture that was read: ``pixels`` for the teacher, or ``None`` where the cache knows its answer."""
 
     image: int
     key: bytes
-    found: _Prepared | ImageError | None
+    fingerprint: Fingerprint
+    pixels: npt.NDArray[np.uint8] | None
+    features: Features | None
+
+
+class _Unreadable(NamedTuple):
+    image: int
+    error: ImageError
 
 
 class _Writer:
@@ -176,16 +221,16 @@ class _Writer:
 
     def __init__(self, teacher: Teacher, cache: LogitCache, batch_size: int) -> None:
         self._teacher, self._cache, self._batch_size = teacher, cache, batch_size
-        self._waiting: list[tuple[bytes, _Prepared]] = []
+        self._waiting: list[tuple[bytes, npt.NDArray[np.uint8], Fingerprint]] = []
         self._answered: list[tuple[bytes, Fingerprint, npt.NDArray[np.float16]]] = []
         self._keys: set[bytes] = set()
         self.written = 0
 
-    def add(self, key: bytes, picture: _Prepared) -> None:
+    def add(self, key: bytes, pixels: npt.NDArray[np.uint8], fingerprint: Fingerprint) -> None:
         if key in self._keys:
             return
         self._keys.add(key)
-        self._waiting.append((key, picture))
+        self._waiting.append((key, pixels, fingerprint))
         if len(self._waiting) >= self._batch_size:
             self._ask()
         if len(self._answered) >= SHARD:
@@ -198,26 +243,27 @@ class _Writer:
             self._write()
 
     def _ask(self) -> None:
-        logits = self._teacher.run(np.stack([picture.pixels for _, picture in self._waiting]))
-        for (key, picture), row in zip(self._waiting, half(logits, self._teacher), strict=True):
-            self._answered.append((key, picture.fingerprint, row))
+        logits = self._teacher.run(np.stack([pixels for _, pixels, _ in self._waiting]))
+        rows = to_float16(logits, self._teacher)
+        for (key, _, fingerprint), row in zip(self._waiting, rows, strict=True):
+            self._answered.append((key, fingerprint, row))
         self._waiting.clear()
 
     def _write(self) -> None:
-        keys, prints, logits = zip(*self._answered, strict=True)
+        keys, fingerprints, logits = zip(*self._answered, strict=True)
         self._cache.append(
             np.stack([np.frombuffer(key, np.uint8) for key in keys]),
             {
                 LOGITS: np.stack(logits),
-                HASHES: np.array([[one.frequencies, one.gradients] for one in prints], np.uint64),
-                DETAIL: np.array([one.detail for one in prints], np.float32),
+                HASHES: np.array([each[:2] for each in fingerprints], np.uint64),
+                DETAIL: np.array([each.detail for each in fingerprints], np.float32),
             },
         )
         self.written += len(keys)
         self._answered.clear()
 
 
-def half(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray[np.float16]:
+def to_float16(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray[np.float16]:
     """Return logits as float16, those beyond its range at its ends.
 
     Raises:
@@ -228,31 +274,43 @@ def half(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray[np.fl
     return np.clip(logits, -_LARGEST, _LARGEST).astype(np.float16)
 
 
-def decode_for(data: bytes, spec: PreprocessSpec) -> _Prepared:
+def _prepare(data: bytes, spec: PreprocessSpec) -> tuple[npt.NDArray[np.uint8], Fingerprint]:
     """Return what ``imaging.preprocess`` does, and the picture's fingerprint, from one decoding."""
     antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
     image = imaging.decode(data, short_side=spec.resize.short_side if antialiased else None, exif=spec.exif)
-    return _Prepared(imaging.fit(image, spec), Fingerprint(*perceptual_hashes(image)))
+    return imaging.fit(image, spec), Fingerprint(*perceptual_hashes(image))
 
 
-def _looks(
-    source: Source, indices: Sequence[int], spec: PreprocessSpec, cache: LogitCache, threads: int
-) -> Iterator[_Look]:
-    """Yield one look an image, in order, with a few in the making."""
+def _read(
+    source: Source,
+    indices: Sequence[int],
+    spec: PreprocessSpec,
+    cache: LogitCache,
+    inspection: Inspection | None,
+    threads: int,
+) -> Iterator[_Picture | _Unreadable]:
+    """Yield the pictures in order; a few are in the making meanwhile."""
 
-    def look(index: int) -> _Look:
+    def read(index: int) -> _Picture | _Unreadable:
         try:
             data = source.read(index)
             key = content_key(data)
-            known = cache.find(np.frombuffer(key, np.uint8)[None])[0] >= 0
-            return _Look(index, key, None if known else decode_for(data, spec))
+            row = cache.find(np.frombuffer(key, np.uint8)[None])
+            pixels = None
+            if row[0] < 0:
+                pixels, fingerprint = _prepare(data, spec)
+            else:
+                (frequencies, gradients), detail = cache.read(HASHES, row)[0], cache.read(DETAIL, row)[0]
+                fingerprint = Fingerprint(int(frequencies), int(gradients), float(detail))
+            features = inspection.inspect(key, data, fingerprint) if inspection is not None else None
+            return _Picture(index, key, fingerprint, pixels, features)
         except ImageError as error:
-            return _Look(index, b"", error)
+            return _Unreadable(index, error)
 
-    waiting: deque[Future[_Look]] = deque()
+    waiting: deque[Future[_Picture | _Unreadable]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for index in indices:
-            waiting.append(pool.submit(look, index))
+            waiting.append(pool.submit(read, index))
             if len(waiting) >= 8 * threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -10,40 +10,40 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from ghostclas import imaging
 from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
 from ghostclas.data.source import Samples, Source, labels_of
+from ghostclas.datasets.phash import distance, signature
 from ghostclas.errors import DataError, ImageError
 from ghostclas.files import write_bytes
 from ghostclas.ssld.cache import LogitCache
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import MineConfig
 from ghostclas.ssld.duplicates import (
-    AT_A_TIME,
-    Confirmer,
-    Prints,
+    DuplicateSearch,
+    Fingerprints,
+    ReferenceSet,
     Why,
     close_hashes,
-    roughly_close,
     same_bytes,
+    same_picture,
 )
-from ghostclas.ssld.features import UNSEEN, Gallery, Look
-from ghostclas.ssld.score import DETAIL, HASHES, Scores, score
+from ghostclas.ssld.features import SIFT_SIDE, FeatureExtractor, FeatureStore
+from ghostclas.ssld.scoring import DETAIL, HASHES, Gather, Inspection, Progress, Scores, score
 from ghostclas.ssld.teacher import Teacher
 
-Progress = Callable[[int, int | None], None]
-
-SCHEMA = 1
+SCHEMA = 2
 _CHUNK = 16_384
 
 
@@ -56,12 +56,12 @@ class Taken(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """A picture left out: its index in the pool, where its double is (``val``, ``train`` or ``pool``), the
-    double's index there, and how that was found."""
+    """A picture left out: its index in the pool, where its duplicate is (``val``, ``train`` or ``pool``), the
+    duplicate's index there, and how that was found."""
 
     image: int
     where: str
-    double: int
+    duplicate: int
     why: Why
 
 
@@ -78,9 +78,9 @@ class Mined:
         taken: in the order of the pool.
         removed: duplicates, in the order of the pool.
         unread: pictures that cannot be read, and why, by key.
-        passed_over: how many were readable and no double, but no class took them.
+        passed_over: how many were readable and no duplicates, but no class took them.
         teacher_top1: the teacher's accuracy on the validation set, in percent.
-        splits: where the doubles are, for the report.
+        splits: where the duplicates are, for the report.
     """
 
     pool: Source
@@ -106,7 +106,7 @@ class Mined:
         return tuple(name for name, count in zip(self.classes, self.counts, strict=True) if not count)
 
     def removed_from(self, where: str) -> int:
-        """Return how many pictures were left out for a double in ``val``, ``train`` or ``pool``."""
+        """Return how many pictures were left out for a duplicate in ``val``, ``train`` or ``pool``."""
         return sum(one.where == where for one in self.removed)
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Mined:
                 {
                     "file": samples[one.image].key,
                     "where": one.where,
-                    "double": sides[one.where][one.double].key,
+                    "duplicate": sides[one.where][one.duplicate].key,
                     "why": one.why,
                 }
                 for one in self.removed
@@ -179,6 +179,79 @@ class Picked:
         return self.pool.read(int(self.indices[index]))
 
 
+@dataclass(frozen=True)
+class Survey:
+    """A teacher's answers to all pictures, and which of the pool the validation set shows, too.
+
+    Attributes:
+        pool: the answers to the pool.
+        val: those to the validation pictures.
+        train: those to the labelled pictures.
+        in_val: by the index in the pool, the index of the validation picture and how it was told.
+    """
+
+    pool: Scores
+    val: Scores
+    train: Scores
+    in_val: Mapping[int, tuple[int, Why]]
+
+
+def survey(
+    teacher: Teacher,
+    splits: Splits,
+    pool: Source,
+    cache: LogitCache,
+    config: MineConfig,
+    *,
+    share: tuple[int, int] = (0, 1),
+    gather: Gather | None = None,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Survey:
+    """Score all pictures and search the pool for those of the validation set, reading each picture once.
+
+    Args:
+        teacher: who answers what the cache does not know.
+        splits: the labelled pictures.
+        pool: the others.
+        cache: of this teacher.
+        config: how to search, and how many pictures may be unreadable.
+        share: see ``scoring.score``. Every process reads all validation pictures, and its share of the
+            others.
+        gather: see ``scoring.score``.
+        threads: how many pictures to decode at a time.
+        progress: called with the pictures done and those there are, anew for each source.
+
+    Raises:
+        DataError: too many unreadable pictures, a full disk.
+        MissingExtraError: OpenCV is not installed.
+    """
+
+    def scored(source: Source, inspection: Inspection | None = None) -> Scores:
+        return score(
+            teacher,
+            source,
+            cache,
+            share=share,
+            gather=gather,
+            inspection=inspection,
+            max_bad=config.max_bad,
+            threads=threads,
+            progress=progress,
+        )
+
+    extract = FeatureExtractor()
+    with FeatureStore() as features, ThreadPoolExecutor(threads) as executor:
+        reference = ReferenceSet(extract, features)
+        of_val = scored(splits.val, reference)
+        of_train = scored(splits.train)
+        search = DuplicateSearch(reference, extract, neighbours=config.neighbours, executor=executor)
+        of_pool = scored(pool, search)
+    parts = [search.found] if gather is None else gather([search.found])
+    in_val = {image: match for part in parts for image, match in part.items()}
+    return Survey(of_pool, of_val, of_train, in_val)
+
+
 def mine(
     teacher: Teacher,
     splits: Splits,
@@ -190,7 +263,7 @@ def mine(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Mined:
-    """Choose the pictures of a pool to learn from. What the cache does not know is scored first.
+    """Choose the pictures of a pool to learn from. What the cache does not know is scored in the same pass.
 
     Args:
         teacher: who chooses.
@@ -200,7 +273,7 @@ def mine(
         config: what to take.
         mapping: which of the teacher's outputs is which class; see ``classmap.map_classes``.
         threads: how many pictures to decode at a time.
-        progress: called with the steps done and those there are, anew for each part of the work.
+        progress: see :func:`survey`.
 
     Raises:
         DataError: no picture in the pool, or none left; classes that the teacher does not know; too many
@@ -208,37 +281,58 @@ def mine(
         MissingExtraError: OpenCV is not installed.
     """
     config = config or MineConfig()
+    classes = classes_of(teacher, splits, mapping)
     pool = open_pool(location)
-    classes = map_classes(
+    found = survey(teacher, splits, pool, cache, config, threads=threads, progress=progress)
+    return pick(found, splits, location, teacher.name, classes, config)
+
+
+def classes_of(teacher: Teacher, splits: Splits, mapping: str | Path | None) -> ClassMap:
+    """Return which of a teacher's outputs is which class; see ``classmap.map_classes``."""
+    return map_classes(
         teacher.labels, teacher.outputs, splits.train, teacher.name, Path(mapping) if mapping else None
     )
 
-    def scored(source: Source) -> Scores:
-        return score(teacher, source, cache, max_bad=config.max_bad, threads=threads, progress=progress)
 
-    of_pool, of_val, of_train = scored(pool), scored(splits.val), scored(splits.train)
-    removed = _doubles(of_pool, of_val, of_train, config, threads, progress)
+def pick(
+    found: Survey, splits: Splits, location: str | Path, teacher: str, classes: ClassMap, config: MineConfig
+) -> Mined:
+    """Choose what to learn from among the pictures that were surveyed.
+
+    Args:
+        found: of the teacher.
+        splits: the labelled pictures.
+        location: that opens the pool again.
+        teacher: what the teacher is called.
+        classes: which of its outputs is which class.
+        config: what to take.
+
+    Raises:
+        DataError: nothing is left to learn from.
+    """
+    removed = _duplicates(found, config)
     gone = {one.image for one in removed}
-    left = np.array([index for index in of_pool.readable.tolist() if index not in gone], np.int64)
-    taken = _take(of_pool, left, classes, config)
+    left = np.array([index for index in found.pool.readable.tolist() if index not in gone], np.int64)
+    taken = _take(found.pool, left, classes, config)
+    pool = found.pool.source
     if not taken:
         raise DataError(
             f"nothing of the pool {location} is left to learn from: of {len(pool.samples)} images "
-            f"{len(of_pool.bad)} cannot be read, {len(removed)} are doubles, and no class took one "
+            f"{len(found.pool.bad)} cannot be read, {len(removed)} are duplicates, and no class took one "
             f"of the other {len(left)} at floor={config.floor:g}\n"
             "       lower distil.mine.floor, or give another pool"
         )
     return Mined(
         pool,
         str(Path(location).resolve()),
-        teacher.name,
+        teacher,
         config,
         tuple(splits.train.classes),
         tuple(taken),
         tuple(sorted(removed)),
-        of_pool.bad,
+        found.pool.bad,
         len(left) - len(taken),
-        _top1(of_val, classes),
+        _top1(found.val, classes),
         splits,
     )
 
@@ -302,119 +396,59 @@ def _top1(scores: Scores, classes: ClassMap) -> float:
     return 100 * float((best == labels).mean())
 
 
-def _doubles(
-    of_pool: Scores,
-    of_val: Scores,
-    of_train: Scores,
-    config: MineConfig,
-    threads: int,
-    progress: Progress | None,
-) -> list[Removed]:
-    pool, pool_index = _prints(of_pool)
-    val, val_index = _prints(of_val)
-    found: dict[int, Removed] = {}
-
-    def remove(index: int, where: str, double: int, why: Why) -> None:
-        found.setdefault(index, Removed(int(pool_index[index]), where, double, why))
-
-    for index, other in same_bytes(pool.keys, val.keys).tolist():
-        remove(index, "val", int(val_index[other]), "same bytes")
-    for index, other, why in _in_val(pool, val, set(found), config.neighbours, threads, progress):
-        remove(index, "val", int(val_index[other]), why)
-    readable = of_train.readable
-    for index, other in same_bytes(pool.keys, of_train.keys[readable]).tolist():
-        remove(index, "train", int(readable[other]), "same bytes")
+def _duplicates(found: Survey, config: MineConfig) -> list[Removed]:
+    removed = {
+        image: Removed(image, "val", other, why) for image, (other, why) in sorted(found.in_val.items())
+    }
+    pool, train = _readable(found.pool), found.train.readable
+    for row, other in same_bytes(found.pool.keys[pool], found.train.keys[train]).tolist():
+        image = int(pool[row])
+        removed.setdefault(image, Removed(image, "train", int(train[other]), "same bytes"))
     if config.duplicates_in_pool:
-        for index, first, why in _within(pool, found):
-            remove(index, "pool", int(pool_index[first]), why)
-    return list(found.values())
+        for image, first, why in _within(found.pool, set(removed)):
+            removed[image] = Removed(image, "pool", first, why)
+    return list(removed.values())
 
 
-def _in_val(
-    pool: Prints,
-    val: Prints,
-    known: Set[int],
-    neighbours: int,
-    threads: int,
-    progress: Progress | None,
-) -> Iterator[tuple[int, int, Why]]:
-    """Yield the pictures of a pool, but for the known, that a validation picture shows, too, and that one."""
-    rough: dict[int, list[int]] = {}
-    for index, other in roughly_close(pool, val):
-        rough.setdefault(index, []).append(other)
-    summed = len(val.keys) if neighbours else 0
-    order = [index for index in range(len(pool.keys)) if index not in known and (summed or index in rough)]
-    confirmer = Confirmer(pool, val)
+def _within(scores: Scores, gone: set[int]) -> Iterator[tuple[int, int, Why]]:
+    """Yield the pictures of a pool, but for those gone, that an earlier one shows, too, and that one.
 
-    def double(index: int, alike: Sequence[int]) -> tuple[int, Why] | None:
-        for other in dict.fromkeys([*rough.get(index, ()), *alike]):
-            if why := _confirmed(confirmer, index, other):
-                return other, why
-        return None
-
-    def count(done: int) -> None:
-        if progress is not None:
-            progress(done, summed + len(order))
-
-    with ThreadPoolExecutor(threads) as executor:
-        gallery = Gallery(partial(_seen, confirmer.look_at_other), summed, executor, count)
-        for start in range(0, len(order), AT_A_TIME):
-            some = order[start : start + AT_A_TIME]
-            looks = list(executor.map(partial(_seen, confirmer.look), some))
-            alike = gallery.nearest(looks, neighbours)
-            for index, match in zip(some, executor.map(double, some, alike), strict=True):
-                if match is not None:
-                    yield index, *match
-            count(summed + start + len(some))
-
-
-def _seen(look: Callable[[int], Look], index: int) -> Look:
-    try:
-        return look(index)
-    except ImageError:  # it was there when it was scored
-        return UNSEEN
-
-
-def _within(pool: Prints, found: Mapping[int, Removed]) -> Iterator[tuple[int, int, Why]]:
-    """Yield the pictures of a pool that an earlier one shows, too, and that one."""
-    gone = set(found)
+    Pictures whose perceptual hashes are close are read again.
+    """
+    images = _readable(scores)
+    rows = scores.rows[images]
+    pool = Fingerprints(scores.keys[images], scores.cache.read(HASHES, rows), scores.cache.read(DETAIL, rows))
     first: dict[bytes, int] = {}
-    for index, key in enumerate(pool.keys):
-        if index not in gone and first.setdefault(key.tobytes(), index) != index:
-            gone.add(index)
-            yield index, first[key.tobytes()], "same bytes"
-    confirmer = Confirmer(pool, pool)
-    for one, other in close_hashes(pool, pool):
+    for row, image in enumerate(images.tolist()):
+        key = pool.keys[row].tobytes()
+        if image not in gone and first.setdefault(key, image) != image:
+            gone.add(image)
+            yield image, first[key], "same bytes"
+
+    @lru_cache(maxsize=8192)
+    def signature_of(image: int) -> npt.NDArray[np.float32]:
+        return signature(imaging.decode(scores.source.read(image), short_side=SIFT_SIDE))
+
+    for row, later in close_hashes(pool, pool):
+        one, other = int(images[row]), int(images[later])
         if one < other and one not in gone and other not in gone:
-            why = _confirmed(confirmer, one, other, by_scene=False)
-            if why:
+            near = distance(pool.hashes[row], pool.hashes[later])
+            try:
+                same = same_picture(signature_of(one), signature_of(other), near)
+            except ImageError:  # it was there when it was scored
+                continue
+            if same:
                 gone.add(other)
-                yield other, one, why
+                yield other, one, "same picture"
 
 
-def _confirmed(confirmer: Confirmer, index: int, other: int, *, by_scene: bool = True) -> Why | None:
-    try:
-        return confirmer.confirm(index, other, by_scene=by_scene)
-    except ImageError:  # it was there when it was scored
-        return None
-
-
-def _prints(scores: Scores) -> tuple[Prints, npt.NDArray[np.int64]]:
-    """Return what is known of the readable pictures, and their indices in the source."""
-    readable = scores.readable
-    rows = scores.rows[readable]
-    if not len(readable):
+def _readable(scores: Scores) -> npt.NDArray[np.int64]:
+    if not len(scores.readable):
         raise DataError(f"no image of {scores.source.location} can be read")
-    prints = Prints(
-        scores.keys[readable],
-        scores.cache.read(HASHES, rows),
-        scores.cache.read(DETAIL, rows),
-        lambda index: scores.source.read(int(readable[index])),
-    )
-    return prints, readable
+    return scores.readable
 
 
 def reasons(mined: Mined) -> list[tuple[str, str, int]]:
-    """Return how many pictures were left out for each double's place and each sign, most first."""
+    """Return how many pictures were left out for each place of the duplicate and each sign, most first."""
     counted = Counter((one.where, one.why) for one in mined.removed)
     return [(where, why, count) for (where, why), count in counted.most_common()]
