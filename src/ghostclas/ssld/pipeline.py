@@ -182,11 +182,13 @@ class _Steps:
         """Score and mine in one pass over the pictures, which the processes share."""
         state, settings = self.state, config.distil.mine
         classes = classes_of(teacher, self.splits, config.teacher.mapping)
+        with state.main_process_first():
+            answers = open_cache(teacher, self.cache)
         found = survey(
             teacher,
             self.splits,
             open_pool(self.unlabeled),
-            open_cache(teacher, self.cache),
+            answers,
             settings,
             share=(state.process_index, state.num_processes),
             gather=gather_object,
