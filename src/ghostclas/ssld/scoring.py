@@ -114,8 +114,8 @@ def open_view_cache(
 
 def _open(teacher: Teacher, folder: str | Path | None, view: Mapping[str, object]) -> LogitCache:
     if folder is None:
-        look = hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()
-        folder = cache_directory() / "logits" / f"{teacher.digest[:16]}-{look[:16]}"
+        described = hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()
+        folder = cache_directory() / "logits" / f"{teacher.digest[:16]}-{described[:16]}"
     return LogitCache.open(
         Path(folder), teacher=teacher.name, digest=teacher.digest, outputs=teacher.outputs, view=view
     )
