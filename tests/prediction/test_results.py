@@ -81,7 +81,7 @@ def test_answers_survive_an_interrupt_and_resume_adds_the_others(tmp_path: Path)
     assert names(tmp_path) == [PARTIAL]
     with PredictionFiles(tmp_path, top=2, resume=True) as files:
         assert files.count == 2
-        left = list(files.remaining(["a", Path("b"), "c", "a"]))
+        left = list(files.remaining(["a", "b", "c", "a"]))
         assert left == ["c", "a"]
         for name in left:
             files.write(answer(name))
