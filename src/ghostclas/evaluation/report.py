@@ -6,19 +6,16 @@ figures for programs. Neither holds a date or a speed, so the same measurement g
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import ghostclas
 from ghostclas.data.storage import SPLIT_NAMES
 from ghostclas.errors import ImageError, UsageError
 from ghostclas.evaluation.calibration import ReliabilityBin
@@ -27,7 +24,7 @@ from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.extras import require
 from ghostclas.files import check_replaceable, replacing_folder
-from ghostclas.imaging import decode
+from ghostclas.pages import data_uri, render, thumbnail
 
 PAGE, FIGURES = "index.html", "report.json"
 MISTAKES = 24
@@ -63,7 +60,7 @@ def write_report(
         MissingExtraError: jinja2 is not installed.
     """
     check_report(directory)
-    shown = {**_evaluation_page(evaluation), "curves": _uri("image/png", curves) if curves else ""}
+    shown = {**_evaluation_page(evaluation), "curves": data_uri("image/png", curves) if curves else ""}
     page = _render("evaluation.html.jinja", shown)
     return _write(Path(directory), page, evaluation.as_dict())
 
@@ -224,13 +221,9 @@ def _pairs(e: Evaluation, wrong: Ints, most: int) -> list[dict[str, Any]]:
 def _thumbnail(e: Evaluation, row: int) -> str:
     """Return the photo as a data URI, or nothing where it is gone since it was measured."""
     try:
-        image = decode(e.read(row), short_side=_THUMBNAIL, exif=True)
+        return thumbnail(e.read(row), _THUMBNAIL)
     except ImageError:
         return ""
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=84)
-    return _uri("image/jpeg", buffer.getvalue())
 
 
 # ------------------------------------------------------------------ pictures of numbers
@@ -262,7 +255,7 @@ def _map(confusion: Ints) -> str:
     pixels: npt.NDArray[np.uint8] = np.rint(strength * ink + (1 - strength) * _EMPTY).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return _uri("image/png", buffer.getvalue())
+    return data_uri("image/png", buffer.getvalue())
 
 
 def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, Any]]:
@@ -306,26 +299,11 @@ def _short(location: str) -> str:
     return readable("/".join(parts[-2:] if parts[-1].lower() in SPLIT_NAMES else parts[-1:]))
 
 
-def _uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
 # ------------------------------------------------------------------ files
 
 
 def _render(template: str, values: Mapping[str, Any]) -> str:
-    jinja2 = require("jinja2", extra="report")
-    pages = resources.files(__package__) / "pages"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (pages / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = "{:,}".format
-    html: str = environment.get_template(template).render(values, version=ghostclas.__version__)
-    return html
+    return render(Path(__file__).with_name("pages") / template, **values)
 
 
 def _write(target: Path, page: str, figures: Mapping[str, Any]) -> Path:

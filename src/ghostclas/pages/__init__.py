@@ -7,25 +7,45 @@ import io
 from pathlib import Path
 from typing import Any
 
+import ghostclas
 from ghostclas import imaging
 from ghostclas.errors import DataError
 from ghostclas.extras import require
 from ghostclas.files import write_text
 
 
+def render(template: Path, **values: Any) -> str:
+    """Fill a jinja2 template, which may extend ``base.html.jinja`` and import from ``parts.html.jinja``.
+
+    ``version`` is this package's. Text is escaped, whatever it holds.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    jinja2 = require("jinja2", extra="report")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = "{:,}".format
+    text: str = environment.get_template(template.name).render(values, version=ghostclas.__version__)
+    return text
+
+
 def write_html(template: Path, folder: Path, **values: Any) -> Path:
-    """Fill a jinja2 template, write it as ``index.html`` into ``folder``, made if absent; return its path.
+    """Fill a template, see ``render``, and write it as ``index.html`` into ``folder``, made if absent.
+
+    Returns:
+        The path of the page.
 
     Raises:
         DataError: the folder cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
-    jinja2 = require("jinja2", extra="report")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    text = environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+    text = render(template, **values)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "index.html", text)
@@ -44,4 +64,9 @@ def thumbnail(data: bytes, side: int) -> str:
     image.thumbnail((side, side))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return data_uri("image/jpeg", out.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return ``content`` of the media type ``kind`` as an address that needs no file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
