@@ -75,10 +75,13 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
+def is_url(text: str) -> bool:
+    """Return whether this is the address of something on another machine, even after ``Path`` read it."""
+    scheme, mark, rest = text.partition(":/")
+    return bool(mark and rest) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
 def refuse_url(text: str) -> None:
     """Raise UsageError for a URL: photos, data and models are read from this machine only."""
-    scheme, mark, rest = text.partition("://")
-    # Path turns the two slashes into one.
-    scheme, mark, rest = (scheme, mark, rest) if mark else text.partition(":/")
-    if mark and rest and len(scheme) > 1 and scheme.replace("+", "").isalnum():
+    if is_url(text):
         raise UsageError(f"{text} is a URL: download it first, then give the file or folder")

@@ -19,7 +19,7 @@ from ghostclas.data.shards import expand_braces, open_shards
 from ghostclas.data.source import Source
 from ghostclas.data.tree import Listing, Tree, labelled
 from ghostclas.data.zipped import ZipTree, enter
-from ghostclas.errors import DataError
+from ghostclas.errors import DataError, refuse_url
 
 SPLIT_NAMES: Mapping[str, str] = {
     "train": "train",
@@ -77,9 +77,11 @@ def find(path: Path, *, root: Path | None = None, label_file: Path | None = None
 
     Raises:
         DataError: nothing there, or nothing that is known.
+        UsageError: a URL.
     """
     if path.is_dir():
         return _folder(path, root, label_file)
+    refuse_url(str(path))
     kind = path.suffix.lower()
     if kind == ".tar" and not path.exists():
         shards = [Path(name) for name in expand_braces(str(path))]

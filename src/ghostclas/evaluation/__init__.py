@@ -1,6 +1,10 @@
 """Measure a model on labelled images, look at what it gets wrong, and compare it with another.
 
-    evaluation = evaluate(classifier, open_source("photos"))
+    from ghostclas import load
+    from ghostclas.data import open_source
+    from ghostclas.evaluation import evaluate, write_report
+
+    evaluation = evaluate(load("runs/flowers"), open_source("photos"))
     print(evaluation.top1)
     write_report(evaluation, "report")
 

@@ -46,6 +46,8 @@ class Classifier:
     It holds one engine on one bundle. ``predict``, ``stream`` and ``logits`` may be called from several
     threads at once where the engine allows it, as all engines of this package do.
 
+        from ghostclas.prediction import Classifier, find_images
+
         with Classifier.load() as classifier:
             print(classifier("photo.jpg").label)
             for prediction in classifier.stream(find_images(["photos"])):

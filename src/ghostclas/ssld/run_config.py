@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from ghostclas.errors import UsageError
+from ghostclas.errors import UsageError, refuse_url
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.training.config import (
     TrainConfig,
@@ -115,6 +115,7 @@ def ssld_config(
     if mined is not None:
         given["distil"]["mined"] = str(mined)
     if labeled is not None:
+        refuse_url(str(labeled))
         given["data"] = {"path": str(Path(labeled))}
     if network is not None:
         given["model"] = {"name": network}

@@ -21,7 +21,7 @@ from ghostclas import zoo
 from ghostclas.bundle import Bundle, default_bundle_path, record_metric
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
-from ghostclas.errors import TrainingError
+from ghostclas.errors import TrainingError, refuse_url
 from ghostclas.evaluation import Evaluation, dataset_name, evaluate, store_temperature, write_report
 from ghostclas.evaluation.calibration import calibrate
 from ghostclas.exporting.onnx import export_bundle
@@ -175,6 +175,7 @@ def train(
     if data is not None:
         group = dict(data) if isinstance(data, Mapping) else {"path": data}
         if "path" in group:
+            refuse_url(str(group["path"]))
             # A folder is the same with and without a slash behind it.
             group["path"] = str(Path(group["path"]))
         given["data"] = group
@@ -201,6 +202,9 @@ def train(
     config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
     config = config.absolute()
     spec = zoo.resolve_spec(config.model.name)
+    if config.model.weights:
+        # A mistake is told now, and not after the images were listed.
+        zoo.locate(config.model.weights)
     splits = splits or splits_of(config)
     if (
         not chosen

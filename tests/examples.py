@@ -1,0 +1,102 @@
+"""The examples of the documents and docstrings: Python blocks and command lines, with where they stand."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "README.zh-CN.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+SOURCES = sorted((ROOT / "src" / "ghostclas").rglob("*.py"))
+RECIPES = sorted((ROOT / "src" / "ghostclas" / "recipes").glob("*.yaml"))
+
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`(ghostclas [^`]+)`", re.DOTALL)
+_INDENTED = re.compile(r"(?:^|\n\n)((?: {4,}[^\n]*(?:\n(?= *\n)|\n|$)(?:[ \t]*\n(?= {4}))*)+)")
+
+
+class Example(NamedTuple):
+    """A piece of code and the file that it stands in."""
+
+    where: str
+    code: str
+
+
+def fenced(page: Path, language: str) -> Iterator[str]:
+    """Yield the code blocks of a page in ``language``."""
+    for found, code in _FENCED.findall(page.read_text(encoding="utf-8")):
+        if found == language:
+            yield code
+
+
+def page_examples() -> list[Example]:
+    """Return the Python of each page: its blocks in their order, as one program."""
+    programs = ((page, "\n".join(fenced(page, "python"))) for page in PAGES)
+    return [Example(page.relative_to(ROOT).as_posix(), code) for page, code in programs if code]
+
+
+def docstring_examples() -> list[Example]:
+    """Return the indented blocks of docstrings that are Python and call or import something."""
+    found = []
+    for source in SOURCES:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                name = getattr(node, "name", "module")
+                where = f"{source.relative_to(ROOT).as_posix()}:{name}"
+                found += [Example(where, code) for code in _indented_python(text)]
+    return found
+
+
+def _indented_python(text: str) -> Iterator[str]:
+    for block in _INDENTED.findall(text):
+        code = dedent(block)
+        try:
+            tree = ast.parse(code)
+        except SyntaxError:
+            continue
+        if any(isinstance(node, ast.Call | ast.Import | ast.ImportFrom) for node in ast.walk(tree)):
+            yield code
+
+
+def command_lines() -> list[Example]:
+    """Return every ``ghostclas ...`` command of the pages and recipes, without comments and continuations."""
+    lines = []
+    for file in (*PAGES, *RECIPES):
+        text = file.read_text(encoding="utf-8")
+        where = file.relative_to(ROOT).as_posix()
+        if file.suffix == ".yaml":
+            header = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
+            found = re.findall(r"^ +(ghostclas (?:.*\\\n)*.*)$", header, re.MULTILINE)
+        else:
+            blocks = [code for language in ("bash", "sh", "") for code in fenced(file, language)]
+            found = [line for code in blocks for line in _commands(code)]
+            found += [" ".join(code.split()) for code in _INLINE.findall(_FENCED.sub("", text))]
+        lines += [Example(where, line.replace("\\\n", " ")) for line in found]
+    return lines
+
+
+def _commands(code: str) -> Iterator[str]:
+    for line in code.replace("\\\n", " ").splitlines():
+        for part in re.split(r"&&|\|", line):
+            words = part.split("#")[0].strip()
+            if words.startswith("ghostclas "):
+                yield words
+            elif "-m ghostclas " in words:
+                yield words[words.index("-m ghostclas ") + 3 :]
+
+
+def words_of(line: str) -> list[str]:
+    """Return the arguments of a command line, without its first word."""
+    return shlex.split(line, comments=True)[1:]

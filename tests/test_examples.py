@@ -1,0 +1,93 @@
+"""Every example of the documents and docstrings runs, and every command line has options that exist."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from ghostclas.bundle import Bundle, copy_bundle
+from ghostclas.cli import app
+from ghostclas.errors import did_you_mean
+from ghostclas.training import config as training_config
+from ghostclas.training.recipes import recipe_text
+from tests.examples import Example, command_lines, docstring_examples, page_examples, words_of
+from tests.training.photos import photo_folder
+
+WHERE_EXAMPLES_ARE = {
+    *("README.md", "README.zh-CN.md", "docs/training.md", "docs/ssld.md"),
+    *("src/ghostclas/__init__.py:module", "src/ghostclas/prediction/classifier.py:Classifier"),
+    *("src/ghostclas/bench/__init__.py:module", "src/ghostclas/evaluation/__init__.py:module"),
+    "src/ghostclas/ssld/__init__.py:module",
+}
+
+
+def cut_short(name: str) -> str:
+    """Return a recipe of one epoch of small pictures, with all its other settings."""
+    recipe = yaml.safe_load(recipe_text(name))
+    recipe.setdefault("model", {})["dropout"] = 0.0
+    recipe.setdefault("schedule", {}).update(epochs=1, warmup_epochs=0, head_epochs=0)
+    recipe.setdefault("data", {}).update(resolution=64, progressive=[], workers=0)
+    recipe.setdefault("loop", {}).update(batch_size=8, device="cpu")
+    if "distil" in recipe:
+        recipe["model"]["name"] = "ghostnet_x0_2"
+        recipe["distil"].setdefault("finetune", {})["epochs"] = 1
+    text: str = yaml.safe_dump(recipe)
+    return text
+
+
+@pytest.fixture
+def prepared(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with what the examples find: photos, runs, and recipes that are cut short."""
+    photos, pool = photo_folder(tmp_path / "photos"), photo_folder(tmp_path / "pool", train=6, val=1)
+    for part in (photos / "train", photos / "val"):
+        for label, name in enumerate(small_bundle.classes[:3]):
+            (part / str(label)).rename(part / name)
+    (pool / "train").rename(tmp_path / "more-photos")
+    for name in ("photo.jpg", "a.jpg", "b.jpg"):
+        shutil.copyfile(tmp_path / "more-photos" / "0" / "0.png", tmp_path / name)
+    for run in ("flowers", "teacher"):
+        copy_bundle(small_bundle, tmp_path / "runs" / run / "bundle")
+    monkeypatch.setattr(training_config, "recipe_text", cut_short)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_examples_are_found() -> None:
+    assert {example.where for example in (*page_examples(), *docstring_examples())} >= WHERE_EXAMPLES_ARE
+    assert len(command_lines()) > 80
+
+
+@pytest.mark.usefixtures("prepared")
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, id=example.where, marks=[pytest.mark.slow] if trains else [])
+        for example in (*page_examples(), *docstring_examples())
+        for trains in [".train(" in example.code or ".distil(" in example.code]
+    ],
+)
+def test_an_example_runs(example: Example) -> None:
+    exec(compile(example.code, example.where, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("example", command_lines(), ids=lambda example: f"{example.where}: {example.code}")
+def test_a_command_line_of_the_documents_has_options_that_exist(example: Example) -> None:
+    words = words_of(example.code)
+    command = typer.main.get_command(app)
+    context = command.make_context("ghostclas", [], resilient_parsing=True)
+    while words and hasattr(command, "get_command"):
+        below = command.get_command(context, words[0])
+        if below is None:
+            break
+        command, words = below, words[1:]
+        context = command.make_context(str(command.name), [], resilient_parsing=True)
+    options = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    known = {name for option in options for name in option.opts} | set(context.help_option_names)
+    used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
+    unknown = [option + did_you_mean(option, known) for option in sorted(used - known)]
+    assert not unknown, f"ghostclas {command.name} has no such option: {unknown}"
+    assert command.name != "ghostclas" or not words, f"there is no command {words}"
