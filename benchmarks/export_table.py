@@ -24,7 +24,8 @@ from ghostclas.bundle import Bundle, BundleFile, copy_bundle, default_bundle_pat
 from ghostclas.data import open_source
 from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.engines.choice import load_file
-from ghostclas.exporting.formats import FORMATS, add_format
+from ghostclas.exporting.additions import add_format
+from ghostclas.exporting.formats import FORMATS
 from ghostclas.exporting.quantize import measure_top1, quantize
 
 PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert", "inductor": "torch"}

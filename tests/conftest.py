@@ -75,7 +75,8 @@ def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
 def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The same bundle with a file in every format whose toolchain is here."""
     from ghostclas.errors import MissingExtraError
-    from ghostclas.exporting.formats import FORMATS, add_formats
+    from ghostclas.exporting.additions import add_formats
+    from ghostclas.exporting.formats import FORMATS
 
     def make(target: Path) -> None:
         bundle = Bundle.open(shutil.copytree(small_bundle.path, target))

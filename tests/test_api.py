@@ -92,7 +92,7 @@ def test_a_network_is_made_by_name_with_as_many_outputs_as_asked_for() -> None:
 def test_a_network_starts_from_the_weights_that_are_named(small_bundle: Bundle) -> None:
     import torch
 
-    from ghostclas.models.folded import bundle_state
+    from ghostclas.models.saved import bundle_state
 
     wanted = bundle_state(small_bundle)
     whole = ghostclas.create_model("ghostnet_x0_5", pretrained=small_bundle.path)

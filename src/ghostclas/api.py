@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ghostclas.bundle import Bundle, check_target
 from ghostclas.data import Source, open_source
-from ghostclas.errors import ExportError, UsageError
+from ghostclas.errors import UsageError
 from ghostclas.evaluation import Comparison, Evaluation, check_writable
 from ghostclas.evaluation import compare as compare_classifiers
 from ghostclas.evaluation import evaluate as evaluate_classifier
@@ -28,7 +28,7 @@ from ghostclas.zoo import EFFICIENTNET_LITE, ZOO, locate, resolve_spec
 if TYPE_CHECKING:
     from torch import nn
 
-    from ghostclas.exporting.formats import Added
+    from ghostclas.exporting.additions import FormatResult
 
 Model: TypeAlias = str | os.PathLike[str] | Bundle | Classifier
 Data: TypeAlias = str | os.PathLike[str] | Source
@@ -151,7 +151,7 @@ def export(
     calibration: str | os.PathLike[str] | None = None,
     smaller: bool = False,
     say: Callable[[str], None] = lambda _: None,
-    added: Callable[[Added], None] = lambda _: None,
+    on_result: Callable[[FormatResult], None] = lambda _: None,
 ) -> Bundle:
     """Write a model as a bundle, or add files for other runtimes to its bundle, and return the bundle.
 
@@ -166,7 +166,7 @@ def export(
         calibration: labelled photos, for int8.
         smaller: keep an accurate int8 file that is not faster, too.
         say: called with what was measured on the way to int8.
-        added: called with what became of each format.
+        on_result: called with what became of each format.
 
     Raises:
         UsageError: there is no such model, format or precision; nothing was written.
@@ -174,35 +174,23 @@ def export(
         ExportError: a format could not be added; the others were.
         MissingExtraError: torch or a converter is not installed.
     """
-    from ghostclas.exporting.model import export_model
+    from ghostclas.exporting import export as export_model
 
     if output is not None:
         check_target(output)
     names = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else list(formats)
-    results = []
-    for result in export_model(
-        os.fspath(model),
+    return export_model(
+        model,
         formats=names,
         precision=precision,
-        output=None if output is None else os.fspath(output),
+        output=output,
         network=network,
-        classes=None if classes is None else os.fspath(classes),
-        calibration=None if calibration is None else os.fspath(calibration),
+        classes=classes,
+        calibration=calibration,
         smaller=smaller,
         say=say,
-    ):
-        results.append(result)
-        added(result)
-    failed = [result for result in results if result.error is not None]
-    if len(results) == 1 and failed and failed[0].error:
-        raise failed[0].error
-    bundle = results[-1].bundle
-    if failed:
-        raise ExportError(
-            f"{len(failed)} of {len(results)} formats were not added to {bundle.path}:"
-            + "".join(f"\n       {result.error}" for result in failed)
-        )
-    return bundle
+        on_result=on_result,
+    ).bundle
 
 
 def verify(

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ghostclas.errors import BundleError
-from ghostclas.models.folded import bundle_state
+from ghostclas.models.saved import bundle_state
 from ghostclas.weights.reading import CLASSIFIER, COUNTER, State, listed, read_weights
 from ghostclas.zoo import locate
 

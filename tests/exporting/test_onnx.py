@@ -12,17 +12,19 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from safetensors.numpy import load
 from torch import nn
 
 from ghostclas import imaging
-from ghostclas.bundle import MANIFEST, WEIGHTS, Bundle, FileContent, pack, write_bundle
+from ghostclas.bundle import MANIFEST, WEIGHTS, Bundle
 from ghostclas.engines import open_engine
-from ghostclas.errors import BundleError, ExportError, UsageError
+from ghostclas.errors import ExportError, UsageError
 from ghostclas.exporting import onnx as export
+from ghostclas.exporting.network import load_network
 from ghostclas.exporting.onnx import MODEL, export_bundle
 from ghostclas.loading import load_state, load_weights
-from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
+from ghostclas.models.saved import bundle_state
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, ResizeSpec
 
 CLASSES = ("a", "b", "c")
@@ -179,82 +181,65 @@ def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
-# ------------------------------------------------------------------ fp16, the small form
+# ------------------------------------------------------------------ fp16
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def half(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(
-        network(), SPEC, CLASSES, PREPROCESS, tmp_path_factory.mktemp("small") / "b", precision="fp16"
+        network(), SPEC, CLASSES, PREPROCESS, tmp_path_factory.mktemp("half") / "b", precision="fp16"
     )
 
 
-def test_matrices_are_stored_once_in_half_the_bytes(small: Bundle) -> None:
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph_of(small).graph.initializer}
-    for name, value in network().state_dict().items():
+def test_matrices_are_stored_in_half_the_bytes_in_both_files(half: Bundle) -> None:
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph_of(half).graph.initializer}
+    weights = load(half.read(WEIGHTS))
+    original = network().state_dict()
+    assert weights.keys() == original.keys()
+    for name, value in original.items():
         if value.ndim > 1:
             assert tensors[name].dtype == np.float16
-    in_weights = bundle_names(small)
-    assert in_weights == {name for name, value in network().state_dict().items() if value.ndim <= 1}
-    assert small.file().entry.precision == "fp16"
+            assert weights[name].dtype == np.float16
+            np.testing.assert_array_equal(weights[name], value.half().numpy())
+        else:
+            np.testing.assert_array_equal(weights[name], value.numpy())
+    assert [entry.precision for entry in half.manifest.files[:2]] == ["fp16", "fp16"]
 
 
-def bundle_names(bundle: Bundle) -> set[str]:
-    from safetensors.numpy import load
-
-    return set(load(bundle.read(WEIGHTS)))
-
-
-def test_rounding_is_recorded(small: Bundle) -> None:
-    rounding: Any = small.manifest.provenance["rounding"]
+def test_rounding_is_recorded(half: Bundle) -> None:
+    rounding: Any = half.manifest.provenance["rounding"]
     assert 0 < rounding["max_abs"] < 0.05
     assert rounding["top1_agreement"] == 1
 
 
-@pytest.mark.parametrize("archive", [False, True])
-def test_the_network_comes_back_with_its_norms(small: Bundle, tmp_path: Path, archive: bool) -> None:
-    bundle = Bundle.open(pack(small, tmp_path / "small.zip")) if archive else small
-    state = bundle_state(bundle)
-    original = network()
+def test_the_network_that_converters_get_is_that_of_the_onnx_file(
+    half: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostclas.exporting.network.create_model", lambda spec: network())
+    reference = half.reference()
+    with torch.inference_mode():
+        logits = load_network(half)(torch.from_numpy(reference.pixels)).numpy()
+    np.testing.assert_allclose(logits, reference.logits, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_half_bundle_can_be_exported_again_without_loss(tmp_path: Path, compact: bool) -> None:
+    first = export_bundle(
+        network(), SPEC, CLASSES, PREPROCESS, tmp_path / "first", precision="fp16", compact=compact
+    )
     rebuilt = network()
     for tensor in rebuilt.state_dict().values():
         tensor.zero_()
-    rebuilt.load_state_dict(state)
-    for name, wanted in original.state_dict().items():
-        if wanted.ndim <= 1:
-            assert torch.equal(state[name], wanted), name
-        else:
-            torch.testing.assert_close(state[name], wanted, rtol=2**-10, atol=1e-6, msg=name)
-    reference = bundle.reference()
-    np.testing.assert_allclose(torch_logits(rebuilt, reference.pixels), reference.logits, rtol=0, atol=1e-4)
-
-
-def test_a_network_can_be_exported_small_from_a_small_bundle_without_loss(
-    small: Bundle, tmp_path: Path
-) -> None:
-    rebuilt = network()
-    rebuilt.load_state_dict(bundle_state(small))
-    again = export_bundle(rebuilt, SPEC, CLASSES, PREPROCESS, tmp_path / "again", precision="fp16")
-    images = small.reference().pixels
-    np.testing.assert_allclose(run(again, images), run(small, images), rtol=0, atol=1e-4)
-
-
-def test_files_that_do_not_belong_together_give_no_weights(small: Bundle, tmp_path: Path) -> None:
-    other = export_bundle(network(), SPEC, CLASSES, PREPROCESS, tmp_path / "other")
-    proto = graph_of(other)
-    del proto.graph.initializer[:]
-    entry = other.file().entry
-    files = {
-        MODEL: FileContent(proto.SerializeToString(), "onnx", input=entry.input, output=entry.output),
-        WEIGHTS: FileContent(small.read(WEIGHTS), "weights"),
-    }
-    mixed = write_bundle(
-        tmp_path / "mixed", name="mixed", spec=SPEC, classes=CLASSES, preprocess=PREPROCESS, files=files
+    rebuilt.load_state_dict(bundle_state(first))
+    again = export_bundle(
+        rebuilt, SPEC, CLASSES, PREPROCESS, tmp_path / "again", precision="fp16", compact=compact
     )
-    with pytest.raises(
-        BundleError, match=r"weights\.safetensors and the ONNX file do not match: '0\.0\.weight'"
-    ):
-        bundle_state(mixed)
+    assert again.read(MODEL) == first.read(MODEL)
+
+
+def test_only_a_half_bundle_can_be_compact(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a compact bundle is one in fp16"):
+        export_bundle(network(), SPEC, CLASSES, PREPROCESS, tmp_path / "bundle", compact=True)
 
 
 def test_values_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:
@@ -340,7 +325,7 @@ def test_a_spec_of_another_network_is_refused(tmp_path: Path) -> None:
         export_bundle(network(classes=5), SPEC, CLASSES, PREPROCESS, tmp_path / "bundle")
 
 
-def test_exporting_over_a_bundle_replaces_it(small: Bundle, tmp_path: Path) -> None:
+def test_exporting_over_a_bundle_replaces_it(half: Bundle, tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     export_bundle(network(), SPEC, CLASSES, PREPROCESS, target)
     spec = SPEC.model_copy(update={"name": "second"})

@@ -14,12 +14,12 @@ from ghostclas.data import Sample
 from ghostclas.engines import open_engine
 from ghostclas.errors import DataError, ExportError, UsageError
 from ghostclas.exporting import quantize as quantization
+from ghostclas.exporting.additions import add_format
 from ghostclas.exporting.conversion import Quantization
-from ghostclas.exporting.formats import add_format
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.quantize import CANDIDATES, Candidate, Measured, quantize
-from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
+from ghostclas.models.saved import bundle_state
 from tests.images import encode
 
 
@@ -136,7 +136,7 @@ def test_layers_that_stay_in_float_do(
     assert not any(part in f".{name}" for name in quantized for part in CANDIDATES[-1].keep_float)
 
 
-@pytest.mark.parametrize(("name", "package"), [("ncnn", "pnnx"), ("litert", "litert_torch")])
+@pytest.mark.parametrize(("name", "package"), [("litert", "litert_torch")])
 def test_other_runtimes_are_judged_against_a_float_file_of_their_own(
     name: str, package: str, tiny_bundle: Bundle, labelled: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ghostclas.cli.console import note, print_next, say
+from ghostclas.exporting.formats import FORMATS
 
 if TYPE_CHECKING:
-    from ghostclas.exporting.formats import Added
+    from ghostclas.exporting.additions import FormatResult
 
 
 def export_command(
@@ -29,7 +30,7 @@ def export_command(
         str,
         typer.Option(
             "--format",
-            help="Separated by commas, of: onnx, openvino, ncnn, mnn, litert, executorch, torch, coreml.",
+            help=f"Separated by commas, of: {', '.join(FORMATS)}.",
         ),
     ] = "onnx",
     precision: Annotated[str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")] = "fp32",
@@ -62,18 +63,18 @@ def export_command(
         calibration=calibration,
         smaller=smaller,
         say=note,
-        added=_say_added,
+        on_result=_say_result,
     )
     if bundle.manifest.provenance.get("weights") == "random":
         note("its weights are random: for measuring speed and size; its labels mean nothing")
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", str(bundle.path))
 
 
-def _say_added(added: Added) -> None:
-    if added.error is not None:
+def _say_result(result: FormatResult) -> None:
+    if result.error is not None:
         return
-    sizes = {entry.path: entry.bytes for entry in added.bundle.manifest.files}
-    megabytes = sum(sizes[path] for path in added.files) / 1e6
-    answers = ", ".join(f"{result.max_abs:.1g} in {result.engine}" for result in added.compared)
+    sizes = {entry.path: entry.bytes for entry in result.bundle.manifest.files}
+    megabytes = sum(sizes[path] for path in result.files) / 1e6
+    answers = ", ".join(f"{parity.max_abs:.1g} in {parity.engine}" for parity in result.compared)
     apart = f"logits differ by at most {answers}" if answers else "no runtime here can run it"
-    say(f"{added.format}: {added.bundle.path / added.files[0]}  {megabytes:.2f} MB  {apart}")
+    say(f"{result.format}: {result.bundle.path / result.files[0]}  {megabytes:.2f} MB  {apart}")

@@ -1,5 +1,22 @@
-"""Bundles and their files, made from trained networks (needs torch): one file per format.
+"""Bundles and their files, made from trained networks: one file per format.
 
-``onnx`` makes a bundle; ``formats`` has the table of what can be added to one and adds it; ``model`` does
-both for whatever ``--model`` means.
+``export`` does it all: ``onnx`` makes a bundle, ``additions`` adds to it what the table in ``formats`` has.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostclas.exporting.model import ExportResult, export
+
+__all__ = ["ExportResult", "export"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: the command line reads the table of formats, which needs nothing of it.
+    if name not in __all__:
+        raise AttributeError(f"module 'ghostclas.exporting' has no attribute {name!r}")
+    from ghostclas.exporting import model
+
+    return getattr(model, name)

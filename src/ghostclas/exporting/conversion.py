@@ -1,17 +1,20 @@
-"""What a converter gets and what it gives back; the same for every format."""
+"""What a converter gets and what it gives back; the same for every format. Nothing here imports torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ghostclas.bundle import Precision, TensorSpec
+from ghostclas.bundle import Bundle, Precision, TensorSpec
 from ghostclas.spec import Frozen
 
 if TYPE_CHECKING:
     from ghostclas.exporting.network import Normalised
+
+INPUT, LOGITS, FEATURES = "images", "logits", "features"
 
 
 class Quantization(Frozen):
@@ -29,24 +32,54 @@ class Quantization(Frozen):
 
 @dataclass(frozen=True)
 class Conversion:
-    """One file to make.
+    """One file to make of a bundle.
 
-    ``network`` is the folded network in evaluation mode; ``onnx_file`` is the bundle's, with float32 weights.
     ``folder`` is empty; the converter writes below it, under the names that the bundle will have, and may
-    leave other things there. ``feature_size`` is that of the ONNX file's output ``features``, if it has one.
-    ``step`` is called with what is about to happen, so that a failure can say
+    leave other things there. ``step`` is called with what is about to happen, so that a failure can say
     where it happened, even one that ends the process.
     """
 
-    network: Normalised
-    onnx_file: Path
+    bundle: Bundle
     precision: Precision
     folder: Path
-    crop: int
-    num_classes: int
     step: Callable[[str], None]
+    load_network: Callable[[], Normalised]
+    write_onnx: Callable[[Path], None]
     quantization: Quantization | None = None
-    feature_size: int | None = None
+
+    @cached_property
+    def network(self) -> Normalised:
+        """The folded network in evaluation mode; torch is imported when it is first asked for.
+
+        Raises:
+            RuntimeError: the converter is isolated from torch.
+        """
+        self.step("loading the network")
+        return self.load_network()
+
+    @cached_property
+    def onnx_file(self) -> Path:
+        """The bundle's ONNX graph, with float32 weights, as a file that the converter may change."""
+        self.step("reading the bundle's ONNX file")
+        target = self.folder / "source.onnx"
+        self.write_onnx(target)
+        return target
+
+    @property
+    def crop(self) -> int:
+        """The side of the network's input in pixels."""
+        return self.bundle.preprocess.crop
+
+    @property
+    def num_classes(self) -> int:
+        """How many logits there are."""
+        return len(self.bundle.classes)
+
+    @property
+    def feature_size(self) -> int | None:
+        """How many pooled features the ONNX file gives; ``None`` where it has no such output."""
+        features = self.bundle.file("onnx").entry.features
+        return features.size("C") if features else None
 
     def name(self, stem: str, suffix: str) -> str:
         """Return the file's name: ``model.xml`` in float32, ``model.fp16.xml`` in another precision."""
@@ -60,3 +93,23 @@ class Written(Frozen):
     input: TensorSpec | None = None
     output: TensorSpec | None = None
     features: TensorSpec | None = None
+
+
+def photos_port(crop: int, *, batch: int | None = None, name: str = INPUT) -> TensorSpec:
+    """Describe an input that takes photos as they are."""
+    return TensorSpec(name=name, dtype="uint8", layout="NHWC", shape=(batch, crop, crop, 3))
+
+
+def planes_port(crop: int, *, name: str = INPUT) -> TensorSpec:
+    """Describe an input that takes one photo as planes of floats."""
+    return TensorSpec(name=name, dtype="float32", layout="NCHW", shape=(1, 3, crop, crop))
+
+
+def logits_port(num_classes: int, *, batch: int | None = None, name: str = LOGITS) -> TensorSpec:
+    """Describe an output of logits."""
+    return TensorSpec(name=name, dtype="float32", layout="NC", shape=(batch, num_classes))
+
+
+def features_port(size: int | None, *, name: str = FEATURES) -> TensorSpec | None:
+    """Describe an output of pooled features; ``None`` where there are none."""
+    return None if size is None else TensorSpec(name=name, dtype="float32", layout="NC", shape=(None, size))

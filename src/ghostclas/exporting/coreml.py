@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import INPUT, LOGITS, Planar, logits_port, photos_port
+from ghostclas.exporting.conversion import INPUT, LOGITS, Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.network import Planar
 from ghostclas.extras import require
 
 MANIFEST = "Manifest.json"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
 from ghostclas.extras import require
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
 from ghostclas.extras import require
 
 MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")

@@ -9,9 +9,8 @@ with pip and sends what it did to a server (seen in MNN 3.6.1); nothing here run
 
 from __future__ import annotations
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import logits_port, photos_port
-from ghostclas.exporting.onnx import without_features
+from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.onnx_file import without_features
 from ghostclas.extras import require
 
 

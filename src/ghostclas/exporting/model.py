@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from ghostclas.bundle import Bundle, Precision, copy_bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
-from ghostclas.exporting.formats import Added, add_formats, added, check_formats
+from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
+from ghostclas.exporting.formats import check_formats
 from ghostclas.exporting.quantize import quantize
 from ghostclas.extras import require
 from ghostclas.files import check_folder
 from ghostclas.zoo import locate
 
 
-def export_model(
-    model: str | Path,
+@dataclass(frozen=True)
+class ExportResult:
+    """The bundle as it is now, and what became of each format that was asked for."""
+
+    bundle: Bundle
+    formats: tuple[FormatResult, ...]
+
+
+def export(
+    model: str | os.PathLike[str],
     *,
     formats: Sequence[str] = ("onnx",),
     precision: str = "fp32",
-    output: str | Path | None = None,
+    output: str | os.PathLike[str] | None = None,
     network: str | None = None,
-    classes: str | Path | None = None,
-    calibration: str | Path | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     smaller: bool = False,
-    say: Callable[[str], None] = lambda _: None,
-) -> Iterator[Added]:
-    """Write a model as a bundle with these files, and tell of each format what became of it.
+    on_result: Callable[[FormatResult], object] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
+) -> ExportResult:
+    """Write a model as a bundle with files for these formats.
 
     Args:
         model: ``default``, a bundle, a run, a file of weights, or the name of published ones.
-        formats: keys of ``export.formats.FORMATS``. With ``output``, ``onnx`` means the file that every
+        formats: keys of ``exporting.formats.FORMATS``. With ``output``, ``onnx`` means the file that every
             bundle is made of, in ``precision``.
-        precision: of all of them, ``fp32``, ``fp16`` or ``int8``; see ``export.quantize``.
+        precision: of all of them, ``fp32``, ``fp16`` or ``int8``; see ``exporting.quantize``.
         output: the bundle to write; one there is replaced. When absent the files are added to the bundle, or
             to the bundle of the run, that ``model`` names.
         network: which network a file of weights is for; recognised when absent.
@@ -43,38 +55,72 @@ def export_model(
         calibration: labelled photos, for int8: their training split to calibrate on, their validation split
             to judge on.
         smaller: keep an accurate int8 file that is not faster, too.
+        on_result: called with what became of a format, as soon as that is known.
         say: called with what was measured on the way to int8.
 
     Raises:
         UsageError: there is no such model, format or precision; nothing was written.
         BundleError: the model does not verify, or there is something else than a bundle at ``output``.
-        ExportError: the bundle itself cannot be made.
+        ExportError: the bundle itself cannot be made, or formats could not be added; the message names them,
+            and all others were added.
         MissingExtraError: torch or onnx is not installed.
     """
     formats = list(dict.fromkeys(formats))
+    if not formats:
+        raise UsageError("name at least one format")
+    results = []
+    for result in _results(model, formats, precision, output, network, classes, calibration, smaller, say):
+        results.append(result)
+        on_result(result)
+    failed = [result for result in results if result.error is not None]
+    if len(results) == 1 and failed and failed[0].error is not None:
+        raise failed[0].error
+    bundle = results[-1].bundle
+    if failed:
+        raise ExportError(
+            f"{len(failed)} of {len(results)} formats were not added to {bundle.path}:"
+            + "".join(f"\n       {result.error}" for result in failed)
+        )
+    return ExportResult(bundle, tuple(results))
+
+
+def _results(
+    model: str | os.PathLike[str],
+    formats: Sequence[str],
+    precision: str,
+    output: str | os.PathLike[str] | None,
+    network: str | None,
+    classes: str | os.PathLike[str] | None,
+    calibration: str | os.PathLike[str] | None,
+    smaller: bool,
+    say: Callable[[str], object],
+) -> Iterator[FormatResult]:
     check_formats(formats, precision)
     if (precision == "int8") != (calibration is not None):
         raise UsageError("int8, and nothing else, needs labelled photos to judge it by: --calibration DIR")
     require("torch", extra="export")
+    names = (os.fspath(model), network, None if classes is None else Path(classes))
     if calibration is not None:
-        source = _changeable(model, network, classes) if output is None else _bundle(model)
+        source = _changeable(*names) if output is None else _bundle(names[0])
         if source is None:
             raise UsageError(f"{model} is no bundle: export it first, then add int8 files to that")
-        return _quantized(source, output, formats, open_splits(calibration), smaller, say)
-    width = cast(Precision, precision)
+        yield from _quantized(source, output, formats, open_splits(calibration), smaller, say)
+        return
+    kind = cast(Precision, precision)
     if output is None:
-        return add_formats(_changeable(model, network, classes), formats, precision=width)
-    return _written(model, formats, width, Path(output), network, classes)
+        yield from add_formats(_changeable(*names), formats, precision=kind)
+    else:
+        yield from _written(*names, formats, kind, Path(output))
 
 
 def _quantized(
     source: Bundle,
-    output: str | Path | None,
+    output: str | os.PathLike[str] | None,
     formats: Sequence[str],
     splits: Splits,
     smaller: bool,
-    say: Callable[[str], None],
-) -> Iterator[Added]:
+    say: Callable[[str], object],
+) -> Iterator[FormatResult]:
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         # What is rejected leaves no trace at the output either.
         bundle = source if output is None else copy_bundle(source, Path(scratch) / "bundle")
@@ -89,21 +135,20 @@ def _quantized(
                     say=say,
                 )
             except (GhostclasError, OSError) as error:
-                known = error if isinstance(error, GhostclasError) else ExportError(f"{name}: {error}")
-                yield Added(name, source, error=known)
+                yield failure(name, source, error)
             else:
                 kept = bundle if output is None else copy_bundle(bundle, output)
-                yield added(name, kept, "int8")
+                yield success(name, kept, "int8")
 
 
 def _written(
-    model: str | Path,
+    model: str,
+    network: str | None,
+    classes: Path | None,
     formats: Sequence[str],
     precision: Precision,
     output: Path,
-    network: str | None,
-    classes: str | Path | None,
-) -> Iterator[Added]:
+) -> Iterator[FormatResult]:
     from ghostclas.exporting.onnx import export_bundle
     from ghostclas.exporting.sources import open_trained
 
@@ -124,17 +169,18 @@ def _written(
         provenance=trained.provenance,
     )
     if "onnx" in formats:
-        yield Added("onnx", bundle, tuple(f.path for f in bundle.manifest.files), bundle.manifest.parity)
+        paths = tuple(entry.path for entry in bundle.manifest.files)
+        yield FormatResult("onnx", bundle, paths, bundle.manifest.parity)
     yield from add_formats(bundle, [name for name in formats if name != "onnx"], precision=precision)
 
 
-def _bundle(model: str | Path) -> Bundle | None:
+def _bundle(model: str) -> Bundle | None:
     """Return the bundle that ``model`` names, if it names one."""
     located = locate(model)
     return located.bundle() if located.kind in ("bundle", "run") else None
 
 
-def _changeable(model: str | Path, network: str | None, classes: str | Path | None) -> Bundle:
+def _changeable(model: str, network: str | None, classes: Path | None) -> Bundle:
     bundle = _bundle(model)
     if bundle is None or network is not None or classes is not None:
         raise UsageError(f"{model} is no bundle to add files to: say where to write one with --output BUNDLE")

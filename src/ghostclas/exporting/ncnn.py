@@ -1,7 +1,7 @@
 """ncnn, for phones and boards: ``model.param`` and ``model.bin``, made by pnnx from a traced network.
 
 One photo at a time, as planes of floats from 0 to 255; normalisation is in the graph. ``fp16`` halves the
-weights on disk; the engine computes in float32 all the same. ``int8`` quarters them, ``ncnn_int8`` says how.
+weights on disk; the engine computes in float32 all the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.ncnn_int8 import quantize_files
-from ghostclas.exporting.network import Planar, logits_port, planes_port
+from ghostclas.exporting.conversion import Conversion, Written, logits_port, planes_port
+from ghostclas.exporting.network import Planar
 from ghostclas.extras import require
 
 
@@ -48,8 +47,6 @@ def convert(job: Conversion) -> list[Written]:
     for path in (graph, weights):
         if not (job.folder / path).is_file():
             raise RuntimeError(f"pnnx ended without writing {path}")
-    if job.precision == "int8":
-        quantize_files(job.folder / graph, job.folder / weights, job)
     return [
         Written(
             path=graph,

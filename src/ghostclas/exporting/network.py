@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ghostclas.bundle import Bundle, TensorSpec
-from ghostclas.models.folded import bundle_state, flush_subnormals, fold_batch_norms
+from ghostclas.bundle import Bundle
+from ghostclas.exporting.onnx_file import round_to_half
+from ghostclas.models.folded import flush_subnormals, fold_batch_norms
 from ghostclas.models.registry import create_model
+from ghostclas.models.saved import bundle_state
 from ghostclas.spec import PreprocessSpec
-
-INPUT, LOGITS, FEATURES = "images", "logits", "features"
 
 
 class Normalised(nn.Module):
@@ -96,6 +96,8 @@ class Planar(nn.Module):
 def load_network(bundle: Bundle) -> Normalised:
     """Return the network of a bundle as exporters take it, in evaluation mode.
 
+    Its matrices are those of the bundle's ONNX file: of an fp16 bundle they are float16 numbers.
+
     Raises:
         BundleError: the bundle's weights do not verify, or are not those of its network.
     """
@@ -103,24 +105,21 @@ def load_network(bundle: Bundle) -> Normalised:
     model.load_state_dict(bundle_state(bundle))
     folded = fold_batch_norms(model).to(memory_format=torch.contiguous_format)
     flush_subnormals(folded)
+    if bundle.file("onnx").entry.precision == "fp16":
+        round_matrices(folded)
     return Normalised(folded, bundle.preprocess).eval()
 
 
-def photos_port(crop: int, *, batch: int | None = None, name: str = INPUT) -> TensorSpec:
-    """Describe an input that takes photos as they are."""
-    return TensorSpec(name=name, dtype="uint8", layout="NHWC", shape=(batch, crop, crop, 3))
+def matrices_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return what is rounded in an fp16 bundle, by name: all that has more than one dimension."""
+    return {name: tensor for name, tensor in model.state_dict().items() if tensor.ndim > 1}
 
 
-def planes_port(crop: int, *, name: str = INPUT) -> TensorSpec:
-    """Describe an input that takes one photo as planes of floats."""
-    return TensorSpec(name=name, dtype="float32", layout="NCHW", shape=(1, 3, crop, crop))
+def round_matrices(model: nn.Module) -> None:
+    """Round the matrices of a network to float16 numbers, in place.
 
-
-def logits_port(num_classes: int, *, batch: int | None = None, name: str = LOGITS) -> TensorSpec:
-    """Describe an output of logits."""
-    return TensorSpec(name=name, dtype="float32", layout="NC", shape=(batch, num_classes))
-
-
-def features_port(size: int | None, *, name: str = FEATURES) -> TensorSpec | None:
-    """Describe an output of pooled features; ``None`` where there are none."""
-    return None if size is None else TensorSpec(name=name, dtype="float32", layout="NC", shape=(None, size))
+    Raises:
+        ExportError: one of them has values beyond the range of float16.
+    """
+    for name, tensor in matrices_of(model).items():
+        tensor.copy_(torch.from_numpy(round_to_half(name, tensor.numpy())))

@@ -9,13 +9,12 @@ and no faster (measured; the convolution costs a hundred times more). Batch norm
 convolutions before them, weights too small for a normal float are set to zero, and GhostNet is put as
 ``models.arranged`` says.
 
-**Precision.** ``fp32`` bundles hold everything in full, the weights twice: as the runtime reads them and as
-training continues from them. ``fp16`` is the small form, half a runtime file and next to nothing for
-training: matrices are rounded to float16 and stored once, in ``model.onnx``, with a cast that runtimes carry
-out while loading, so that arithmetic stays float32 and as fast; ``weights.safetensors`` keeps only norms and
-biases, and ``models.folded.bundle_state`` puts the network together again, norms apart. The reference of an
-fp16 bundle comes from the rounded network, which is what the bundle holds; how far rounding moved its logits
-is in the bundle's provenance, under ``rounding``.
+**Precision.** A bundle holds its numbers twice, as the runtime reads them and as training continues from
+them. In ``fp16`` both are half as large: matrices are rounded to float16, those of ``weights.safetensors``
+first and then, folded, those of ``model.onnx``. A cast follows each, which runtimes carry out while
+loading, so that arithmetic stays float32 and as fast. The reference of an fp16 bundle comes from the
+rounded network, which is what the bundle holds. How far rounding moved its logits is in its
+provenance, under ``rounding``.
 
 **Checks**, all before anything appears at the target: folding against the network that was given, the file
 against ONNX's own checker, and ONNX Runtime, reading a complete bundle, against torch.
@@ -23,13 +22,9 @@ against ONNX's own checker, and ONNX Runtime, reading a complete bundle, against
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,22 +37,22 @@ from torch import Tensor, nn
 from ghostclas import __version__
 from ghostclas.bundle import REFERENCE, WEIGHTS, Bundle, FileContent, FileParity, write_bundle
 from ghostclas.errors import BundleError, ExportError, UsageError
-from ghostclas.exporting.conversion import Conversion, Written
+from ghostclas.exporting.conversion import FEATURES, INPUT, LOGITS, features_port, logits_port, photos_port
 from ghostclas.exporting.network import (
-    FEATURES,
-    INPUT,
-    LOGITS,
     Normalised,
     WithFeatures,
     feature_size,
-    features_port,
-    logits_port,
-    photos_port,
+    matrices_of,
+    round_matrices,
 )
+from ghostclas.exporting.onnx_file import check_graph, quiet, store_as_fp16
 from ghostclas.exporting.reference import make_reference
 from ghostclas.extras import require
 from ghostclas.models.arranged import arrange
-from ghostclas.models.folded import flush_subnormals, fold_batch_norms, save_state
+from ghostclas.models.branches import has_branches
+from ghostclas.models.compact import save_compact_state
+from ghostclas.models.folded import flush_subnormals, fold_batch_norms
+from ghostclas.models.saved import save_state
 from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 from ghostclas.verification import TOLERANCE, logit_differences, verify
 
@@ -78,6 +73,7 @@ def export_bundle(
     target: str | Path,
     *,
     precision: str = "fp32",
+    compact: bool = False,
     postprocess: PostprocessSpec | None = None,
     metrics: Sequence[Metric] = (),
     provenance: Mapping[str, JsonValue] | None = None,
@@ -92,6 +88,8 @@ def export_bundle(
         preprocess: from a photo to its input; mean and std become part of the file.
         target: the folder to write; see ``bundle.write_bundle``.
         precision: how weights are stored, ``"fp32"`` or ``"fp16"``; this module says what follows from it.
+        compact: leave the matrices out of the weights of an fp16 bundle; see ``models.compact``. For a model
+            that ships inside a package: training on from it needs onnx, and has its norms' scales rounded in.
         postprocess: from logits to scores.
         metrics: accuracies that were measured.
         provenance: where the model comes from, as plain JSON.
@@ -103,21 +101,32 @@ def export_bundle(
     """
     if precision not in ("fp32", "fp16"):
         raise UsageError(f"there is no precision {precision!r} for ONNX; there are: fp32, fp16")
+    if compact and (precision != "fp16" or has_branches(model)):
+        raise UsageError(
+            "a compact bundle is one in fp16 of a network without branches: its matrices are read from the "
+            "ONNX file"
+        )
     if len(classes) != spec.num_classes:
         raise UsageError(f"{len(classes)} classes were named for a network with {spec.num_classes} outputs")
-    onnx = require("onnx", extra="export")
+    require("onnx", extra="export")
     trained = copy.deepcopy(model).cpu().float().eval()
-    folded = fold_batch_norms(trained).to(memory_format=torch.contiguous_format)
-    flush_subnormals(folded)
-    original = Normalised(trained, preprocess)
-    reference = make_reference(original, preprocess)
+    reference = make_reference(Normalised(trained, preprocess), preprocess)
     pixels = torch.from_numpy(reference.pixels)
     _check_outputs(reference.logits, spec)
+    if precision == "fp16" and not compact:
+        round_matrices(trained)
+    folded = fold_batch_norms(trained).to(memory_format=torch.contiguous_format)
+    flush_subnormals(folded)
     plain = _logits(Normalised(folded, preprocess), pixels)
-    _compare(reference.logits, plain, TOLERANCE["fp32"].max_abs, "folding its norms")
+    _compare(
+        _logits(Normalised(trained, preprocess), pixels),
+        plain,
+        TOLERANCE["fp32"].max_abs,
+        "folding its norms",
+    )
     known = dict(provenance or {})
     if precision == "fp16":
-        _round_to_half(_matrices(folded))
+        round_matrices(folded)
         rounded = Normalised(folded, preprocess)
         max_abs, agreement = _difference(reference.logits, _logits(rounded, pixels))
         reference = make_reference(rounded, preprocess)
@@ -127,11 +136,17 @@ def export_bundle(
     proto = to_onnx(Normalised(arranged, preprocess), crop=preprocess.crop, name=spec.name)
     stored: Collection[str] = ()
     if precision == "fp16":
-        stored = store_as_fp16(proto, _matrices(arranged))
+        halves = {name: tensor.numpy() for name, tensor in matrices_of(arranged).items()}
+        stored = store_as_fp16(proto, halves)
         if arranged is not folded:
             # Put together again, they are all there or none is.
-            stored = _matrices(folded) if len(stored) == len(_matrices(arranged)) else ()
-    _check(onnx, proto)
+            stored = matrices_of(folded) if len(stored) == len(halves) else ()
+    check_graph(proto)
+    weights = (
+        save_compact_state(trained, stored, arranged=arranged is not folded)
+        if compact
+        else save_state(trained, half=precision == "fp16")
+    )
     files = {
         MODEL: FileContent(
             proto.SerializeToString(deterministic=True),
@@ -141,7 +156,7 @@ def export_bundle(
             logits_port(len(classes)),
             features_port(feature_size(arranged)),
         ),
-        WEIGHTS: FileContent(save_state(trained, stored, arranged=arranged is not folded), "weights"),
+        WEIGHTS: FileContent(weights, "weights", "fp16" if precision == "fp16" and not compact else "fp32"),
         REFERENCE: FileContent(reference.to_bytes(), "reference"),
     }
 
@@ -179,7 +194,7 @@ def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
     example = torch.zeros(2, crop, crop, 3, dtype=torch.uint8)
     has_features = feature_size(network.model) is not None
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 (WithFeatures(network) if has_features else network).eval(),
                 (example,),
@@ -196,139 +211,6 @@ def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
         raise ExportError(f"torch cannot write this network as ONNX: {lines[0]}") from error
     assert program is not None
     return _cleaned(program.model_proto, name)
-
-
-def store_as_fp16(proto: Any, matrices: Mapping[str, Tensor]) -> Collection[str]:
-    """Store those of ``matrices`` that the graph has as float16, in place, and return their names.
-
-    A cast to float32 follows each. The values must be float16 numbers already.
-    """
-    onnx = require("onnx", extra="export")
-    casts = []
-    for tensor in proto.graph.initializer:
-        wanted = matrices.get(tensor.name)
-        if wanted is None or tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = onnx.numpy_helper.to_array(tensor)
-        if not np.array_equal(values, wanted.numpy()):
-            continue
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), tensor.name))
-        casts.append(
-            onnx.helper.make_node("Cast", [tensor.name], [f"{tensor.name}.fp32"], to=onnx.TensorProto.FLOAT)
-        )
-    names = {cast.input[0] for cast in casts}
-    nodes = list(proto.graph.node)
-    for node in nodes:
-        node.input[:] = [f"{value}.fp32" if value in names else value for value in node.input]
-    del proto.graph.node[:]
-    proto.graph.node.extend([*casts, *nodes])
-    return names
-
-
-def in_full(proto: Any) -> Any:
-    """Undo ``store_as_fp16``, in place, and return the graph: float32 tensors, and no casts of them."""
-    onnx = require("onnx", extra="export")
-    stored = {
-        tensor.name: tensor
-        for tensor in proto.graph.initializer
-        if tensor.data_type == onnx.TensorProto.FLOAT16
-    }
-    casts = {
-        node.output[0]: node.input[0]
-        for node in proto.graph.node
-        if node.op_type == "Cast" and node.input[0] in stored
-    }
-    for name in casts.values():
-        values = onnx.numpy_helper.to_array(stored[name]).astype(np.float32)
-        stored[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
-    nodes = [node for node in proto.graph.node if node.output[0] not in casts]
-    for node in nodes:
-        node.input[:] = [casts.get(value, value) for value in node.input]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    return proto
-
-
-def without_features(proto: Any) -> Any:
-    """Remove the output ``features``, in place, and return the graph."""
-    outputs = [value for value in proto.graph.output if value.name != FEATURES]
-    del proto.graph.output[:]
-    proto.graph.output.extend(outputs)
-    return proto
-
-
-def convert(job: Conversion) -> list[Written]:
-    """Write the graph that the bundle has in another precision, for ``export.formats``."""
-    onnx = require("onnx", extra="export")
-    if job.precision == "int8":
-        quantize_file(job)
-    proto = onnx.load_model(job.onnx_file)
-    if job.precision == "fp16":
-        job.step("rounding the matrices")
-        used = {node.input[1] for node in proto.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
-        matrices = {
-            tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-            for tensor in proto.graph.initializer
-            if tensor.name in used
-        }
-        _round_to_half(matrices)
-        for tensor in proto.graph.initializer:
-            if tensor.name in matrices:
-                tensor.CopyFrom(onnx.numpy_helper.from_array(matrices[tensor.name].numpy(), tensor.name))
-        store_as_fp16(proto, matrices)
-    job.step("checking the graph")
-    _check(onnx, proto)
-    path = f"model.{job.precision}.onnx"
-    (job.folder / path).write_bytes(proto.SerializeToString(deterministic=True))
-    return [
-        Written(
-            path=path,
-            input=photos_port(job.crop),
-            output=logits_port(job.num_classes),
-            features=None if job.precision == "int8" else features_port(job.feature_size),
-        )
-    ]
-
-
-def quantize_file(job: Conversion) -> None:
-    """Quantize the graph at ``job.onnx_file``, in place.
-
-    Static, with explicit nodes (QDQ): activations uint8, weights int8. Ranges are the extremes over the
-    calibration photos.
-    """
-    quantization = require("onnxruntime.quantization", extra="export")
-    onnx = require("onnx", extra="export")
-    assert job.quantization is not None
-    job.step("reading the photos to calibrate on")
-    photos = np.load(job.quantization.calibration)
-    batches = iter([{INPUT: photos[i : i + 8]} for i in range(0, len(photos), 8)])
-
-    class Photos(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]
-        def get_next(self) -> dict[str, Any] | None:
-            return next(batches, None)
-
-    # Without the second output, which would keep the layer before it from being int8 through and through.
-    graph = without_features(onnx.load_model(job.onnx_file))
-    onnx.save_model(graph, job.onnx_file)
-    kept = [
-        node.name
-        for node in graph.graph.node
-        if any(part in f".{value}" for part in job.quantization.keep_float for value in node.input)
-    ]
-    job.step("quantizing with ONNX Runtime")
-    target = job.folder / "quantized.onnx"
-    with _quiet():
-        quantization.quantize_static(
-            str(job.onnx_file),
-            str(target),
-            Photos(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=job.quantization.per_channel,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=kept,
-        )
-    target.replace(job.onnx_file)
 
 
 def _cleaned(proto: Any, name: str) -> Any:
@@ -361,13 +243,6 @@ def _cleaned(proto: Any, name: str) -> Any:
     return proto
 
 
-def _check(onnx: Any, proto: Any) -> None:
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the exported graph is not valid ONNX: {error}") from None
-
-
 def _check_outputs(logits: Float32, spec: ModelSpec) -> None:
     if logits.shape[1:] != (spec.num_classes,):
         raise ExportError(
@@ -396,31 +271,3 @@ def _difference(a: Float32, b: Float32) -> tuple[float, float]:
 def _logits(network: nn.Module, pixels: Tensor) -> Float32:
     with torch.inference_mode():
         return np.asarray(network(pixels).numpy())
-
-
-def _matrices(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in model.state_dict().items() if tensor.ndim > 1}
-
-
-def _round_to_half(matrices: Mapping[str, Tensor]) -> None:
-    for name, tensor in matrices.items():
-        tensor.copy_(tensor.half())
-        if not tensor.isfinite().all():
-            raise ExportError(f"{name} has values beyond the range of float16; export it with precision fp32")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence an exporter that reports its progress on every stream there is."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

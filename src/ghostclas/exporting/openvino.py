@@ -6,9 +6,8 @@ same. ``int8`` is the graph that ONNX Runtime quantizes, which OpenVINO runs fas
 
 from __future__ import annotations
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import features_port, logits_port, photos_port
-from ghostclas.exporting.onnx import quantize_file
+from ghostclas.exporting.conversion import Conversion, Written, features_port, logits_port, photos_port
+from ghostclas.exporting.onnx_file import quantize_file
 from ghostclas.extras import require
 
 

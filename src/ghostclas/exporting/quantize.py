@@ -25,8 +25,9 @@ from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file
 from ghostclas.errors import DataError, ExportError, ImageError, UsageError
 from ghostclas.evaluation import dataset_name
+from ghostclas.exporting.additions import add_format
 from ghostclas.exporting.conversion import Quantization
-from ghostclas.exporting.formats import add_format, check_formats
+from ghostclas.exporting.formats import check_formats
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Metric
 
@@ -95,7 +96,7 @@ def quantize(
     calibration: Source,
     validation: Source,
     smaller: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Bundle, list[Measured]]:
     """Add an int8 file to the bundle if measurement speaks for it; return the bundle and what was measured.
 

@@ -13,8 +13,8 @@ from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.exporting.trained import Trained, imagenet_classes
 from ghostclas.exporting.untrained import untrained
 from ghostclas.loading import load_state, load_weights
-from ghostclas.models.folded import bundle_state
 from ghostclas.models.registry import create_model
+from ghostclas.models.saved import bundle_state
 from ghostclas.spec import ModelSpec
 from ghostclas.weights.reading import COUNTER
 from ghostclas.zoo import TIMM, ZOO, locate, resolve_spec

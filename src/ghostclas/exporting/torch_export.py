@@ -8,15 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written
-from ghostclas.exporting.network import (
-    INPUT,
-    WithFeatures,
-    feature_size,
-    features_port,
-    logits_port,
-    photos_port,
-)
+from ghostclas.exporting.conversion import INPUT, Conversion, Written, features_port, logits_port, photos_port
+from ghostclas.exporting.network import WithFeatures, feature_size
 
 MAX_BATCH = 65536
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ghostclas.bundle import Bundle
 from ghostclas.errors import MissingExtraError
 from ghostclas.exporting.conversion import Conversion, Quantization
-from ghostclas.exporting.network import load_network
-from ghostclas.exporting.onnx import in_full
-from ghostclas.extras import require
+from ghostclas.exporting.onnx_file import write_fp32_graph
+
+if TYPE_CHECKING:
+    from ghostclas.exporting.network import Normalised
 
 
 def main(job_file: Path) -> None:
@@ -28,25 +30,23 @@ def main(job_file: Path) -> None:
     def step(text: str) -> None:
         (folder / "step").write_text(text, encoding="utf-8")
 
+    if job["isolated"]:
+        # Python's own mark of a module that cannot be imported.
+        sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         step("importing the toolchain")
-        convert = import_module(f"ghostclas.exporting.{job['converter']}").convert
-        step("loading the network")
+        convert = import_module(job["converter"]).convert
         bundle = Bundle.open(job["bundle"])
-        features = bundle.file("onnx").entry.features
+        quantization = job["quantization"]
         written = convert(
             Conversion(
-                network=load_network(bundle),
-                onnx_file=_full_graph(bundle, folder / "full.onnx"),
+                bundle=bundle,
                 precision=job["precision"],
                 folder=folder / "files",
-                crop=bundle.preprocess.crop,
-                num_classes=len(bundle.classes),
-                feature_size=features.size("C") if features else None,
                 step=step,
-                quantization=Quantization.model_validate(job["quantization"])
-                if job["quantization"]
-                else None,
+                load_network=partial(_load_network, bundle, isolated=job["isolated"]),
+                write_onnx=partial(write_fp32_graph, bundle),
+                quantization=Quantization.model_validate(quantization) if quantization else None,
             )
         )
         outcome: dict[str, Any] = {"written": [entry.model_dump() for entry in written]}
@@ -58,10 +58,12 @@ def main(job_file: Path) -> None:
     (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
 
 
-def _full_graph(bundle: Bundle, target: Path) -> Path:
-    onnx = require("onnx", extra="export")
-    onnx.save_model(in_full(onnx.load_model_from_string(bundle.file("onnx").read())), target)
-    return target
+def _load_network(bundle: Bundle, *, isolated: bool) -> Normalised:
+    if isolated:
+        raise RuntimeError("a converter that is isolated from torch has the ONNX file alone")
+    from ghostclas.exporting.network import load_network
+
+    return load_network(bundle)
 
 
 if __name__ == "__main__":

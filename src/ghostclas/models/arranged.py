@@ -66,6 +66,7 @@ class ArrangedBottleneck(nn.Module):
         keeps = isinstance(block.shortcut, nn.Identity)
         result = Layout.plain(out, inputs.width // 2 if keeps else _filled(out))
         self.outputs = Layout.halves(2 * out, result.width)
+        self.inputs, self.hidden, self.result = inputs, half, result
 
         self.primary = nn.Sequential(_pointwise(_conv(expand.primary), inputs, half), nn.ReLU())
         self.cheap = nn.Sequential(_depthwise(_conv(expand.cheap), half), nn.ReLU())
@@ -94,6 +95,33 @@ class ArrangedBottleneck(nn.Module):
                 _depthwise(_conv(spatial), inputs),
                 _pointwise(_conv(widening), inputs, self.outputs),
             )
+
+    def plain_matrices(self, arranged: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the matrices of the block that this one was made of, by their names there.
+
+        Args:
+            arranged: those of this block, by their names here.
+        """
+        inputs, half, result = self.inputs.places, self.hidden.places, self.result.places
+        both = torch.cat([half, self.hidden.width + half])
+        matrices = {
+            "expand.primary.conv": arranged["primary.0.weight"][half[:, None], inputs],
+            "expand.cheap.conv": arranged["cheap.0.weight"][half],
+            "project.primary.conv": torch.cat(
+                [arranged[f"project.{part}.weight"][result[:, None], half] for part in (0, 1)], dim=1
+            ),
+            "project.cheap.conv": arranged["ghost.weight"][result],
+        }
+        if self.strided is not None:
+            parts = [arranged[f"strided.{part}.weight"][half] for part in (0, 1)]
+            matrices["depthwise.conv"] = torch.cat(parts)
+        if self.se is not None:
+            matrices["se.reduce"] = arranged["se.reduce.weight"][:, both]
+            matrices["se.expand"] = arranged["se.expand.weight"][both]
+        if not isinstance(self.shortcut, nn.Identity):
+            matrices["shortcut.0.conv"] = arranged["shortcut.0.weight"][inputs]
+            matrices["shortcut.1.conv"] = arranged["shortcut.1.weight"][self.outputs.places[:, None], inputs]
+        return {f"{name}.weight": matrix for name, matrix in matrices.items()}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, inputs.width, H, W]`` to ``[N, outputs.width, H / stride, W / stride]``."""
@@ -138,25 +166,28 @@ def matrices_of(arranged: Mapping[str, Tensor], model: nn.Module) -> dict[str, T
     Raises:
         KeyError: ``arranged`` lacks one, or has it in another shape.
     """
-    numbered = copy.deepcopy(model).double()
-    state = {name: tensor for name, tensor in numbered.state_dict().items() if tensor.ndim > 1}
-    found = {name: torch.empty(tensor.shape) for name, tensor in state.items()}
-    whole = torch.empty(1 + sum(tensor.numel() for tensor in state.values()))
-    begin = 1
-    for tensor in state.values():
-        tensor.copy_(torch.arange(begin, begin + tensor.numel()).view_as(tensor))
-        begin += tensor.numel()
-    # Where a number has gone, there its weight is to be found.
-    for name, numbers in arrange(numbered).state_dict().items():
-        if numbers.ndim > 1:
-            if arranged[name].shape != numbers.shape:
-                raise KeyError(name)
-            whole[numbers.long()] = arranged[name].float()
-    begin = 1
-    for name, tensor in found.items():
-        found[name] = whole[begin : begin + tensor.numel()].view_as(tensor)
-        begin += tensor.numel()
-    return found
+    form = arrange(model)
+    for name, wanted in form.state_dict().items():
+        if wanted.ndim > 1 and arranged[name].shape != wanted.shape:
+            raise KeyError(name)
+    found = {name: arranged[name] for name, tensor in model.state_dict().items() if name in arranged}
+    assert isinstance(form, StagedNetwork)
+    layout = None
+    for index, block in enumerate(form.blocks):
+        assert isinstance(block, ArrangedBottleneck)
+        prefix = f"blocks.{index}."
+        own = {
+            name.removeprefix(prefix): value for name, value in arranged.items() if name.startswith(prefix)
+        }
+        found |= {f"{prefix}{name}": matrix for name, matrix in block.plain_matrices(own).items()}
+        layout = block.outputs
+    assert layout is not None
+    found["tail.conv.weight"] = arranged["tail.conv.weight"][:, layout.places]
+    return {
+        name: found[name].float().contiguous()
+        for name, tensor in model.state_dict().items()
+        if tensor.ndim > 1
+    }
 
 
 def _conv(layer: nn.Module) -> nn.Conv2d:

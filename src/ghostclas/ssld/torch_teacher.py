@@ -17,9 +17,9 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.extras import require
 from ghostclas.loading import load_weights
-from ghostclas.models.folded import bundle_state
 from ghostclas.models.maps import LogitsAndMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
+from ghostclas.models.saved import bundle_state
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.teacher import Labels, OnnxTeacher, Teacher, labels_of, preprocess_of

@@ -22,7 +22,9 @@ from ghostclas.cli import main
 from ghostclas.engines import open_engine
 from ghostclas.engines.choice import load_file
 from ghostclas.errors import BundleError, ExportError, MissingExtraError, UsageError
-from ghostclas.exporting.formats import FORMATS, add_format, add_formats
+from ghostclas.exporting import export
+from ghostclas.exporting.additions import add_format, add_formats
+from ghostclas.exporting.formats import FORMATS, Format
 from ghostclas.verification import verify
 
 ENGINE = {"onnx": "onnxruntime", "coreml": None}
@@ -106,10 +108,8 @@ def test_half_precision_in_the_other_formats(name: str, tiny_bundle: Bundle) -> 
 def test_a_half_precision_bundle_gives_full_graphs_to_other_formats(
     small_bundle: Bundle, tmp_path: Path
 ) -> None:
-    from ghostclas.exporting.model import export_model
-
-    (half,) = export_model(small_bundle.path, precision="fp16", output=tmp_path / "half")
-    added = add_format(half.bundle, "openvino")
+    half = export(small_bundle.path, precision="fp16", output=tmp_path / "half").bundle
+    added = add_format(half, "openvino")
     reference = added.reference()
     logits = load_file("openvino", added.file("openvino")).run(reference.pixels)
     np.testing.assert_allclose(logits, reference.logits, rtol=0, atol=EXACT)
@@ -124,6 +124,52 @@ def test_a_half_precision_bundle_gives_full_graphs_to_other_formats(
 def test_a_moved_archive_runs_in_another_place(full_bundle: Bundle, tmp_path: Path) -> None:
     archive = pack(full_bundle, tmp_path / "elsewhere" / "model.zip")
     assert verify(Bundle.open(archive)).ok
+
+
+# ------------------------------------------------------------------ converters apart from torch
+
+
+CONVERTER = """
+import json
+import sys
+from ghostclas.exporting.conversion import Written
+
+def convert(job):
+    try:
+        import torch
+        found = torch.__version__
+    except ImportError as error:
+        found = str(error)
+    try:
+        network = type(job.network).__name__
+    except RuntimeError as error:
+        network = str(error)
+    graph = job.onnx_file.read_bytes()
+    text = json.dumps([found, network, len(graph) > 1000])
+    (job.folder / "made.json").write_text(text, encoding="utf-8")
+    return [Written(path="made.json")]
+"""
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_converter_that_is_isolated_gets_the_onnx_file_and_cannot_import_torch(
+    isolated: bool, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    (tmp_path / "made_converter.py").write_text(CONVERTER, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setitem(FORMATS, "made", Format("made_converter", isolated=isolated))  # type: ignore[arg-type]
+    made = json.loads(add_format(tiny_bundle, "made").read("made.json"))
+    if isolated:
+        halted = "import of torch halted; None in sys.modules"
+        assert made == [halted, "a converter that is isolated from torch has the ONNX file alone", True]
+    else:
+        assert made == [torch.__version__, "Normalised", True]
+
+
+def test_the_formats_made_of_the_onnx_file_are_isolated() -> None:
+    assert {name for name, row in FORMATS.items() if row.isolated} == {"onnx", "openvino", "mnn"}
 
 
 # ------------------------------------------------------------------ what fails
@@ -155,7 +201,7 @@ def test_a_toolchain_that_fails_is_told_with_its_step_and_changes_nothing(
     script: str, said: str, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken_toolchain(tmp_path / "path", script)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"), prepend=os.pathsep)
     before = content(tiny_bundle)
     with pytest.raises(ExportError, match=said):
         add_format(tiny_bundle, "ncnn")
@@ -166,7 +212,7 @@ def test_one_failing_format_does_not_stop_the_others(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken_toolchain(tmp_path / "path", "raise SystemExit(3)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"), prepend=os.pathsep)
     assert main(["export", "--model", str(tiny_bundle.path), "--format", "ncnn,openvino"]) == 7
     shown = capsys.readouterr()
     assert "\n       ncnn: converting with pnnx failed" in shown.err
@@ -180,7 +226,7 @@ def test_a_missing_toolchain_is_told_with_the_command_that_installs_it(
     tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pnnx.py").write_text("raise ModuleNotFoundError('none', name='pnnx')\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     before = content(tiny_bundle)
     with pytest.raises(MissingExtraError, match=r"pip install 'ghostclas\[export-ncnn\]'"):
         add_format(tiny_bundle, "ncnn")
@@ -209,6 +255,11 @@ def test_a_file_that_answers_differently_is_refused(
         (["openvino", "tflite"], "fp32", "no format 'tflite'; did you mean 'litert'"),
         (["xyz"], "fp32", "no format 'xyz'; there are: onnx, openvino"),
         (["executorch"], "fp16", "executorch cannot be written in 'fp16'; it can in: fp32"),
+        (
+            ["ncnn"],
+            "int8",
+            "ncnn cannot be written in 'int8'; it can in: fp32, fp16; int8 there is of: onnx, openvi",
+        ),
     ],
 )
 def test_what_there_is_not_is_refused_before_anything_is_done(

@@ -1,0 +1,154 @@
+"""A format is added to a bundle: converted, compared, then kept.
+
+Every conversion starts from the bundle's own weights, runs in a process of its own and is compared with the
+bundle's reference in every installed engine that reads it, all before the bundle changes. Whatever fails
+leaves the bundle as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ghostclas.bundle import Bundle, FileContent, FileParity, Precision, add_files, copy_bundle
+from ghostclas.errors import BundleError, ExportError, GhostclasError, MissingExtraError, UsageError
+from ghostclas.exporting.conversion import Quantization, Written
+from ghostclas.exporting.formats import FORMATS, check_formats
+from ghostclas.verification import verify
+
+
+class FormatResult(NamedTuple):
+    """What became of one format: the bundle with it, or the error that left the bundle as it was.
+
+    ``compared`` is empty where no engine here runs the format, as Core ML away from a Mac.
+    """
+
+    format: str
+    bundle: Bundle
+    files: tuple[str, ...] = ()
+    compared: tuple[FileParity, ...] = ()
+    error: GhostclasError | None = None
+
+
+def add_formats(
+    bundle: Bundle, formats: Sequence[str], *, precision: Precision = "fp32"
+) -> Iterator[FormatResult]:
+    """Add one file after the other to the bundle, and yield what became of each.
+
+    Args:
+        bundle: an open bundle in a folder.
+        formats: keys of ``FORMATS``.
+        precision: of all of them.
+
+    Raises:
+        UsageError: before anything is done, for a format or a precision that there is not.
+    """
+    check_formats(formats, precision)
+    for name in formats:
+        try:
+            bundle = add_format(bundle, name, precision=precision)
+        except (GhostclasError, OSError) as error:
+            yield failure(name, bundle, error)
+        else:
+            yield success(name, bundle, precision)
+
+
+def success(name: str, bundle: Bundle, precision: Precision) -> FormatResult:
+    """Describe a format that the bundle has."""
+    made = [f.path for f in bundle.manifest.files if (f.format, f.precision) == (name, precision)]
+    compared = [result for result in bundle.manifest.parity if result.file in made]
+    return FormatResult(name, bundle, tuple(made), tuple(compared))
+
+
+def failure(name: str, bundle: Bundle, error: GhostclasError | OSError) -> FormatResult:
+    """Describe a format that was not added to the bundle."""
+    known = error if isinstance(error, GhostclasError) else ExportError(f"{name}: {error}")
+    return FormatResult(name, bundle, error=known)
+
+
+def add_format(
+    bundle: Bundle,
+    name: str,
+    *,
+    precision: Precision = "fp32",
+    quantization: Quantization | None = None,
+) -> Bundle:
+    """Convert the bundle's network, compare it with the reference, add it, and return the bundle opened anew.
+
+    ``quantization`` is for ``int8``, and needed there; ``export.quantize`` decides it by measurement.
+
+    Raises:
+        UsageError: there is no such format or precision, or the bundle has that file from its making.
+        MissingExtraError: the toolchain is not installed.
+        ExportError: a step of the conversion failed, or its result answers differently; says which.
+        BundleError: the bundle is an archive or does not verify.
+    """
+    check_formats([name], precision)
+    if (quantization is not None) != (precision == "int8"):
+        raise UsageError("int8 files, and no others, are made with photos to calibrate on")
+    if bundle.path.is_file():
+        raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
+    default = bundle.file().entry
+    if (default.format, default.precision) == (name, precision):
+        raise UsageError(f"{bundle.path} is made of its {default.path}: that is there already")
+    with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
+        folder = Path(scratch)
+        written = _convert(bundle, name, precision, quantization, folder)
+        files = {
+            entry.path: FileContent(
+                folder / "files" / entry.path, name, precision, entry.input, entry.output, entry.features
+            )
+            for entry in written
+        }
+        try:
+            trial = add_files(copy_bundle(bundle, folder / "bundle"), files)
+            report = verify(trial, files=[entry.path for entry in written], strict=False)
+        except BundleError as error:
+            raise ExportError(f"{name}: the converted file cannot be used: {error}") from None
+        try:
+            report.require_ok()
+        except ExportError as error:
+            raise ExportError(f"{name}: nothing was added: {error}") from None
+        return add_files(bundle, files, parity=report.files)
+
+
+def _convert(
+    bundle: Bundle, name: str, precision: Precision, quantization: Quantization | None, folder: Path
+) -> list[Written]:
+    (folder / "files").mkdir()
+    job = {
+        "converter": FORMATS[name].converter,
+        "isolated": FORMATS[name].isolated,
+        "bundle": str(bundle.path.resolve()),
+        "precision": precision,
+        "quantization": quantization.model_dump(mode="json") if quantization else None,
+    }
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    done = subprocess.run(  # noqa: S603 - our own worker
+        [sys.executable, "-P", "-m", "ghostclas.exporting.worker", str(folder / "job.json")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    outcome_file = folder / "outcome.json"
+    step = (folder / "step").read_text(encoding="utf-8") if (folder / "step").is_file() else "starting"
+    if not outcome_file.is_file():
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise ExportError(
+            f"{name}: {step} ended the converter's process (exit code {done.returncode})"
+            + (f": {said[-1].strip()[:200]}" if said else "")
+        )
+    outcome = json.loads(outcome_file.read_text(encoding="utf-8"))
+    if "missing" in outcome:
+        raise MissingExtraError(outcome["missing"])
+    if "error" in outcome:
+        raise ExportError(f"{name}: {step} failed: {outcome['error'][:300]}")
+    return [Written.model_validate(entry) for entry in outcome["written"]]
