@@ -1,0 +1,128 @@
+"""Folders and archives: what is missing, linked, damaged or hostile is refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ghostclas.bundle import Bundle, pack
+from ghostclas.errors import BundleError
+from tests.bundle.made import assert_one_sentence
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.safetensors"])
+def test_a_missing_file_is_named(bundle: Bundle, name: str) -> None:
+    (bundle.path / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        Bundle.open(bundle.path)
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_symbolic_links_are_refused_and_not_followed(bundle: Bundle, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.onnx"
+    shutil.move(bundle.path / "model.onnx", outside)
+    (bundle.path / "model.onnx").symlink_to(outside)
+    with pytest.raises(BundleError, match=r"model.onnx is a symbolic link"):
+        Bundle.open(bundle.path)
+
+
+def test_a_folder_of_the_name_of_a_file_is_refused(bundle: Bundle) -> None:
+    (bundle.path / "model.onnx").unlink()
+    (bundle.path / "model.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"model.onnx is not a regular file"):
+        Bundle.open(bundle.path)
+
+
+def test_what_is_no_bundle_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="there is no bundle here"):
+        Bundle.open(tmp_path / "absent")
+    with pytest.raises(BundleError, match=r"manifest.json is missing"):
+        Bundle.open(tmp_path)
+    (tmp_path / "text.zip").write_text("not an archive")
+    with pytest.raises(BundleError, match=r"not a complete .zip archive"):
+        Bundle.open(tmp_path / "text.zip")
+
+
+def test_what_was_unpacked_goes_with_the_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    opened = Bundle.open(pack(bundle, tmp_path / "bundle.zip"))
+    unpacked = opened.file().path
+    assert unpacked.exists()
+    del opened
+    assert not unpacked.exists()
+
+
+def archive_with(bundle: Bundle, path: Path, *extra: tuple[zipfile.ZipInfo, bytes]) -> Path:
+    with zipfile.ZipFile(pack(bundle, path), "a") as archive:
+        for info, content in extra:
+            archive.writestr(info, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["../escaped", "/escaped", "a/../../escaped", "C:/escaped", "a\\..\\escaped"]
+)
+def test_an_archive_with_a_member_outside_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
+    info = zipfile.ZipInfo("x")
+    info.filename = name
+    path = archive_with(bundle, tmp_path / "bundle.zip", (info, b"x"))
+    with pytest.raises(BundleError, match="refused, nothing was unpacked") as caught:
+        Bundle.open(path)
+    assert_one_sentence(caught.value, path)
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_an_archive_with_a_symbolic_link_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    path = archive_with(bundle, tmp_path / "bundle.zip", (link, b"/etc/passwd"))
+    with pytest.raises(BundleError, match="link is a symbolic link"):
+        Bundle.open(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_archive_with_two_files_of_one_name_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path = archive_with(bundle, tmp_path / "bundle.zip", (zipfile.ZipInfo("model.onnx"), b"other"))
+    with pytest.raises(BundleError, match=r"holds model\.onnx twice"):
+        Bundle.open(path)
+
+
+def test_an_archive_of_two_bundles_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for top in ("a", "b"):
+            archive.write(bundle.path / "manifest.json", f"{top}/manifest.json")
+    with pytest.raises(BundleError, match="holds 2 bundles"):
+        Bundle.open(path)
+
+
+def test_a_truncated_archive_is_refused_wherever_it_was_cut(bundle: Bundle, tmp_path: Path) -> None:
+    whole = pack(bundle, tmp_path / "bundle.zip").read_bytes()
+    cut = tmp_path / "cut.zip"
+    for length in range(0, len(whole), len(whole) // 25):
+        cut.write_bytes(whole[:length])
+        with pytest.raises(BundleError) as caught:
+            Bundle.open(cut)
+        assert_one_sentence(caught.value, cut)
+
+
+def test_a_damaged_archive_raises_nothing_but_bundle_errors(bundle: Bundle, tmp_path: Path) -> None:
+    whole = pack(bundle, tmp_path / "bundle.zip").read_bytes()
+    damaged = tmp_path / "damaged.zip"
+    rng = random.Random(0)
+    refused = 0
+    # The directory of the archive is at its end.
+    for position in rng.sample(range(len(whole) - 400, len(whole)), 150):
+        changed = bytearray(whole)
+        changed[position] ^= 1 << rng.randrange(8)
+        damaged.write_bytes(changed)
+        try:
+            Bundle.open(damaged).check()
+        except BundleError as error:
+            assert_one_sentence(error, damaged)
+            refused += 1
+    assert refused > 50
