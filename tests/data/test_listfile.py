@@ -1,0 +1,48 @@
+"""PaddleClas list files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ghostclas.data import open_source
+from ghostclas.errors import DataError
+from tests.data.trees import make_folder
+
+
+def test_a_list_may_have_a_byte_order_mark_and_names_with_any_separator(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"ant": 1, "bee\u2028": 1})
+    (root / "list.txt").write_text("\ufeffant/000.jpg\t0\nbee\u2028/000.jpg\t1\n", encoding="utf-8")
+    assert [s.key for s in open_source(root / "list.txt").samples] == ["ant/000.jpg", "bee\u2028/000.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no image"),
+        ("ant/000.jpg\n", "line 1: expected a path and a label"),
+        ("ant/000.jpg 0,1,0\n", "multi-label"),
+        ("nowhere/000.jpg 0\n", "there is no file"),
+        ("ant/000.jpg 7\n", "uses label 7, but there are 3 class names"),
+        ("ant/000.jpg wasp\n", "labels that are no class names: 'wasp'"),
+    ],
+)
+def test_a_wrong_list_is_refused(text: str, message: str, photos: Path) -> None:
+    (photos / "classes.txt").write_text("ant\nbee\ncat\n")
+    (photos / "list.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_source(photos / "list.txt")
+
+
+def test_lists_may_have_blanks_in_paths_and_names_after_a_tab(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"my photos": 2})
+    (tmp_path / "list.txt").write_text("my photos/000.jpg 1\n\nmy photos/001.jpg 0\n")
+    assert [tuple(s) for s in open_source(tmp_path / "list.txt").samples] == [
+        ("my photos/000.jpg", 1),
+        ("my photos/001.jpg", 0),
+    ]
+    (tmp_path / "list.txt").write_text("my photos/000.jpg\tgreat ape\nmy photos/001.jpg\tant\n")
+    source = open_source(tmp_path / "list.txt")
+    assert list(source.classes) == ["ant", "great ape"]
+    assert [s.label for s in source.samples] == [1, 0]
