@@ -1,28 +1,25 @@
-"""Verified downloads into a cache: resumed when the connection breaks, and the same file ever after."""
+"""Verified downloads into a cache: the same file ever after."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from ghostclas.errors import BundleError, DataError
 from ghostclas.files import write_text
-
-if TYPE_CHECKING:
-    import requests
+from ghostclas.progress import ProgressLine
 
 CACHE_VARIABLE = "GHOSTCLAS_CACHE"
 CHECKSUMS = "checksums.json"
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
+MAX_BYTES = 1_000_000_000
 
 _CHUNK = 1 << 18
-_PARTIAL_CONTENT = 206
 _PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _ELSEWHERE = f"set {CACHE_VARIABLE} to a directory that can be written"
 
@@ -40,11 +37,12 @@ def download(url: str, name: str, *, sha256: str | None = None, cache: str | Pat
     """Return the file at ``url``, kept as ``name`` in the cache; download it if it is missing or damaged.
 
     The file is checked against ``sha256``. Where that is ``None``, the sha256 of the first download is
-    recorded in the cache and enforced from then on. Progress goes to stderr. A broken connection is taken up
-    again where it broke, if the server can.
+    recorded in the cache and enforced from then on. Progress goes to stderr. A download whose connection
+    breaks starts again, a few times.
 
     Raises:
-        DataError: the download failed or the cache cannot be written; the message says how to go on.
+        DataError: the download failed, is larger than ``MAX_BYTES``, or the cache cannot be written; the
+            message says how to go on.
         BundleError: what came is not the file that was published or recorded, or the records are damaged.
     """
     import pooch
@@ -66,13 +64,27 @@ def _retrieve(url: str, file: Path, expected: str | None, *, published: bool) ->
 
     pooch.get_logger().setLevel("WARNING")
     known = None if expected is None else f"sha256:{expected}"
+    progress = _Progress(url)
+    downloader = pooch.HTTPDownloader(
+        progressbar=progress,
+        chunk_size=_CHUNK,
+        timeout=TIMEOUT_SECONDS,
+        # Compressed on the way, a file would not have the announced length.
+        headers={"Accept-Encoding": "identity"},
+    )
+
+    def retrieve() -> None:
+        progress.reset()
+        pooch.retrieve(url, known, fname=file.name, path=file.parent, downloader=downloader)
+
     try:
-        pooch.retrieve(url, known, fname=file.name, path=file.parent, downloader=_fetch)
+        _repeatedly(retrieve)
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
         raise DataError(f"{url}: the server answered {status}; {_by_hand(file)}") from None
-    except (requests.RequestException, _IncompleteError) as error:
-        raise DataError(f"{url}: cannot be downloaded ({_reason(error)}); {_by_hand(file)}") from None
+    except requests.RequestException as error:
+        reason = f"{type(error).__name__} after {ATTEMPTS} attempts"
+        raise DataError(f"{url}: cannot be downloaded ({reason}); {_by_hand(file)}") from None
     except OSError as error:
         raise DataError(f"cannot write the cache {file.parent}: {error.strerror}; {_ELSEWHERE}") from None
     except ValueError:
@@ -91,99 +103,57 @@ def _by_hand(file: Path) -> str:
     return f"check the connection, or download it by hand to {file}"
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, _IncompleteError):
-        return str(error)
-    return f"{type(error).__name__} after {ATTEMPTS} attempts"
-
-
-class _IncompleteError(Exception):
-    """The connection ended before the file did."""
-
-
-def _fetch(url: str, output_file: str, _pooch: object) -> None:
-    """Fetch ``url`` into ``output_file`` for pooch, continuing after a broken connection."""
+def _repeatedly(retrieve: Callable[[], None]) -> None:
+    """Call ``retrieve`` until it succeeds or could not succeed the next time, at most ``ATTEMPTS`` times."""
     import requests
 
-    progress = _Progress(Path(url).name)
-    validator: str | None = None
-    with Path(output_file).open("wb") as output:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                done = output.tell()
-                # Without a validator the rest could come from another version of the file.
-                headers = {"Range": f"bytes={done}-", "If-Range": validator} if done and validator else {}
-                headers["Accept-Encoding"] = "identity"
-                with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-                    response.raise_for_status()
-                    if not _continues(response, done):
-                        output.seek(0)
-                        output.truncate()
-                    validator = _validator(response)
-                    _copy(response, output, progress)
-            except (requests.RequestException, _IncompleteError) as error:
-                if attempt == ATTEMPTS or not _may_pass(error):
-                    raise
-                time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-            else:
-                progress.end()
-                return
-
-
-def _copy(response: requests.Response, output: BinaryIO, progress: _Progress) -> None:
-    start = output.tell()
-    length = response.headers.get("Content-Length")
-    total = start + int(length) if length and length.isdigit() else None
-    for chunk in response.iter_content(_CHUNK):
-        output.write(chunk)
-        progress.show(output.tell(), total)
-    if total is not None and output.tell() != total:
-        raise _IncompleteError(
-            f"the connection broke after {output.tell()} of {total} bytes, {ATTEMPTS} times"
-        )
-
-
-def _continues(response: requests.Response, done: int) -> bool:
-    """Whether ``response`` is the rest of the file after ``done`` bytes, rather than all of it."""
-    if response.status_code != _PARTIAL_CONTENT:
-        return False
-    if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
-        raise _IncompleteError("the server sent another part of the file than the one asked for")
-    return True
-
-
-def _validator(response: requests.Response) -> str | None:
-    tag = response.headers.get("ETag")
-    if tag and not tag.startswith("W/"):
-        return tag
-    return response.headers.get("Last-Modified")
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the next attempt could go better: a server's "not found" will not."""
-    response = getattr(error, "response", None)
-    return response is None or response.status_code in _PASSING_STATUSES
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            retrieve()
+        except requests.RequestException as error:
+            # A server's "not found" stays what it is.
+            passes = error.response is None or error.response.status_code in _PASSING_STATUSES
+            if attempt == ATTEMPTS or not passes:
+                raise
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+        else:
+            return
 
 
 class _Progress:
-    """How far a download is: one changing line on a terminal, two plain lines elsewhere."""
+    """The progress bar that pooch's downloader drives; it refuses a file beyond ``MAX_BYTES``.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._percent = -1
-        self._terminal = sys.stderr.isatty()
-        if not self._terminal:
-            sys.stderr.write(f"downloading {what}\n")
+    Attributes:
+        total: bytes that the server announced, 0 if it did not; pooch sets it.
+    """
 
-    def show(self, done: int, total: int | None) -> None:
-        percent = done * 100 // total if total else 0
-        if self._terminal and percent != self._percent:
-            self._percent = percent
-            sys.stderr.write(f"\rdownloading {self._what} {done / 1e6:.1f} MB, {percent} %")
-            sys.stderr.flush()
+    def __init__(self, url: str) -> None:
+        self.total = 0
+        self._url = url
+        self._name = Path(url).name
+        self._done = 0
+        self._line = ProgressLine()
+        self._started = False
 
-    def end(self) -> None:
-        sys.stderr.write("\n" if self._terminal else f"downloaded {self._what}\n")
+    def update(self, count: int) -> None:
+        """Take note of ``count`` bytes more; the last count of a file may be too large."""
+        if not self._started:
+            self._started = True
+            self._line.say(f"downloading {self._name}")
+        self._done += count
+        if max(self.total, self._done) > MAX_BYTES:
+            raise DataError(f"{self._url}: larger than {MAX_BYTES / 1e9:.1f} GB, so it is no file of ours")
+        done = min(self._done, self.total) if self.total else self._done
+        percent = f", {done * 100 // self.total} %" if self.total else ""
+        self._line.step(f"downloading {self._name}: {done / 1e6:.1f} MB{percent}")
+
+    def reset(self) -> None:
+        """Start to count again."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Tell that the file is there."""
+        self._line.say(f"downloaded {self._name}")
 
 
 def _read_checksums(directory: Path) -> dict[str, str]:
