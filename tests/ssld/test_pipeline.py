@@ -17,7 +17,7 @@ from ghostclas.cli import main
 from ghostclas.errors import UsageError
 from ghostclas.ssld import pipeline as steps
 from ghostclas.ssld.run_config import SsldConfig
-from ghostclas.ssld.teacher import BundleTeacher, OnnxTeacher
+from ghostclas.ssld.runtime_teacher import BundleTeacher, OnnxTeacher
 from ghostclas.ssld.torch_teacher import TorchTeacher
 from ghostclas.training.config import resolve_config
 from tests.colours import colour_bundle

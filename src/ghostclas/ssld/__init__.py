@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from ghostclas.ssld.cache import LogitCache
     from ghostclas.ssld.config import DistilConfig, MineConfig, TeacherConfig
     from ghostclas.ssld.mining import Mined, mine
+    from ghostclas.ssld.opening import open_teacher
     from ghostclas.ssld.pipeline import adapt, distil, finetune, train_student
     from ghostclas.ssld.run_config import SsldConfig
     from ghostclas.ssld.scoring import Scores, open_cache, score
-    from ghostclas.ssld.teacher import Teacher, open_teacher
+    from ghostclas.ssld.teacher import Teacher
 
 __all__ = [
     "DistilConfig",
@@ -55,7 +56,7 @@ _HOMES = {
     "finetune": "pipeline",
     "mine": "mining",
     "open_cache": "scoring",
-    "open_teacher": "teacher",
+    "open_teacher": "opening",
     "score": "scoring",
     "train_student": "pipeline",
 }

@@ -33,10 +33,10 @@ from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, pick, survey
 from ghostclas.ssld.mining_page import write_page
 from ghostclas.ssld.objective import build_objective, with_mined
+from ghostclas.ssld.opening import open_teacher, open_training_teacher
 from ghostclas.ssld.run_config import DEFAULT_RECIPE, SsldConfig, ssld_config
 from ghostclas.ssld.scoring import Scores, open_cache, score
-from ghostclas.ssld.teacher import Teacher, open_teacher
-from ghostclas.ssld.torch_teacher import open_training_teacher
+from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
 from ghostclas.training.resumption import DataRecord, Resume

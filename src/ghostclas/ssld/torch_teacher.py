@@ -22,7 +22,7 @@ from ghostclas.models.registry import create_model
 from ghostclas.models.saved import bundle_state
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
-from ghostclas.ssld.teacher import Labels, OnnxTeacher, Teacher, labels_of, preprocess_of
+from ghostclas.ssld.teacher import Labels, labels_of, preprocess_of
 from ghostclas.zoo import EFFICIENTNET_LITE, TIMM, locate, packaged_weights, resolve_spec
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
@@ -116,18 +116,6 @@ def open_torch_teacher(config: TeacherConfig, *, device: str = "cpu") -> TorchTe
     if located.name in EFFICIENTNET_LITE:
         return _lite(config, device)
     return _bundle(config, located.bundle(), device)
-
-
-def open_training_teacher(config: TeacherConfig, *, device: str = "cpu") -> Teacher:
-    """Open a teacher to train with: a network of torch, or an ONNX file beside torch.
-
-    Raises:
-        UsageError, DataError, BundleError, MissingExtraError: as ``teacher.open_teacher`` does.
-    """
-    if locate(config.model).kind == "onnx":
-        # On as many cores as torch uses here.
-        return OnnxTeacher(config, threads=torch.get_num_threads())
-    return open_torch_teacher(config, device=device)
 
 
 def _bundle(config: TeacherConfig, bundle: Bundle, device: str) -> TorchTeacher:
