@@ -8,24 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from ghostclas import models
-from ghostclas.errors import UsageError
 from ghostclas.families import FAMILIES
 from ghostclas.models import create_model
-from ghostclas.models.arranged import arrange
-from ghostclas.models.folded import fold_batch_norms
-from ghostclas.models.maps import map_channels, run_with_maps
-from ghostclas.models.staged import StagedNetwork
-from ghostclas.spec import ModelSpec
-
-OURS = [name for name in FAMILIES if name != "timm"]
-
-
-def smallest(family: str) -> ModelSpec:
-    """The cheapest network of a family that has a name of its own."""
-    return min(FAMILIES[family].specs(), key=lambda spec: spec.width).model_copy(update={"num_classes": 5})
+from tests.models.smallest import OURS, smallest
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -57,42 +44,10 @@ def test_names_mean_one_network_each() -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_network_gives_maps_logits_and_a_graph_for_cpus(name: str) -> None:
-    spec = smallest(name)
-    torch.manual_seed(0)
-    network = create_model(spec)
-    assert isinstance(network, StagedNetwork)
-    images = torch.randn(2, 3, 64, 64)
-    network.train()(images)
-    network.eval()
-    with torch.inference_mode():
-        logits, maps = run_with_maps(network, images)
-        torch.testing.assert_close(logits, network(images))
-        assert [each.shape[2] for each in maps] == [32, 16, 8, 4, 2]
-        assert [each.shape[1] for each in maps] == map_channels(network)
-        folded = fold_batch_norms(network)
-        torch.testing.assert_close(arrange(folded)(images), logits, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", OURS)
 def test_a_layout_names_the_tensors_of_the_network_and_no_others(name: str) -> None:
     own = set(create_model(smallest(name)).state_dict())
     for layout in FAMILIES[name].weight_layouts:
         assert {layout.translate(marker) for marker in layout.markers} <= own
-
-
-def test_an_unknown_family_is_refused_by_name() -> None:
-    with pytest.raises(
-        UsageError, match=r"family of networks that is not known here: 'ghostnet_v9'.*ghostnet_v"
-    ):
-        create_model(ModelSpec(name="new", family="ghostnet_v9"))
-
-
-def test_a_flavour_that_the_family_does_not_have_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match="ghostnetv2_100 has no flavour 'paddleclas'; GhostNetV2 has original"
-    ):
-        create_model(ModelSpec(name="ghostnetv2_100", family="ghostnet_v2", flavour="paddleclas"))
 
 
 def test_families_need_no_torch() -> None:

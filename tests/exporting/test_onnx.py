@@ -15,61 +15,15 @@ from onnx import numpy_helper
 from safetensors.numpy import load
 from torch import nn
 
-from ghostclas import imaging
 from ghostclas.bundle import MANIFEST, WEIGHTS, Bundle
 from ghostclas.engines import open_engine
 from ghostclas.errors import ExportError, UsageError
 from ghostclas.exporting import onnx as export
-from ghostclas.exporting.network import load_network
 from ghostclas.exporting.onnx import MODEL, export_bundle
 from ghostclas.loading import load_state, load_weights
 from ghostclas.models.registry import create_model
 from ghostclas.models.saved import bundle_state
-from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec, ResizeSpec
-
-CLASSES = ("a", "b", "c")
-SPEC = ModelSpec(name="stub", num_classes=3)
-PREPROCESS = PreprocessSpec(
-    resize=ResizeSpec(short_side=40), crop=32, mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3)
-)
-
-
-def network(*, classes: int = 3, scale: float = 1.0) -> nn.Module:
-    """A network of the parts that matter here: padding, norms, a depthwise convolution, a classifier."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
-            nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8)),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(8, classes),
-        )
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.running_var, 0.5, 2)
-                nn.init.normal_(module.running_mean)
-                nn.init.normal_(module.weight)
-                nn.init.normal_(module.bias)
-        nn.init.normal_(model[-1].weight, std=scale)
-    # What an exporter must not take: dropout and batch statistics.
-    return model.train()
-
-
-@pytest.fixture(scope="module", params=["fp32", "fp16"])
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(
-        network(),
-        SPEC,
-        CLASSES,
-        PREPROCESS,
-        tmp_path_factory.mktemp("exported") / request.param,
-        precision=request.param,
-        postprocess=PostprocessSpec(temperature=2),
-        metrics=[Metric(dataset="val", images=3, top1=100, through="torch")],
-        provenance={"recipe": "by hand"},
-    )
+from tests.exporting.stub import CLASSES, PREPROCESS, SPEC, network, torch_logits
 
 
 def graph_of(bundle: Bundle) -> onnx.ModelProto:
@@ -81,17 +35,6 @@ def run(bundle: Bundle, images: np.ndarray) -> np.ndarray:
     logits = engine.run(images)
     engine.close()
     return logits
-
-
-def torch_logits(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What training computes: normalise, then the network as it is."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (PREPROCESS.mean, PREPROCESS.std))
-    with torch.inference_mode():
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-        return np.asarray(model.eval()((pixels - mean) / std).numpy())
-
-
-# ------------------------------------------------------------------ what is written
 
 
 def test_the_bundle_says_what_it_was_told(exported: Bundle) -> None:
@@ -158,15 +101,6 @@ def test_exporting_again_gives_the_same_bytes(exported: Bundle, tmp_path: Path) 
         assert again.read(name) == exported.read(name)
 
 
-def test_the_reference_is_what_imaging_and_torch_make_of_its_jpegs(exported: Bundle) -> None:
-    reference = exported.reference()
-    assert 4 <= len(reference.jpegs) <= 8
-    for jpeg, pixels in zip(reference.jpegs, reference.pixels, strict=True):
-        np.testing.assert_array_equal(imaging.preprocess(jpeg, PREPROCESS), pixels)
-    tolerance = 1e-5 if exported.file().entry.precision == "fp32" else 2e-2
-    np.testing.assert_allclose(reference.logits, torch_logits(network(), reference.pixels), atol=tolerance)
-
-
 def test_the_model_is_not_changed(tmp_path: Path) -> None:
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -179,16 +113,6 @@ def test_the_model_is_not_changed(tmp_path: Path) -> None:
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     export_bundle(network(), SPEC, CLASSES, PREPROCESS, tmp_path / "bundle")
     assert capfd.readouterr() == ("", "")
-
-
-# ------------------------------------------------------------------ fp16
-
-
-@pytest.fixture(scope="module")
-def half(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(
-        network(), SPEC, CLASSES, PREPROCESS, tmp_path_factory.mktemp("half") / "b", precision="fp16"
-    )
 
 
 def test_matrices_are_stored_in_half_the_bytes_in_both_files(half: Bundle) -> None:
@@ -210,16 +134,6 @@ def test_rounding_is_recorded(half: Bundle) -> None:
     rounding: Any = half.manifest.provenance["rounding"]
     assert 0 < rounding["max_abs"] < 0.05
     assert rounding["top1_agreement"] == 1
-
-
-def test_the_network_that_converters_get_is_that_of_the_onnx_file(
-    half: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ghostclas.exporting.network.create_model", lambda spec: network())
-    reference = half.reference()
-    with torch.inference_mode():
-        logits = load_network(half)(torch.from_numpy(reference.pixels)).numpy()
-    np.testing.assert_allclose(logits, reference.logits, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("compact", [False, True])
@@ -246,9 +160,6 @@ def test_values_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> N
     with pytest.raises(ExportError, match=r"5\.weight has values beyond the range of float16"):
         export_bundle(network(scale=1e6), SPEC, CLASSES, PREPROCESS, tmp_path / "bundle", precision="fp16")
     assert list(tmp_path.iterdir()) == []
-
-
-# ------------------------------------------------------------------ what is refused
 
 
 def test_a_file_that_answers_differently_never_appears(
@@ -342,9 +253,6 @@ def test_a_failed_export_leaves_the_bundle_that_was_there(tmp_path: Path) -> Non
         export_bundle(network(scale=1e6), SPEC, CLASSES, PREPROCESS, target, precision="fp16")
     assert (target / MANIFEST).read_bytes() == before
     Bundle.open(target).check()
-
-
-# ------------------------------------------------------------------ GhostNet itself
 
 
 def test_training_continues_from_the_bundle_of_a_ghostnet(small_bundle: Bundle) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.sources import open_trained, recognise
-from ghostclas.exporting.trained import Trained, imagenet_classes
+from ghostclas.exporting.trained import Trained
 from ghostclas.models.registry import create_model
 from ghostclas.zoo import ZOO, resolve_spec
 
@@ -107,19 +106,6 @@ def test_class_names_are_asked_for_and_counted(tmp_path: Path) -> None:
 def test_a_bundle_keeps_its_own_class_names(small_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="names its own classes"):
         open_trained(small_bundle.path, classes=named(tmp_path, "a"))
-
-
-def test_imagenet_has_a_thousand_different_names_in_its_usual_order() -> None:
-    if find_spec("timm") is None:
-        pytest.skip("timm is not installed")
-    names = imagenet_classes()
-    assert names is not None
-    assert len(set(names)) == 1000
-    assert (names[0], names[281], names[999]) == (
-        "tench, Tinca tinca",
-        "tabby, tabby cat",
-        "toilet tissue, toilet paper, bathroom tissue",
-    )
 
 
 @pytest.mark.parametrize(

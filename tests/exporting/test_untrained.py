@@ -1,4 +1,4 @@
-"""Networks with random weights, and models at other sizes."""
+"""Networks with random weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ghostclas.bundle import Bundle
 from ghostclas.cli import main
 from ghostclas.errors import UsageError
 from ghostclas.exporting.untrained import PUBLISHED, resized, untrained
-from ghostclas.exporting.variants import make_variant
-from ghostclas.models.registry import create_model
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 
 timm = pytest.importorskip("timm", reason="timm is not installed")
@@ -29,13 +27,6 @@ def test_weights_are_random_the_same_every_time_and_of_usual_size(name: str) -> 
     assert torch.equal(a, b)
     assert a.isfinite().all()
     assert a.std() > 1e-4, "activations died out on the way"
-
-
-def test_the_spec_rebuilds_a_network_of_timm_in_its_deployed_form() -> None:
-    made = untrained("timm:repghostnet_050", size=64)
-    create_model(made.spec).load_state_dict(made.model.state_dict())
-    branches = sum(p.numel() for p in timm.create_model("repghostnet_050").parameters())
-    assert sum(p.numel() for p in made.model.parameters()) < branches
 
 
 def test_preprocessing_is_what_the_network_is_used_with() -> None:
@@ -67,19 +58,6 @@ def test_another_size_sees_the_same_part_of_a_photo() -> None:
 def test_what_timm_has_not_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="mobilenetv3_large_100"):
         untrained("timm:mobilenetv3_larg_100")
-
-
-def test_a_bundle_at_another_size_keeps_its_weights(small_bundle: Bundle, tmp_path: Path) -> None:
-    made = make_variant(str(small_bundle.path), tmp_path / "96", size=96)
-    assert (made.preprocess.crop, made.classes) == (96, small_bundle.classes)
-    assert made.manifest.provenance["resized_from"] == 64
-    assert made.read("weights.safetensors") == small_bundle.read("weights.safetensors")
-
-
-@pytest.mark.parametrize("size", [0, 31, 100])
-def test_a_size_that_no_network_takes_is_refused(size: int, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="multiple of 32"):
-        make_variant("default", tmp_path / "x", size=size)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The zoo's figures, counted again on the networks themselves; ``test_parity`` does it on PaddleClas' own."""
+"""The zoo's figures, counted again on our networks; ``test_ghostnet`` does it on PaddleClas' own."""
 
 from __future__ import annotations
 

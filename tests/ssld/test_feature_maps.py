@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from ghostclas.errors import UsageError
-from ghostclas.models import create_model
-from ghostclas.models.maps import MappedNetwork, has_maps, map_channels, run_with_maps
+from ghostclas.models.maps import map_channels
 from ghostclas.ssld import train_student
 from ghostclas.ssld.feature_maps import FeatureDistillation, ProjectedStudent
 from ghostclas.ssld.losses import feature_map_loss
@@ -19,7 +18,7 @@ from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.training import resolve_config
 from ghostclas.training.objective import Views
 from ghostclas.training.optim import build_optimizer
-from ghostclas.zoo import resolve_spec
+from tests.models.mapped import network_of
 from tests.ssld.distilling import distilling, normalised, objective
 from tests.training.killed import run_killed
 from tests.training.test_run import WHOLE, assert_same_weights
@@ -33,53 +32,6 @@ def following(folder: Path, teacher: Path, *more: str) -> SsldConfig:
 
 def distillation(folder: Path, teacher: Path, *more: str) -> Any:
     return objective(folder, teacher, FEATURES, *more)[0]
-
-
-def network_of(name: str, num_classes: int = 3) -> MappedNetwork:
-    network = create_model(resolve_spec(name, num_classes=num_classes))
-    assert has_maps(network)
-    return network
-
-
-# ------------------------------------------------------------------ maps
-
-
-@pytest.mark.parametrize(
-    ("name", "channels"),
-    [("ghostnet_x1_0", [16, 24, 40, 112, 160]), ("efficientnet_lite0", [16, 24, 40, 112, 320])],
-)
-def test_the_maps_are_the_last_of_each_size_and_the_answers_are_the_networks(
-    name: str, channels: list[int]
-) -> None:
-    network = network_of(name).eval()
-    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        logits, maps = run_with_maps(network, images)
-        assert torch.equal(logits, network(images))
-    assert [tuple(each.shape) for each in maps] == [
-        (2, number, 64 // side, 96 // side) for number, side in zip(channels, (2, 4, 8, 16, 32), strict=True)
-    ]
-    network.train()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    assert map_channels(network) == channels
-    assert network.training
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-def test_each_part_takes_the_given_map_in_place_of_the_one_before() -> None:
-    network = network_of("ghostnet_x0_5").eval()
-    generator = torch.Generator().manual_seed(0)
-    images, other = (torch.randn(2, 3, 64, 64, generator=generator) for _ in range(2))
-    with torch.no_grad():
-        own = run_with_maps(network, images)
-        again = run_with_maps(network, other, own.maps[:-1])
-    # The first part sees the image, every other one what it is given.
-    assert not torch.equal(again.maps[0], own.maps[0])
-    assert all(torch.equal(a, b) for a, b in zip(again.maps[1:], own.maps[1:], strict=True))
-    assert torch.equal(again.logits, own.logits)
-
-
-# ------------------------------------------------------------------ the loss
 
 
 def test_the_loss_is_that_of_the_answers_and_a_weight_times_what_is_missed(
@@ -143,9 +95,6 @@ def test_projections_begin_anew_as_the_classifier_does(folder: Path, teacher: Pa
     assert heads == {id(parameter) for parameter in expected}
 
 
-# ------------------------------------------------------------------ settings
-
-
 @pytest.mark.parametrize("more", ["distil.views=2", "distil.resolution=64"])
 def test_maps_that_cannot_be_compared_are_refused(folder: Path, teacher: Path, more: str) -> None:
     with pytest.raises(UsageError, match=r"distil\.features .*distil\.(views=0|features=0)"):
@@ -180,9 +129,6 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
         distillation(folder, file, mapping)
     with pytest.raises(UsageError, match="the student is a Linear"):
         distillation(folder, teacher).wrap(torch.nn.Linear(2, 2))
-
-
-# ------------------------------------------------------------------ runs
 
 
 def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(

@@ -1,0 +1,19 @@
+"""What the tests of formats ask of a bundle."""
+
+from __future__ import annotations
+
+import pytest
+
+from ghostclas.bundle import Bundle
+
+ENGINE = {"onnx": "onnxruntime", "coreml": None}
+EXACT = 1e-3
+
+
+def content(bundle: Bundle) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in bundle.path.rglob("*") if path.is_file()}
+
+
+def present(bundle: Bundle, name: str) -> None:
+    if name not in {entry.format for entry in bundle.manifest.files}:
+        pytest.skip(f"the toolchain of {name} is not here")
