@@ -11,8 +11,8 @@ from accelerate.state import AcceleratorState
 
 from ghostclas.data import open_splits
 from ghostclas.ssld.objective import build_objective
+from ghostclas.ssld.opening import open_training_teacher
 from ghostclas.ssld.run_config import SsldConfig
-from ghostclas.ssld.torch_teacher import open_training_teacher
 from ghostclas.training import resolve_config
 from ghostclas.training.objective import RunContext
 from tests.training.test_run import SETTINGS

@@ -120,7 +120,7 @@ def test_the_channels_of_maps_may_differ_but_not_in_blockwise_epochs(folder: Pat
 def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:
-    from tests.ssld.test_teacher import onnx_file
+    from tests.ssld.onnx_teacher import onnx_file
 
     file = onnx_file(tmp_path / "t.onnx", side=32)
     (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")

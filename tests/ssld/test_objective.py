@@ -94,7 +94,7 @@ def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_agai
 
 
 def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_path: Path) -> None:
-    from tests.ssld.test_teacher import onnx_file
+    from tests.ssld.onnx_teacher import onnx_file
 
     file = onnx_file(tmp_path / "t.onnx", side=64)
     (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")
