@@ -81,7 +81,12 @@ def is_url(text: str) -> bool:
     return bool(mark and rest) and len(scheme) > 1 and scheme.replace("+", "").isalnum()
 
 
+def as_url(text: str) -> str:
+    """Return the address as its author wrote it: ``Path`` makes ``http:/a`` of ``http://a``."""
+    return text if "://" in text else text.replace(":/", "://", 1)
+
+
 def refuse_url(text: str) -> None:
     """Raise UsageError for a URL: photos, data and models are read from this machine only."""
     if is_url(text):
-        raise UsageError(f"{text} is a URL: download it first, then give the file or folder")
+        raise UsageError(f"{as_url(text)} is a URL: download it first, then give the file or folder")

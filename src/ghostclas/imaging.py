@@ -54,7 +54,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from ghostclas.errors import GhostclasError, ImageError, UsageError, is_url
+from ghostclas.errors import GhostclasError, ImageError, UsageError, as_url, is_url
 from ghostclas.image_files import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
 from ghostclas.spec import PreprocessSpec
 
@@ -277,8 +277,11 @@ def _read(path: Path) -> bytes:
             raise ImageError("too_large", f"{path} has {status.st_size:,} bytes, the limit is {MAX_BYTES:,}")
         return path.read_bytes()
     except FileNotFoundError:
-        why = "is a URL: download it first, then give the file" if is_url(str(path)) else "does not exist"
-        raise ImageError("not_found", f"{path} {why}") from None
+        if is_url(str(path)):
+            why = f"{as_url(str(path))} is a URL: download it first, then give the file"
+        else:
+            why = f"{path} does not exist"
+        raise ImageError("not_found", why) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError("unreadable", f"{path} cannot be read: {reason}") from None

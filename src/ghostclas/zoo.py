@@ -170,7 +170,10 @@ def locate(word: str | os.PathLike[str]) -> Located:
     if _is_name(plain):
         return Located("network", None, plain)
     near = did_you_mean(plain, [DEFAULT_MODEL, *ZOO, *EFFICIENTNET_LITE])
-    raise UsageError(f"no model {text!r}: neither a path nor a known name{near}")
+    raise UsageError(
+        f"no model {text!r}: neither a path nor a known name{near}\n"
+        "       names are listed by: ghostclas models"
+    )
 
 
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:

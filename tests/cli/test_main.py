@@ -30,6 +30,14 @@ def test_every_verb_has_help(command: str, capsys: pytest.CaptureFixture[str]) -
     assert "\n\n  " in shown, "no sentence about what it does"
 
 
+@pytest.mark.parametrize("command", ["", "ssld", "bench", "data"])
+def test_a_list_of_commands_cuts_no_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    _, commands = capsys.readouterr().out.split("\nCommands:\n")
+    cut = [line for line in commands.splitlines() if not line.endswith(".")]
+    assert not cut
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"ghostclas {__version__}\n"
@@ -44,6 +52,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "--model", "ghostnet_x1", "x.jpg"], "'ghostnet_x1_0'"),
         (["info", "defalt"], "'default'"),
         (["doctor", "--jso"], "--json"),
+        (["info", "zzz"], "names are listed by: ghostclas models"),
     ],
 )
 def test_an_unknown_word_is_refused_with_the_nearest_one(

@@ -73,10 +73,10 @@ def bench(
     report: ReportOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure models on this machine: latency, throughput, cold start, memory, size, accuracy.
+    """Measure speed, memory, size and accuracy on this machine.
 
-    Everything is timed in turn, and one graph twice: where its two figures do not agree, the machine is too
-    noisy to believe the others, and it is said.
+    Speed is latency, throughput and cold start. Everything is timed in turn, and one graph twice: where
+    its two figures do not agree, the machine is too noisy to believe the others, and it is said.
     """
     if context.invoked_subcommand is not None:
         return
@@ -118,10 +118,10 @@ def diff_command(
     ] = 0.5,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two measurements; the exit code is 1 if B is worse than A.
+    """Compare two measurements.
 
-    A figure is worse when it is so by more than the tolerance and by more than the noise of either machine.
-    What A measured and B did not is worse, too.
+    The exit code is 1 if B is worse than A. A figure is worse when it is so by more than the tolerance
+    and by more than the noise of either machine. What A measured and B did not is worse, too.
     """
     from ghostclas.bench.diff import compare, other_machine, worse
     from ghostclas.bench.results import read_results
@@ -163,10 +163,11 @@ def recommend_command(
     rounds: RoundsOption = 30,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the most accurate model within a time, measured on this machine and these images.
+    """Choose the most accurate model within a time.
 
-    Give models of several widths, each trained on such images, and several sizes: all their combinations
-    with the engines and precisions here are measured. The time is the median of one photo.
+    Time and accuracy are measured on this machine and these images. Give models of several widths, each
+    trained on such images, and several sizes: all their combinations with the engines and precisions here
+    are measured. The time is the median of one photo.
     """
     from ghostclas.bench.recommend import choices, pareto_front, recommend
     from ghostclas.bench.results import Settings

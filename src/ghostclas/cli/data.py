@@ -26,7 +26,7 @@ app = typer.Typer(
 
 @app.callback()
 def data() -> None:
-    """Make a data set of the archives it comes in, or look for what is wrong with one."""
+    """Prepare a data set from its archives, or audit one."""
 
 
 @app.command("prepare")
@@ -88,9 +88,10 @@ def audit_command(
         int | None, typer.Option(min=1, help="How many cores to use; all when absent.")
     ] = None,
 ) -> None:
-    """Look for unreadable files, duplicates, leaks between the parts, and imbalance.
+    """Look for unreadable files, duplicates, leaks and imbalance.
 
-    The exit code is 0 if there are neither leaks nor unreadable files, else 3.
+    A leak is an image that is in two parts, such as train and val. The exit code is 0 if there are
+    neither leaks nor unreadable files, else 3.
     """
     from ghostclas.datasets.audit import audit
     from ghostclas.files import check_folder

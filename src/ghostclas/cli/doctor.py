@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+")
 def doctor_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show the machine, the packages that are installed and the runtimes that can be used."""
+    """Show the machine, the packages and the runtimes here."""
     report = _report()
     if as_json:
         say_json(report)

@@ -47,7 +47,7 @@ def export_command(
         bool, typer.Option("--smaller", help="Keep int8 that is accurate but not faster, too.")
     ] = False,
 ) -> None:
-    """Write a model as a bundle, and add files for other runtimes to it.
+    """Write a model as a bundle, and add files for other runtimes.
 
     Every file is compared with the network it was made of before it appears; what fails leaves no trace.
     """

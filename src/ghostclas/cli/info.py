@@ -13,9 +13,10 @@ def info_command(
     model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle, a run, or default.")],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as one JSON object.")] = False,
 ) -> None:
-    """Show what a bundle holds: network, classes, files, accuracy, where it comes from.
+    """Show what a bundle holds.
 
-    The bundle is verified first: every file's size and checksum.
+    Network, classes, files, accuracy, and where it comes from. The bundle is verified first: every file's
+    size and checksum.
     """
     from ghostclas.zoo import locate
 

@@ -99,9 +99,10 @@ def ssld_command(
     as_json: JsonOption = False,
     model: OldModelOption = None,
 ) -> None:
-    """Distil a teacher into a small network: score, mine, distil and fine-tune.
+    """Distil a large teacher into a small network.
 
-    Without a step, all four; after a stop, --resume goes on. Options belong behind the step's name.
+    Four steps: score, mine, distil, finetune. Without a step's name, all four; after a stop, --resume
+    goes on. Options belong behind the step's name.
     """
     if ctx.invoked_subcommand is not None:
         given = [name for name in (teacher, labeled, unlabeled, network, model, output) if name is not None]
@@ -192,7 +193,10 @@ def mine_command(
     ),
     as_json: JsonOption = False,
 ) -> None:
-    """Pick pictures of the pool to learn from; leave out those of the validation set and copies."""
+    """Pick pictures of the pool to learn from.
+
+    Copies are left out, and so is what the validation set holds.
+    """
     _need_torch()
     from ghostclas.ssld.pipeline import mine_pool, summary
     from ghostclas.ssld.run_config import ssld_config
@@ -292,7 +296,10 @@ def finetune_command(
     as_json: JsonOption = False,
     model: OldModelOption = None,
 ) -> None:
-    """Train a distilled student on the labels, at a hundredth of the rate."""
+    """Train a distilled student on the labels.
+
+    The learning rate is a hundredth of the usual one.
+    """
     _need_torch()
     from ghostclas.ssld import finetune
 

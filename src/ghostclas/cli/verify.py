@@ -24,9 +24,10 @@ def verify_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as one JSON object.")] = False,
 ) -> None:
-    """Check every file of a bundle, in every engine here, against the answers that it carries.
+    """Check every file of a bundle against its stored answers.
 
-    Needs neither the training framework nor data. Differences are between logits.
+    Every engine that is installed here runs the files that it can. Needs neither the training framework
+    nor data. Differences are between logits.
     """
     from ghostclas.api import verify
 
