@@ -9,8 +9,8 @@
     ├── TrainingError         6   a run that cannot start or go on
     └── ExportError           7   a conversion that failed or answers differently
 
-Every message says what was wrong, where, and what to do about it. Lines after the first are details.
-A user's mistake is one of these; anything else that escapes is a bug and shows its traceback.
+Every message says what was wrong, where, and what to do. Lines after the first are details. A user's mistake
+raises one of these classes; any other exception is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from difflib import get_close_matches
 
 
 class GhostclasError(Exception):
-    """Base of everything ghostclas raises on purpose."""
+    """The base of all exceptions that ghostclas raises on purpose."""
 
     exit_code = 1
 

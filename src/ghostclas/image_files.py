@@ -1,10 +1,12 @@
-"""The image files that ``imaging`` reads: which format one is, and which part of it makes the picture.
+"""The image files that ``imaging`` reads: how to recognise a format, and which part of a file is the image.
 
-Before Pillow sees a PNG, GIF, TIFF or AVIF, what does not change the first frame's pixels is dropped
-from it: text, animation, vendor metadata. That is less for a hostile file to play with, and no warning about
-damage in what nobody asked for. Functions here raise ``ImageError`` for what is no readable image by its
-first bytes, and whatever the parsing runs into (``struct.error``, ``IndexError``, ``ValueError``, Pillow's
-own) for a damaged file; ``imaging`` turns that into an ``ImageError``.
+Before Pillow reads a PNG, GIF, TIFF or AVIF, this module drops what does not change the first frame's pixels:
+text, animation, vendor metadata. A hostile file then reaches less of the decoder, and damage in these parts
+causes no warning.
+
+Functions here raise ``ImageError`` for a file whose first bytes are no readable image. For a damaged file
+they raise what parsing raises (``struct.error``, ``IndexError``, ``ValueError``, Pillow's own), and
+``imaging`` turns it into an ``ImageError``.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """A file format that is read: the Pillow class that decodes it, and what is peculiar about it.
+    """A file format that is read: the Pillow class that decodes it, and its peculiarities.
 
     ``signature_is_short`` marks formats that text could pass for; ``pillow_limit`` is the multiple of
     ``PIL.Image.MAX_IMAGE_PIXELS`` above which the decoder itself warns or refuses.
@@ -69,7 +71,7 @@ EXTENSIONS: Mapping[str, str] = {
     ".tiff": "TIFF",
     ".webp": "WebP",
 }
-"""The key in ``FORMATS`` that a file's extension, in lower case, promises."""
+"""The key in ``FORMATS`` for each file extension, in lower case."""
 
 HEAD_BYTES = 2048
 """``signature`` needs at most so many of a file's first bytes."""
@@ -91,7 +93,7 @@ _SHORT_SIGNATURES = {
     "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     "PPM": rb"P[1-6f]\s+(#[^\n]*\n\s*)*-?\d+\s",
 }
-"""A longer look at formats that text could pass for."""
+"""Longer signatures of the formats that text could pass for."""
 _REFUSED_SIGNATURES = {
     "HEIC": rb"....ftyp(hei|hev|m[is]f1)",
     "video": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
@@ -106,7 +108,7 @@ _REFUSED_SIGNATURES = {
 
 
 def identify(name: str, data: bytes) -> str:
-    """Return the key in ``FORMATS`` of what the first bytes say the file is."""
+    """Return the key in ``FORMATS`` that the first bytes of the file match."""
     if not data:
         raise ImageError("empty", f"{name} is empty (0 bytes)")
     kind = _match(_SIGNATURES, data[:256])
@@ -121,7 +123,7 @@ def identify(name: str, data: bytes) -> str:
 
 
 def signature(head: bytes) -> str | None:
-    """Tell what a file of unknown name is, from its first ``HEAD_BYTES``.
+    """Return what the first ``HEAD_BYTES`` of a file say that it is, whatever its name.
 
     Returns:
         A key in ``FORMATS``, the name of another format such as ``"HEIC"``, or ``None``. It is stricter than
@@ -142,7 +144,7 @@ def _not_an_image(name: str) -> ImageError:
 
 
 def open_image(name: str, kind: str, data: bytes) -> ImageFile:
-    """Return the image with its header read and nothing decoded."""
+    """Open an image: its header is read, its pixels are not decoded yet."""
     essential = _ESSENTIAL.get(kind)
     try:
         return _decoder(kind)(io.BytesIO(data if essential is None else essential(data)))
@@ -171,7 +173,7 @@ def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
     decoder: type[ImageFile] = getattr(import_module(f"PIL.{file_format.module}"), file_format.decoder)
     if kind != "JPEG":
         return decoder
-    # Pillow parses the whole EXIF block for the resolution alone, and warns if any of it is damaged.
+    # To find the resolution, Pillow parses the whole EXIF block, and warns if any of it is damaged.
     return type(file_format.decoder, (decoder,), {"_read_dpi_from_exif": lambda _: None})
 
 
@@ -179,7 +181,7 @@ _PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
 
 
 def _essential_png(data: bytes) -> bytes:
-    """Keep the chunks that make the still picture and its orientation.
+    """Keep the chunks of the still image and of its orientation.
 
     Without this, a long text chunk (image generators write them) makes Pillow refuse the file, and a
     damaged animation makes it warn.
@@ -199,7 +201,7 @@ def _essential_png(data: bytes) -> bytes:
 def _essential_gif(data: bytes) -> bytes:
     """Keep the first frame, on a canvas that holds it.
 
-    Pillow grows the canvas by itself, and allocates what happens to the canvas after the frame ahead.
+    Pillow enlarges the canvas by itself, and allocates in advance what the frame's disposal needs.
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = start = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
@@ -267,9 +269,9 @@ def _tiff_entries(data: bytes, layout: _TiffLayout) -> Iterator[_TiffEntry]:
 
 
 def _essential_tiff(data: bytes) -> bytes:
-    """Keep the entries of the first directory that make its pixels.
+    """Keep the entries of the first directory that its pixels depend on.
 
-    Pillow reads every other entry too, warns about many that are harmless, and turns the image by itself.
+    Pillow reads every other entry, too, warns about many that are harmless, and turns the image by itself.
     """
     layout = _tiff_layout(data)
     kept, used = [], 0
@@ -289,7 +291,7 @@ def _essential_tiff(data: bytes) -> bytes:
 
 
 def _essential_avif(data: bytes) -> bytes:
-    """Hide the EXIF item: how an AVIF is turned is a property of the picture, and EXIF has no say in it."""
+    """Hide the EXIF item: the AVIF image's own properties define its orientation, not EXIF."""
     return re.sub(rb"(infe\x02.{7}|infe\x03.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
 
 

@@ -1,11 +1,11 @@
-"""THE way from an encoded photo to the pixels a network sees, and from its logits to ranked scores.
+"""The one path from an encoded photo to the pixels that a network sees, and from logits to ranked scores.
 
-Training validation, prediction and the servers all call this module, and the C++ engine ports it, so every
-step is fixed here; ``tests/golden`` holds vectors that any port must match.
+Validation in training, prediction and evaluation call this module, and other languages may port it. So this
+text defines every step, and ``tests/golden`` holds vectors that any port must match.
 
-**Decoding.** The format is taken from the first bytes, never from the file name, and only the formats in
-``FORMATS`` exist here: each is opened by its own Pillow decoder, so Pillow's other plugins (some of which
-start programs) cannot be reached. Of several frames the first is taken. Everything becomes 8-bit RGB:
+**Decoding.** The first bytes decide the format, never the file name. Each format in ``FORMATS`` is opened by
+its own Pillow decoder, so no file reaches Pillow's other plugins, some of which start programs. The first of
+several frames counts. Everything becomes 8-bit RGB:
 
 - transparency of any kind is composited over white: ``round((c * a + 255 * (255 - a)) / 255)``;
 - 16-bit and 32-bit grey is ``(v + 128) // 257`` of 0..65535; 16-bit colour keeps its high byte;
@@ -15,9 +15,9 @@ start programs) cannot be reached. Of several frames the first is taken. Everyth
 - colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
 
 **Decoder scaling.** Given ``short_side``, a JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8
-whose short side is still at least ``2 * short_side``, that is at 1/s for the largest s with
-``min(width, height) // (2 * short_side) >= s``. The scaled size is rounded up, orientation does not matter to
-it, and smaller JPEGs are decoded in full.
+whose short side is still at least ``2 * short_side``: at 1/s for the largest s with
+``min(width, height) // (2 * short_side) >= s``. The scaled size is rounded up and does not depend on the
+orientation. Smaller JPEGs are decoded in full.
 
 **Geometry.** Scaling so that the short side becomes ``short_side`` and cutting the centred ``crop`` square is
 one resampling of a box of the source, in source pixels with (0, 0) the outer corner of the first pixel.
@@ -26,20 +26,21 @@ For a source of ``w x h`` with ``m = min(w, h)``, and ``//`` rounding down::
     left = (w * short_side - crop * m) // (2 * m) * m / short_side      top: the same with h
     right = left + crop * m / short_side                                bottom = top + crop * m / short_side
 
-The crop therefore begins on a whole pixel of the scaled image, which is never rounded itself: both axes have
-exactly the same scale, and an image that already has the right short side is cut without being resampled.
-The box is inside the image for every size; of a 1 x 5000 image it is a part of one pixel, and the result is
-an enlargement of that. Box corners are rounded to float32, and so is the difference of two. Resampling is
-Pillow's ``resize``, horizontally and then vertically, with uint8 between the passes, weights in 22-bit fixed
-point, the filter widened by the scale when shrinking (antialiasing) and bicubic with a = -0.5. ``nearest``
-takes the source pixel under the centre of each output pixel. ``antialias=False`` interpolates there, by
-Pillow's ``transform``, between 2 x 2 or 4 x 4 pixels (bicubic with a = -1), truncated to uint8. Neither
-uses decoder scaling; ``lanczos`` has no such form and is refused.
+The crop therefore begins on a whole pixel of the scaled image, whose own size is never rounded. Both axes
+have exactly the same scale, and an image that already has the right short side is cut without resampling.
+The box is inside the image for every size. In a 1 x 5000 image it is a part of one pixel, which is enlarged.
+Box corners are rounded to float32, and so is the difference of two.
 
-**Safety.** Sizes are read from the header and held against ``MAX_PIXELS`` before anything is decoded.
-``PIL.Image.MAX_IMAGE_PIXELS`` is left as it is and asked only where a decoder of Pillow insists: TIFF is held
-to it as well, and WebP to twice it. Nothing global is changed, so all functions may be used from many threads
-at once. Whatever a damaged or hostile file makes a decoder do, the caller sees an ``ImageError``.
+Resampling is Pillow's ``resize``, horizontally and then vertically, with uint8 between the passes and weights
+in 22-bit fixed point. When shrinking, the scale widens the filter (antialiasing); bicubic has a = -0.5.
+``nearest`` takes the source pixel under the centre of each output pixel. ``antialias=False`` interpolates
+there between 2 x 2 or 4 x 4 pixels (bicubic with a = -1), by Pillow's ``transform``, and truncates to uint8.
+Neither uses decoder scaling. ``lanczos`` has no form without antialiasing and is refused.
+
+**Safety.** The size in the header is checked against ``MAX_PIXELS`` before anything is decoded. Some of
+Pillow's decoders apply ``PIL.Image.MAX_IMAGE_PIXELS`` themselves, so TIFF is checked against it as well, and
+WebP against twice its value. No function changes global state, so all may be called from many threads at
+once. A damaged or hostile file always results in an ``ImageError``.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[
 Box: TypeAlias = tuple[float, float, float, float]
 
 MAX_PIXELS = 200_000_000
-"""The largest width x height that is decoded: the biggest sensors in phones stay just below it."""
+"""The largest width x height that is decoded; the largest sensors of phones are just below it."""
 
 MAX_BYTES = 2**31
 """The largest file that is read into memory."""
 
 DRAFT_MARGIN = 2
-"""How many times the wanted short side a JPEG keeps at least when the decoder scales it."""
+"""A JPEG that the decoder scales keeps at least this many times the wanted short side."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -104,11 +105,11 @@ def preprocess(
     Args:
         source: where the image is, or the image; it is not modified.
         spec: how.
-        out: uint8 ``[crop, crop, 3]`` to write into and return, such as one place in a batch; it is left
-            alone when this raises.
+        out: uint8 ``[crop, crop, 3]`` to write into and return, such as one place in a batch. An error
+            leaves it unchanged.
 
     Returns:
-        uint8 ``[crop, crop, 3]``, RGB, C-contiguous and writable. Mean and std are the network's business.
+        uint8 ``[crop, crop, 3]``, RGB, C-contiguous and writable. The network applies mean and std.
 
     Raises:
         ImageError: see ``decode``.
@@ -127,12 +128,12 @@ def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = T
 
     Args:
         source: where the image is, or the image; it is not modified.
-        short_side: if the image will be scaled to this short side, large JPEGs may come smaller than they
-            are, by the rule for decoder scaling in this module's docstring. None decodes in full.
+        short_side: the short side to which the image will be scaled. Large JPEGs may then be returned
+            smaller than they are, by this module's rule for decoder scaling. ``None`` decodes in full.
         exif: turn the image upright as its EXIF orientation says.
 
     Returns:
-        A new image in mode RGB; its size is after turning.
+        A new image in mode RGB, turned upright.
 
     Raises:
         ImageError: with one of the codes ``not_found``; ``unreadable`` (a folder, no permission, not a
@@ -166,7 +167,7 @@ def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
     if resampling == Image.Resampling.NEAREST:
         return image.resize(size, resampling, box=box)
     if spec.resize.antialias:
-        # In one call, which axis comes first would be up to the version of Pillow, and with it the rounding.
+        # Two calls fix which axis comes first, and thus the rounding; in one, Pillow's version would decide.
         narrow = image.resize((spec.crop, image.height), resampling, box=(left, 0, right, image.height))
         return narrow.resize(size, resampling, box=(0, top, spec.crop, bottom))
     if resampling == Image.Resampling.LANCZOS:
@@ -198,8 +199,7 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
         temperature: positive; above 1 flattens.
 
     Raises:
-        GhostclasError: the logits hold NaN or +inf, or nothing but -inf: the network's numbers overflowed,
-            and no ranking of them means anything.
+        GhostclasError: the logits hold NaN or +inf, or nothing but -inf: the network overflowed.
         UsageError: the temperature is not a positive number.
     """
     if not 0 < temperature < np.inf:
@@ -216,7 +216,7 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> NDArray[np.float32]:
 def top_k(scores: ArrayLike, k: int) -> NDArray[np.int64]:
     """Return the indices of the ``k`` largest scores along the last axis, best first.
 
-    Equal scores come in the order of their indices, so that every runtime ranks alike.
+    Equal scores keep the order of their indices, so that all runtimes rank alike.
 
     Args:
         scores: ``[N, C]`` (or any shape whose last axis is the classes).
@@ -331,7 +331,7 @@ def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool) -> I
 
 
 def _refusal(name: str, kind: str, error: Exception) -> ImageError:
-    """What to tell about a decoder's exception."""
+    """Return the ImageError for a decoder's exception."""
     reason = " ".join(str(error).split())[:160]
     if not reason or isinstance(error.__cause__ or error, EOFError | IndexError | struct.error):
         reason = "its content ends or breaks off unexpectedly"

@@ -1,4 +1,4 @@
-"""Frozen value types that every room shares. Data only: nothing here reads, decodes or runs anything."""
+"""Frozen value types that all rooms share. They hold data; nothing here reads, decodes or runs anything."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ class PreprocessSpec(Frozen):
 
 
 class PostprocessSpec(Frozen):
-    """From logits to scores: ``softmax(logits / temperature)``; under ``unknown_below`` it is unknown."""
+    """From logits to scores: ``softmax(logits / temperature)``.
+
+    A photo whose best score is below ``unknown_below`` is unknown.
+    """
 
     softmax: Literal[True] = True
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -92,7 +95,7 @@ class PredictionError(Frozen):
 
 
 class Prediction(Frozen):
-    """The answer for one photo: the same object from the command line, Python, the servers and C++."""
+    """The answer for one photo: the same object from the command line and from Python."""
 
     file: str | None
     top: tuple[Label, ...] = ()
@@ -111,7 +114,7 @@ class Prediction(Frozen):
 
 
 class Metric(Frozen):
-    """An accuracy somebody measured: percentages over ``images`` images, ``through`` a runtime."""
+    """A measured accuracy: percentages over ``images`` images, ``through`` a runtime."""
 
     dataset: str
     images: int

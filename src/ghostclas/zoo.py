@@ -1,4 +1,4 @@
-"""Named networks: what a name means, where published weights are, and the local cache. Needs no torch."""
+"""Named models: what a word after ``--model`` means, and where published weights are. Needs no torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ghostclas.spec import ModelSpec
 
 DEFAULT_MODEL = "default"
 TIMM = "timm:"
-"""What stands before the name of a network of the package timm."""
+"""The prefix of names of networks of the package timm."""
 
 Kind = Literal["bundle", "run", "weights", "onnx", "network"]
 
@@ -81,9 +81,9 @@ class Located:
 
     Attributes:
         kind: ``bundle`` (a directory or a ``.zip``), ``run`` (a training run's directory), ``weights`` (a
-            file of weights), ``onnx`` (an ONNX file), or ``network`` (a name that no path has).
+            file of weights), ``onnx`` (an ONNX file), or ``network`` (a name, where no such path exists).
         path: where it is; ``None`` for a network.
-        name: what to call it: the network's name, or the part of the path that tells it from others.
+        name: the network's name, or the part of the path that distinguishes it from others.
     """
 
     kind: Kind
@@ -146,10 +146,10 @@ class Located:
 
 
 def locate(word: str | os.PathLike[str]) -> Located:
-    """Say what a word means that names a model, weights or a network: the one place that decides it.
+    """Return what a word means that names a model, weights or a network. All commands decide it here.
 
-    ``default`` is the built-in model. A path that exists wins over a name. Names are those of ``ZOO`` and
-    ``EFFICIENTNET_LITE``, any width (``ghostnet_x0_75``), and ``timm:NAME``.
+    ``default`` is the built-in model. A path that exists takes precedence over a name. Names are those of
+    ``ZOO`` and ``EFFICIENTNET_LITE``, any width (``ghostnet_x0_75``), and ``timm:NAME``.
 
     Raises:
         UsageError: neither a path nor a name (the nearest names are offered), or a URL.
@@ -179,13 +179,13 @@ def locate(word: str | os.PathLike[str]) -> Located:
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     """Return the published weights of ``name`` as a file in the cache, downloading them the first time.
 
-    The file is checked against the published sha256, or else against that of the first download. ``cache`` is
-    the directory to keep it in (see :func:`ghostclas.download.cache_directory`).
+    Its sha256 must be the published one or, where none is published, that of the first download. ``cache`` is
+    the directory that holds it (see :func:`ghostclas.download.cache_directory`).
 
     Raises:
         UsageError: no such name, or one for which nobody published weights.
-        DataError: the download failed; the message says why and how to go on without it.
-        BundleError: what came is not the file that was published or recorded.
+        DataError: the download failed; the message says why, and what to do instead.
+        BundleError: the downloaded file is not the one that was published or recorded.
     """
     entry = ZOO.get(_plain(name))
     with_weights = [known for known, other in ZOO.items() if other.url]
@@ -230,7 +230,7 @@ _KIND_OF_FILE: Mapping[str, Kind] = {".zip": "bundle", ".onnx": "onnx"}
 def _at(kind: Kind, path: Path) -> Located:
     telling = path.resolve()
     if telling.name == "bundle":
-        # A run's bundle is called as the run.
+        # The bundle of a run has the run's name.
         telling = telling.parent
     return Located(kind, path, telling.name.removesuffix(".zip"))
 
@@ -253,7 +253,7 @@ def _is_name(plain: str) -> bool:
     try:
         return _named(plain) is not None
     except ValidationError:
-        # A width that no network can have is for ``resolve_spec`` to refuse.
+        # ``resolve_spec`` refuses a width that no network can have.
         return True
 
 

@@ -1,4 +1,4 @@
-"""Measurements that another person gets too: latency, throughput, cold start, memory, size, accuracy.
+"""Reproducible measurements: latency, throughput, cold start, memory, size, accuracy.
 
     from ghostclas import Bundle
     from ghostclas.bench.cases import find_cases
@@ -11,6 +11,6 @@
     write_report(results, "bench")
 
 ``ghostclas.bench.run`` measures, ``report`` and ``plots`` show, ``diff`` compares two measurements, and
-``recommend`` chooses. What makes the figures honest is in ``timer`` (everything that is compared is timed in
-turn, in an order that changes) and ``noise`` (one graph is timed twice as if it were two).
+``recommend`` chooses. ``ghostclas.timing`` interleaves all that is compared, in an order that changes.
+``noise`` times one graph twice, as if it were two.
 """

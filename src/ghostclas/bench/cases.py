@@ -1,4 +1,4 @@
-"""What is measured: every model in every engine and precision that was asked for and can be had."""
+"""The cases of a measurement: every model in each requested engine and precision that is available."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 PACKAGES = {"litert": "ai-edge-litert", "mnn": "MNN"}
-"""Of engines whose package has another name."""
+"""The packages of engines that have another name."""
 
 
 FIXED_THREADS = frozenset({"torch", "executorch"})
-"""Engines whose threads belong to the whole process: measured once, as they are."""
+"""Engines whose threads belong to the whole process: each is measured once, with its own number."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def bytes(self) -> int:
-        """What the engine's files take on the disk: the one it opens and those beside it."""
+        """The bytes of the engine's files on the disk: the file that it opens and those beside it."""
         return sum(
             other.bytes
             for other in self.bundle.manifest.files
@@ -51,12 +51,12 @@ class Case:
 
     @property
     def random_weights(self) -> bool:
-        """Whether the weights mean nothing, as the bundle says itself."""
+        """Whether the bundle says that its weights are random."""
         return self.bundle.manifest.provenance.get("weights") == "random"
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """The values that distinguish it from other cases."""
         return f"{self.model} {self.engine} {self.precision} {self.size}"
 
 
@@ -66,7 +66,7 @@ def find_cases(
     engines: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
 ) -> tuple[list[Case], list[str]]:
-    """Return what can be measured, and a line for everything that was asked for and cannot be.
+    """Return the cases that can be measured, and a line for each request that cannot.
 
     Args:
         models: open bundles with the name of each in the results.
@@ -135,9 +135,9 @@ def _precisions(bundle: Bundle, engine: str) -> list[str]:
 
 
 def _entry(bundle: Bundle, engine: str, precision: str) -> FileEntry | None:
-    """Return the file that ``open_engine`` takes: of the best format that is there in this precision.
+    """Return the file that ``open_engine`` takes: the best format that has this precision.
 
-    An engine may compute in a precision that it has no file in; it starts from its most precise one then.
+    If an engine computes in a precision without a file, it starts from its most precise file.
     """
     for wanted in (precision, *PRECISIONS):
         for known in ENGINES[engine].formats:

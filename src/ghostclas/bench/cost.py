@@ -1,4 +1,4 @@
-"""What one photo costs, counted in the very file that is timed."""
+"""The multiply-adds of one photo, counted in the file that is timed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ghostclas.extras import require
 def count_macs(bundle: Bundle) -> int | None:
     """Return the multiply-adds of convolutions and matrix products of a bundle's network for one photo.
 
-    Counted in its float ONNX file, without channels that only hold zeros, such as those that fill up a block.
-    ``None`` where there is none, or the package onnx is not installed.
+    They are counted in its float ONNX file, without channels of zeros, such as those that fill up a block.
+    ``None`` if there is no such file, or if the package onnx is not installed.
     """
     try:
         onnx = require("onnx", extra="export")
@@ -35,7 +35,7 @@ def count_macs(bundle: Bundle) -> int | None:
 
 
 def _kernels(graph: Any) -> dict[str, Any]:
-    """Return the weights of the convolutions by the names that these read, behind a cast or not."""
+    """Return the weights of the convolutions by the names of their inputs, also behind a cast."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     casts = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
     names = {node.input[1] for node in graph.node if node.op_type == "Conv"}

@@ -1,4 +1,4 @@
-"""What changed between two measurements, and whether it got worse."""
+"""The differences between two measurements, and which of them are regressions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Change(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """How many times the figure before the figure after is."""
+        """The figure after, divided by the figure before."""
         return self.after / self.before if self.after is not None and self.before else None
 
 
@@ -47,11 +47,11 @@ def compare(
     tolerance: float = TOLERANCE,
     accuracy_tolerance: float = ACCURACY_TOLERANCE,
 ) -> list[Change]:
-    """Return every figure of ``before`` with what became of it, in its order.
+    """Return every figure of ``before`` in its order, with the figure after.
 
     A time, a rate or a size is worse when it is so by more than ``tolerance``, a part of the figure, and by
     more than both machines' own noise; accuracy when it fell by more than ``accuracy_tolerance`` points.
-    Times are compared by their medians. What is not measured any more is ``gone``.
+    Medians of times are compared. A figure that is no longer measured is ``gone``.
     """
     noise = max(r.noise.difference if r.noise else 0.0 for r in (before, after))
     found = {case.name: case for case in after.cases}
@@ -68,12 +68,12 @@ def compare(
 
 
 def worse(changes: list[Change]) -> list[Change]:
-    """Return those for which a check should fail."""
+    """Return the changes at which a check should fail."""
     return [change for change in changes if change.verdict in ("worse", "gone")]
 
 
 def other_machine(before: Results, after: Results) -> str | None:
-    """Return what to say where the two were not measured under the same conditions, or nothing."""
+    """Return a line for each condition in which the two measurements differ."""
     differing = [
         f"{name} {getattr(before.machine, name)} and {getattr(after.machine, name)}"
         for name in ("cpu", "cores", "system", "python")
@@ -106,7 +106,7 @@ def _verdict(figure: Figure, value: float | None) -> Verdict:
     if value is None:
         return "gone"
     gain = value - figure.value if figure.more_is_better else figure.value - value
-    # By ratio, so that twice as slow and half as slow are the same distance from equal.
+    # By ratio, so that half and twice the time are equally far from the same time.
     allowed = figure.tolerance if figure.points else figure.tolerance * min(figure.value, value)
     if abs(gain) <= allowed:
         return "same"

@@ -1,9 +1,9 @@
-"""What a user waits for: a process that starts, loads a model and labels photos. Each time a new process.
+"""Measurements of a new process that starts, loads a model and labels photos, as a user waits for it.
 
     python -m ghostclas.bench.fresh '{"model": ..., "engine": ..., "precision": ..., "first": ...}'
 
-is that process: it prints the label of the first photo as soon as it has it, and then one JSON object.
-Nothing is imported above ``main`` that a program which labels a photo would not import, too.
+is that process. It prints the label of the first photo as soon as it has it, and then one JSON object.
+Above ``main`` it imports only what any program that labels a photo imports.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from ghostclas.errors import GhostclasError
 
 
 class Fresh(NamedTuple):
-    """What one process took: seconds to its first label, photos a second after that, bytes at its peak.
+    """The cost of one process: seconds to its first label, photos a second after that, bytes at its peak.
 
-    ``images_per_second`` is ``None`` where no folder was labelled, ``peak_memory`` where the system does
-    not tell.
+    ``images_per_second`` is ``None`` if no folder was labelled, ``peak_memory`` if the system does not report
+    it.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ def run_fresh(
     """Start a process that labels the photo ``first``, then, where it is given, all of ``folder``.
 
     Raises:
-        GhostclasError: the process failed; with the last line that it said.
+        GhostclasError: the process failed; the message has the last line of its output.
     """
     job = {
         "model": str(model),
@@ -62,7 +62,7 @@ def run_fresh(
         assert process.stdout
         label = process.stdout.readline()
         seconds = time.perf_counter() - began
-        # Not communicate, which would miss what came together with the first line.
+        # Not communicate, which would miss output that came together with the first line.
         rest = process.stdout.read()
         if process.wait() or not label:
             said.seek(0)
@@ -73,7 +73,7 @@ def run_fresh(
 
 
 def main(argument: str) -> None:
-    """Label what the job says, and print what came out."""
+    """Label the photos of the job, and print the measurement."""
     from ghostclas.prediction import Classifier
 
     job: dict[str, Any] = json.loads(argument)
@@ -91,9 +91,9 @@ def main(argument: str) -> None:
 
 
 def peak_memory() -> int | None:
-    """Return how many bytes of memory this process had at most; ``None`` where the system does not tell."""
+    """Return the peak memory of this process in bytes, or ``None`` if the system does not report it."""
     try:
-        # Not getrusage: on Linux, its figure survives exec, and is that of the process which started this.
+        # Not getrusage: on Linux its figure survives exec, so it may be that of the parent process.
         with Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
             return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     except (OSError, StopIteration):

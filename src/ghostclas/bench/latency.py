@@ -1,4 +1,4 @@
-"""How long the network takes, in every case and setting, all of them timed in turn in this process."""
+"""The latency of the network in every case and setting, interleaved in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ghostclas.timing import Call, interleave
 
 
 class Setting(NamedTuple):
-    """What is timed: a case, by its number, with so many threads and photos; ``twin`` is its second copy."""
+    """One timing: the number of a case, threads and photos; ``twin`` is the second copy of the case."""
 
     case: int
     threads: int
@@ -36,11 +36,10 @@ def measure_latency(
 ) -> tuple[list[tuple[Latency, ...]], Noise | None]:
     """Time every case at every setting, and the first case a second time as its own twin.
 
-    The photos are noise: how long a network takes does not depend on what it sees.
+    The photos are noise, since the latency of a network does not depend on its input.
 
     Returns:
-        For each case its latencies, and what the twins say about the machine; ``None`` if no setting fits
-        the cores.
+        The latencies of each case, and the noise that the twins show; ``None`` if no setting fits the cores.
     """
     with ExitStack() as stack:
         calls = _calls(cases, settings, cores, stack)
@@ -61,7 +60,7 @@ def measure_latency(
 
 
 def settings_of(engine: str, settings: Settings, cores: int) -> Iterator[tuple[int, int]]:
-    """Yield the threads and the photos at which an engine is timed."""
+    """Yield the numbers of threads and photos at which an engine is timed."""
     most = batch_threads(settings, cores)
     if engine in FIXED_THREADS:
         yield from ((most, batch) for batch in sorted({1, *settings.batches}))

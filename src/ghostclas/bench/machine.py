@@ -1,4 +1,4 @@
-"""On what a measurement was made. Nothing here names the machine or who uses it."""
+"""A description of the measured machine, without its name or its user."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ INSTRUCTIONS = (
     "i8mm",
     "sve",
 )
-"""Those that engines choose their kernels by."""
+"""The instructions by which engines choose their kernels."""
 
 
 class Machine(Frozen):
-    """The machine that was measured. ``cores`` are those that the process may use, ``memory`` is in bytes.
+    """The measured machine. ``cores`` are those that the process may use, ``memory`` is in bytes.
 
-    ``load`` is how many processes wanted to run in the minute before, where the system tells.
+    ``load`` is the mean number of running processes in the minute before, if the system reports it.
     """
 
     cpu: str
@@ -63,14 +63,14 @@ class Machine(Frozen):
     packages: dict[str, str]
 
     def __str__(self) -> str:
-        """Return it in one line."""
+        """Return the description in one line."""
         cores = f"{self.cores} of {self.all_cores}" if self.cores != self.all_cores else str(self.cores)
         memory = f", {self.memory / 2**30:.0f} GiB" if self.memory else ""
         return f"{self.cpu}, {cores} cores{memory}; {self.system}; Python {self.python}"
 
 
 def describe_machine() -> Machine:
-    """Look at this machine."""
+    """Describe this machine."""
     processor = this_processor()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return Machine(

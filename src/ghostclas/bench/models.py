@@ -1,4 +1,4 @@
-"""From what ``--model`` and ``--size`` say to open bundles, each with a name for the results."""
+"""The open bundles for ``--model`` and ``--size``, each with a name for the results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def open_models(
     Args:
         models: bundles, runs, ``default``, or anything else that ``make`` understands.
         sizes: sides of the input in pixels; each model's own when absent.
-        make: called for what is no bundle, or not at that size. The half of the package that can make
-            bundles lies beyond this room.
+        make: called for a model that is no bundle, or has another size. This room cannot make bundles,
+            because it may not import the training half.
 
     Raises:
         UsageError: two models have the same name, or ``make`` knows no such model.
@@ -46,5 +46,5 @@ def _open(model: str) -> Bundle | None:
 
 def _name(model: str, bundle: Bundle) -> str:
     located = locate(model)
-    # The network of a bundle may have the name of one of the zoo, which it must not be taken for.
+    # A bundle's network may have the name of one of the zoo, and must not be confused with it.
     return bundle.name if located.kind == "network" else located.name

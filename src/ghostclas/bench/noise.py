@@ -1,4 +1,4 @@
-"""Whether the machine was quiet enough to believe the figures."""
+"""The noise of the machine, and whether it is too large for the figures to count."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALLOWED_WIDTH = 0.25
 
 
 def judge(case: str, pairs: Sequence[tuple[Spread, Spread]]) -> Noise | None:
-    """Compare two equal graphs that were timed apart, at each setting; the worst counts."""
+    """Compare the separate timings of two equal graphs at each setting; the worst setting counts."""
     if not pairs:
         return None
     return Noise(
@@ -25,7 +25,7 @@ def judge(case: str, pairs: Sequence[tuple[Spread, Spread]]) -> Noise | None:
 
 
 def warning(noise: Noise | None) -> str | None:
-    """Return what to say of a noisy machine, or nothing."""
+    """Return a warning about a noisy machine, or nothing."""
     if noise is None:
         return "nothing was timed twice, so nobody knows how noisy this machine is"
     if not noise.noisy:

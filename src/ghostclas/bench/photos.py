@@ -1,4 +1,4 @@
-"""Photos to label where a measurement needs files: the user's own, or drawn ones."""
+"""The photo files that a measurement labels: the user's own, or drawn ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _COARSE = 12
 
 
 def drawn_photos(folder: Path, count: int) -> str:
-    """Write ``count`` drawn JPEGs into ``folder``, and say what they are.
+    """Write ``count`` drawn JPEGs into ``folder``, and return a description of them.
 
-    They have the size and, within a third, the bytes of ordinary photos of the web: soft colours that vary
-    over the picture, and grain.
+    They show soft colours and grain. Their pixels and, within a third, their bytes are as many as those of
+    ordinary photos of the web.
     """
     for number in range(count):
         picture = _draw(np.random.default_rng(number))
@@ -30,7 +30,7 @@ def drawn_photos(folder: Path, count: int) -> str:
 
 
 def copied_photos(source: Source, folder: Path, count: int) -> str:
-    """Write up to ``count`` images of ``source``, evenly spread, into ``folder``, and say what they are.
+    """Write up to ``count`` images of ``source``, evenly spread, into ``folder``, and return a description.
 
     Raises:
         DataError: none of them can be read.

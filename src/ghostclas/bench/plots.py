@@ -1,4 +1,4 @@
-"""Results as pictures."""
+"""Plots of the results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostclas.bench.results import CaseResult, Results
 from ghostclas.extras import require
 
 COLOURS = ("#1f5fa8", "#d1495b", "#2a8c6d", "#e0912f", "#7a4fa3", "#4a9cc9", "#8c5a3c", "#5f6770")
-"""Told apart on paper, on a screen and by those who see few colours, in this order."""
+"""Colours that differ on paper, on a screen and for the colour-blind, in this order."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 INK, QUIET, GRID = "#23272e", "#6b7280", "#d9dde3"
@@ -23,14 +23,14 @@ _PANEL = (6.2, 4.6)
 
 
 class Picture(NamedTuple):
-    """A row of the table: what the picture shows, and what draws it where there is enough to see."""
+    """A row of the table: the title of a plot, and the function that draws it if there are enough points."""
 
     title: str
     figure: Callable[[Results], Any | None]
 
 
 class Point(NamedTuple):
-    """A case in a picture of accuracy."""
+    """A case in a plot of accuracy."""
 
     name: str
     family: str
@@ -40,7 +40,7 @@ class Point(NamedTuple):
 
 
 def draw(results: Results) -> dict[str, bytes]:
-    """Return the pictures for which there is something to show, as PNG files by name.
+    """Return the plots that have points to show, as PNG files by name.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -73,7 +73,7 @@ def _accuracy_latency(results: Results) -> Any | None:
 
 
 def _accuracy_size(results: Results) -> Any | None:
-    # Engines that read the same file share its mark, in whatever they compute.
+    # Engines that read the same file share its mark, whatever precision they compute in.
     panels: dict[str, list[Point]] = defaultdict(list)
     files: set[tuple[str, str, int]] = set()
     for case in results.cases:
@@ -256,7 +256,7 @@ def _foot(figure: Any, text: str) -> None:
 
 
 def _label(figure: Any, axes: Any, labels: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name beside its mark, on the first side where it lies over nothing."""
+    """Write each name beside its mark, on the first side where it covers nothing."""
     from matplotlib.transforms import Bbox
 
     sides: list[tuple[int, int, str]] = [

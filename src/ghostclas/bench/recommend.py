@@ -1,4 +1,4 @@
-"""The best model for a budget of time, out of what was measured."""
+"""The most accurate of the measured models within a budget of time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def choices(results: Results, *, threads: int | None = None) -> list[Choice]:
 
 
 def pareto_front(found: Sequence[Choice]) -> list[Choice]:
-    """Return those that no other beats: for every other, it is slower or less accurate. Fastest first."""
+    """Return the Pareto front, fastest first: every other choice is slower or less accurate."""
     front: list[Choice] = []
     for choice in sorted(found, key=lambda choice: (choice.ms, -choice.top1)):
         if not front or choice.top1 > front[-1].top1:

@@ -1,4 +1,4 @@
-"""Results for people: the tables that the terminal and the page share, and the directory with everything."""
+"""The report of a measurement: the tables of the terminal and the page, and the directory with all files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
 
 
 def tables(results: Results) -> list[Table]:
-    """Return what is worth a look at once: latency, and everything else."""
+    """Return the two main tables: latency, and everything else."""
     return [_latency(results), _rest(results)]
 
 
@@ -53,7 +53,7 @@ def details(results: Results) -> Table:
 
 
 def notes(results: Results) -> list[str]:
-    """Return what has to be known to read the tables."""
+    """Return the notes that explain the tables."""
     settings, cores = results.settings, results.machine.cores
     lines = [
         "Latency is that of the network, from prepared photos to logits: medians of "
@@ -118,7 +118,7 @@ def markdown(results: Results, pictures: Sequence[str] = ()) -> str:
 
 
 def check_report(directory: str | os.PathLike[str]) -> None:
-    """Raise now what ``write_report`` would raise after the measurement.
+    """Check before the measurement that ``write_report`` can write.
 
     Raises:
         UsageError: there is a file at ``directory``, or it cannot be written to.
@@ -131,9 +131,9 @@ def check_report(directory: str | os.PathLike[str]) -> None:
 
 
 def write_report(results: Results, directory: str | os.PathLike[str]) -> Path:
-    """Write ``bench.json``, ``index.md`` and the pictures, and return where the page is.
+    """Write ``bench.json``, ``index.md`` and the plots, and return the path of the page.
 
-    Files of those names are replaced, others are left alone.
+    Files of those names are replaced; others stay.
 
     Raises:
         UsageError: the directory cannot be written.

@@ -1,4 +1,4 @@
-"""What a measurement is once it is made: the content of ``bench.json``."""
+"""The results of a measurement: the content of ``bench.json``."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(Frozen):
-    """What to measure, and how often.
+    """The settings of a measurement.
 
-    ``threads`` are measured with one photo, ``batches`` with as many threads as there are cores, or the
-    nearest number below that is in ``threads``. ``rounds * runs`` are counted for each latency.
-    ``cold_starts`` and ``passes`` are of fresh processes; 0 leaves them out. ``photos`` is how many are
-    labelled in a pass. The defaults are what is reported; smaller ones are for looking.
+    ``threads`` are measured with one photo; ``batches`` with as many threads as there are cores, or the
+    nearest lower number in ``threads``. Each latency is measured ``rounds * runs`` times. ``cold_starts`` and
+    ``passes`` count new processes; 0 leaves them out. ``photos`` is the number of photos in a pass. Reported
+    figures use the defaults; smaller values give a first impression.
     """
 
     threads: tuple[Count, ...] = (1, 2, 4)
@@ -39,7 +39,7 @@ class Settings(Frozen):
 
 
 class Latency(Frozen):
-    """How long the network takes for ``batch`` photos on ``threads`` threads, in milliseconds."""
+    """The latency of the network for ``batch`` photos on ``threads`` threads, in milliseconds."""
 
     threads: int
     batch: int
@@ -47,7 +47,7 @@ class Latency(Frozen):
 
 
 class Accuracy(Frozen):
-    """Top-1 and top-5 in percent. What was not ``measured``, ``source`` published, for other weights."""
+    """Top-1 and top-5 in percent. If not ``measured``, ``source`` published them, for other weights."""
 
     dataset: str
     top1: float
@@ -60,10 +60,10 @@ class Accuracy(Frozen):
 class CaseResult(Frozen):
     """One model in one engine, at one precision and input size.
 
-    ``size`` is the side of the input in pixels, ``bytes`` what the engine's files take on the disk. ``macs``
-    are the multiply-adds of convolutions and matrix products for one photo. ``cold_start_ms`` is from the
-    start of a process to its first label, ``images_per_second`` from files to labels, ``peak_memory`` in
-    bytes, of the process that did that. ``None`` is what was not measured.
+    ``size`` is the side of the input in pixels, ``bytes`` the size of the engine's files. ``macs`` are the
+    multiply-adds of convolutions and matrix products for one photo. ``cold_start_ms`` is the time from the
+    start of a process to its first label, ``images_per_second`` the rate from files to labels, and
+    ``peak_memory`` that of the same process in bytes. A figure that was not measured is ``None``.
     """
 
     model: str
@@ -83,7 +83,7 @@ class CaseResult(Frozen):
 
     @property
     def name(self) -> str:
-        """What tells it from the others of the same measurement."""
+        """The values that distinguish it from other cases of the same measurement."""
         return f"{self.model} {self.engine} {self.precision} {self.size}"
 
     @property
@@ -97,10 +97,10 @@ class CaseResult(Frozen):
 
 
 class Noise(Frozen):
-    """How far two copies of one graph, timed as if they were two, came apart.
+    """The noise of the machine, from two copies of one graph that were timed as if they were two.
 
-    ``difference`` is between their medians, ``width`` that of the middle half of the measurements, both as
-    parts of a median and the worst of all settings.
+    ``difference`` is that of their medians, ``width`` the interquartile range of the measurements. Both are
+    fractions of a median, in the worst of all settings.
     """
 
     case: str
@@ -111,12 +111,12 @@ class Noise(Frozen):
 
     @property
     def noisy(self) -> bool:
-        """Whether differences of the size that matters could be chance."""
+        """Whether a relevant difference could be chance."""
         return self.difference > self.allowed_difference or self.width > self.allowed_width
 
 
 class Results(Frozen):
-    """A whole measurement: on what, how, and what came out; ``skipped`` says what did not and why."""
+    """A whole measurement: machine, settings and results; ``skipped`` says what was not measured and why."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     ghostclas: str = __version__
@@ -130,7 +130,7 @@ class Results(Frozen):
 
     @property
     def threads(self) -> int:
-        """With how many threads batches, and pictures, are: all cores, or the nearest that was measured."""
+        """The threads of batches and plots: all cores, or the nearest number that was measured."""
         return batch_threads(self.settings, self.machine.cores)
 
 

@@ -20,7 +20,7 @@ from ghostclas.prediction import Classifier
 
 Progress = Callable[[int, int], None]
 Phase = Callable[[str], Progress]
-"""Called with what begins; the answer is called with how much of it is done and how much there is."""
+"""Called with the name of a phase that begins; returns a function that takes what is done and the total."""
 
 PUBLISHED_ON = "ImageNet-1k"
 
@@ -38,10 +38,10 @@ def measure(
 
     Args:
         cases: from ``find_cases``.
-        settings: what, and how often.
+        settings: settings of the measurement.
         data: labelled images; accuracy is measured on all of them, and throughput on some.
-        split: which part of them; that for validation when absent.
-        skipped: what could not be measured, for the results to say.
+        split: the part of them; the validation part when absent.
+        skipped: lines about what could not be measured, for the results.
         phase: see ``Phase``.
 
     Raises:

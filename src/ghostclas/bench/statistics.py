@@ -1,4 +1,4 @@
-"""What is said of a list of measurements: the median and how far apart they lie, never the mean alone."""
+"""The summary of a list of measurements: the median and the spread, never the mean alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Spread(Frozen):
 
     @property
     def relative(self) -> float:
-        """How wide the middle half is, as a part of the median."""
+        """The interquartile range as a fraction of the median."""
         return (self.p75 - self.p25) / self.p50 if self.p50 else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Cold start, memory and photos a second, each from processes of their own that are started in turn."""
+"""Cold start, memory and photos a second, each measured in new processes that start in turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostclas.bench.statistics import Spread, spread
 
 
 class EndToEnd(NamedTuple):
-    """What a case takes from files to labels; see ``results.CaseResult``."""
+    """The cost of a case from files to labels; see ``results.CaseResult``."""
 
     cold_start_ms: Spread | None
     images_per_second: Spread | None
@@ -27,11 +27,11 @@ def measure_end_to_end(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[EndToEnd]:
-    """Start every case again and again, in turn; before that once each, so that its files are in memory.
+    """Start the cases in turn, several times; before that each once, so that its files are in memory.
 
     Args:
-        cases: what to start.
-        settings: how often.
+        cases: the cases to start.
+        settings: the number of starts.
         folder: photos to label.
         progress: called after each round.
     """

@@ -1,8 +1,8 @@
-"""Files out of ``.tar`` archives that nobody vouches for.
+"""Files out of untrusted ``.tar`` archives.
 
-``tarfile`` stops quietly at a damaged header, follows links, and writes wherever a member's name points.
-Here an archive is read to its end mark or refused, and all that is ever written is a new regular file at a
-place that the caller chose.
+``tarfile`` stops silently at a damaged header, follows links, and writes wherever a member's name points.
+This module reads an archive to its end mark or refuses it. It writes only new regular files, at places that
+the caller chooses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _KINDS = (
 
 @contextmanager
 def open_tar(archive: Path, *, compressed: bool = True) -> Iterator[tarfile.TarFile]:
-    """Open an archive; one that is compressed only if ``compressed`` says that it may be.
+    """Open an archive. It may be compressed only if ``compressed`` is true.
 
     Raises:
         DataError: it cannot be read, also when that shows only inside the ``with`` block.
@@ -59,8 +59,8 @@ def regular_members(
 ) -> Iterator[tuple[PurePosixPath, tarfile.TarInfo]]:
     """Yield the regular files of an archive with their checked names, in its order.
 
-    Folders are passed over: they are made for the files in them. Yields nothing of a bad member, but members
-    before it have been yielded by then.
+    It skips folders, which are made for the files in them. It raises at a bad member, after it has yielded
+    the members before.
 
     Args:
         tar: an open archive, not read from yet.
@@ -137,7 +137,7 @@ def _copy(content: IO[bytes], file: IO[bytes]) -> int:
 
 
 def _check_end(tar: tarfile.TarFile, location: str) -> None:
-    """``tarfile`` takes a damaged header for the end; only a block of zeros is one."""
+    """Check the end mark: ``tarfile`` ends at a damaged header, too, but only a block of zeros is the end."""
     if tar.fileobj is None:
         raise DataError(f"{location} is closed")
     tar.fileobj.seek(tar.offset)

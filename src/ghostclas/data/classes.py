@@ -1,4 +1,4 @@
-"""Class names: where they come from, and what to say when two lists of them differ."""
+"""Class names: reading them, and comparing two lists of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SHOWN = 5
 def read_names(content: bytes, location: str) -> dict[str, str]:
     """Read a ``classes.csv``: one ``folder,name`` row a class, UTF-8, with or without a header row.
 
-    Where several folders share a name (ImageNet has two kinds of crane) the folder is appended,
-    ``crane (n02012849)``: decided on the whole table, so that a split with only one of them agrees.
+    Where several folders share a name (ImageNet has two kinds of crane), the folder is appended:
+    ``crane (n02012849)``. The whole table decides this, so a split with only one of them agrees.
 
     Raises:
         DataError: not UTF-8 text, a row without a name, or a folder with two different names.

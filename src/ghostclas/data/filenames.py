@@ -1,7 +1,7 @@
 """Which files of a folder are images, and which names are no data: one rule for every command.
 
-A known extension decides by itself, so that listing a million files opens none of them. A file with any other
-extension, or with none, is what its first bytes say.
+A known extension decides alone, so listing a million files opens none of them. The first bytes of a file with
+any other extension, or with none, decide what it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from ghostclas.image_files import EXTENSIONS, FORMATS, HEAD_BYTES, signature
 
 UNREAD_PHOTOS = frozenset({"HEIC", "JPEG 2000", "JPEG XL", "camera raw"})
-"""Kinds of photographs that are not decoded here."""
+"""Formats of photos that this package does not decode."""
 
 OUTPUT_FOLDER = "runs"
 """Where training runs go by default, in the working directory."""
@@ -106,7 +106,7 @@ def own_output(has: Callable[[str], bool]) -> str | None:
 
 
 def describe_left_out(kinds: Mapping[str, int]) -> str:
-    """Return one line for a person about files that were left out, given how many of each kind there are."""
+    """Return one line about the files that were left out, given their number by kind."""
     count = sum(kinds.values())
     most = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{number:,} {kind}" for kind, number in most[:_NAMED])
@@ -118,4 +118,4 @@ def describe_left_out(kinds: Mapping[str, int]) -> str:
 
 
 def _extension(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122  # a tenth of what pathlib takes
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  # a tenth of the time of pathlib

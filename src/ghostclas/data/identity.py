@@ -1,4 +1,4 @@
-"""Whether a source still holds the images that it held before: what a resumed training run checks."""
+"""The identity of a source's images: a resumed training run checks that it is unchanged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fingerprint(source: Source) -> Fingerprint:
 
 
 def explain_difference(old: Fingerprint, new: Fingerprint) -> str | None:
-    """Return what changed from ``old`` to ``new``, by name, in one line; ``None`` if nothing did."""
+    """Return one line that names what changed from ``old`` to ``new``, or ``None`` if nothing did."""
     if old == new:
         return None
     return "; ".join(_changes(old, new))

@@ -15,7 +15,7 @@ from ghostclas.files import write_text
 
 MAX_UNNAMED_CLASSES = 1000
 SPARSE = 10
-"""Numbers that would make more than so many classes are refused if there are so many times fewer labels."""
+"""Numeric labels are refused if they make over 1000 classes, fewer than a tenth of them with images."""
 
 _NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)

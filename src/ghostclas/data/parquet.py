@@ -1,8 +1,8 @@
 """Parquet files as Hugging Face writes them: ``image {bytes, path}`` and an integer ``label``.
 
-Parquet gives access to row groups, not rows: reading one image reads its row group, and the few read last are
-kept. Reading in order is therefore quick, and a shuffle over many large row groups is not; write those images
-to shards (:func:`ghostclas.data.shards.write_shards`) before training on them.
+Parquet gives access to row groups, not rows: reading one image reads its row group. Each process keeps the
+last few row groups in memory. Reading in order is therefore fast; a shuffle over many large row groups is
+slow. Write such images to shards (:func:`ghostclas.data.shards.write_shards`) before training on them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ghostclas.errors import DataError, ImageError
 from ghostclas.extras import require
 
 CACHE_BYTES = 256 * 1024 * 1024
-"""Row groups kept in each process; the one being read stays even if it is larger."""
+"""How much of row groups each process keeps; the one in use stays even if it is larger."""
 
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
 
@@ -133,7 +133,7 @@ class ParquetSource:
 
 
 def open_parquet(files: Sequence[Path], location: str, label_file: Path | None = None) -> ParquetSource:
-    """Open Parquet files as one source. Labels and paths are read now, images when asked for.
+    """Open Parquet files as one source. It reads labels and paths now, images on demand.
 
     Args:
         files: the files in order.

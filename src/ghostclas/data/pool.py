@@ -1,4 +1,4 @@
-"""Images without labels: any files of any folder, in whatever holds them."""
+"""Images without labels, from any folder, archive, list or data set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pool:
     Attributes:
         tree: where the files are.
         samples: keys are paths relative to the tree.
-        notes: sentences that a person should see, such as what was left out.
+        notes: sentences for the user, such as what was left out.
     """
 
     tree: Tree
@@ -90,7 +90,7 @@ class Joined:
 
 
 def open_pool(path: str | PathLike[str]) -> Source:
-    """Open the images at ``path`` without regard to labels.
+    """Open the images at ``path`` and ignore labels.
 
     A folder or ``.zip``: every image at any depth. A ``.txt``: one path a line, relative to the file; a label
     after it, as in a PaddleClas list, is ignored. Shards (``.tar``) and ``.parquet``: all splits' images.

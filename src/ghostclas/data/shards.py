@@ -1,10 +1,10 @@
 """WebDataset shards: ``.tar`` files of ``key.jpg`` and ``key.cls`` pairs, with exact random access.
 
-Streaming readers shuffle a window of a stream and resume where they can. Here the headers of each shard are
-read once (a seek per member, no image is touched), and the place of every image is kept beside the shard in
-``.<shard>.index.json``, or in memory where nothing can be written. After that an image is one ``open`` and
-one read, a shuffle is over all images, and a run resumes at the exact sample. An index is rebuilt when its
-shard has another size or modification time.
+Streaming readers shuffle within a window and cannot always resume exactly. This source reads the headers of
+each shard once (a seek for each member, no image) and stores the place of every image in
+``.<shard>.index.json`` beside the shard, or in memory where it cannot write. After that, an image takes one
+``open`` and one read, a shuffle covers all images, and a run resumes at the exact sample. A shard of another
+size or modification time is indexed again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 class ShardIndex(NamedTuple):
-    """The images of a shard, and how many members are pictures in formats that are not read, by format."""
+    """The images of a shard, and the number of images in unread formats, by format."""
 
     entries: list[Entry]
     ignored: dict[str, int]
@@ -66,7 +66,7 @@ class ShardSource:
             between shards, each begins with its shard's name.
         first: index of the first sample of each shard and, last, of the end, int64 ``[shards + 1]``.
         places: offset and size in bytes of each image in its shard, int64 ``[N, 2]``.
-        notes: sentences that a person should see, such as what was left out.
+        notes: sentences for the user, such as what was left out.
     """
 
     location: str
@@ -171,7 +171,7 @@ def write_shard(target: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
     """Write ``(name, image, label)`` triples as one shard and return how many there were.
 
     ``cat/1.jpg`` becomes the members ``cat/1.jpg`` and ``cat/1.cls``. The format ends a key at the first dot
-    of the file name, so that other dots become ``_``. The shard appears at once and complete; the same
+    of the file name, so other dots become ``_``. The shard is written whole or not at all, and the same
     samples always give the same bytes.
 
     Raises:
@@ -197,7 +197,7 @@ def write_shards(
 ) -> list[Path]:
     """Write a source as ``<split>-000000.tar`` and so on, with ``classes.txt`` beside them.
 
-    Shards that exist already are kept, so that a run that was stopped goes on where it was.
+    Existing shards are kept, so that an interrupted call continues where it stopped.
 
     Args:
         source: labelled images.
@@ -223,7 +223,7 @@ def write_shards(
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return what a shell makes of ``{000..123}`` and ``{a,b}``: ``x{08..10}`` is x08, x09, x10."""
+    """Expand ``{000..123}`` and ``{a,b}`` as a shell does: ``x{08..10}`` is x08, x09, x10."""
     parts = re.split(r"\{([^{}]*)\}", pattern)
     choices: list[list[str]] = []
     for position, part in enumerate(parts):
@@ -261,7 +261,7 @@ def _scan(shard: Path) -> ShardIndex:
                     raise DataError(f"{shard} holds two images with the key {key!r}")
                 images[key] = (str(name), member.offset_data, member.size)
             elif kind != "no extension" and not kind.startswith("."):
-                # Other members are what belongs to a sample: its caption, its metadata.
+                # Other members belong to a sample: its caption, its metadata.
                 ignored[kind] += 1
     entries = []
     for key, (image, offset, size) in images.items():
@@ -298,6 +298,6 @@ def _load(cache: Path, stamp: dict[str, int]) -> ShardIndex | None:
 
 
 def _save(cache: Path, content: dict[str, object]) -> None:
-    # A folder that cannot be written to is no reason to stop: the index is only kept in memory then.
+    # If the folder cannot be written, the index stays in memory.
     with contextlib.suppress(OSError):
         write_bytes(cache, json.dumps(content).encode(), durable=False)

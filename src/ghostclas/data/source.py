@@ -1,4 +1,4 @@
-"""What every source of labelled images offers, whatever it is stored in: samples, and a way to read them."""
+"""The contract of all sources of labelled images: samples, and a way to read them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Source(Protocol):
 class Samples(Sequence[Sample]):
     """An immutable sequence of :class:`Sample` kept as one byte string and two arrays.
 
-    ImageNet's training list takes about 50 MB this way instead of 300, pickles in one piece, and worker
-    processes that were forked share it: there are no per-sample objects whose reference counts would copy it.
+    ImageNet's training list takes about 50 MB instead of 300, and pickles in one piece. Forked worker
+    processes share it, because no object of a sample has a reference count whose change would copy it.
 
     Keys may be any ``str`` that ``os.fsdecode`` can return.
     """

@@ -19,12 +19,12 @@ from ghostclas.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class Splits:
-    """What to learn from and what to measure on, with the same class indices.
+    """The images to train on and those to validate on, with the same class indices.
 
     Attributes:
         train: its classes define the indices.
         val: its labels are indices into ``train.classes``.
-        notes: sentences that a person should see, such as classes without a validation image.
+        notes: sentences for the user, such as classes without a validation image.
     """
 
     train: Source
@@ -52,8 +52,8 @@ def open_source(
 
     Args:
         path: see above.
-        split: ``train``, ``val`` or ``test``. By default everything; in a data set with splits, ``val`` if
-            there is one, else ``test``, else ``train``: what one measures on.
+        split: ``train``, ``val`` or ``test``. By default everything; in a data set with splits, the one to
+            measure on: ``val`` if there is one, else ``test``, else ``train``.
         root: what the paths in a list are relative to, by default the list's folder.
         label_file: class names by index for lists, shards and Parquet, one a line, with or without the index
             before it; by default the ``classes.txt`` or ``*label*.txt`` beside them.
@@ -90,10 +90,10 @@ def open_splits(
 ) -> Splits:
     """Open the labelled images at ``path`` for training.
 
-    A data set with a training and a validation part is used as it is; a validation part without any image is
-    an error. Anything else is divided: of each class about ``val_fraction`` is set aside, at least one image,
-    and at least one is left. The choice depends on ``seed`` and the images' names only, so that adding images
-    moves few of the others. A ``test`` part is never used here.
+    A data set with a training and a validation part stays as it is; a validation part without images is an
+    error. Otherwise about ``val_fraction`` of each class is set aside: at least one image, and at least one
+    stays for training. The choice depends on ``seed`` and the images' names alone, so adding images moves few
+    of the others. A ``test`` part is not used here.
 
     Args:
         path: as for :func:`open_source`.

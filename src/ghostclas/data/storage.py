@@ -1,4 +1,4 @@
-"""Which kind of data set a path is, and how each of its splits is opened."""
+"""The kinds of data sets: recognising the one at a path, and opening its splits."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ OpenFiles = Callable[[Sequence[Path], str, Path | None], Source]
 
 
 class Opener(Protocol):
-    """Opens one split; ``strict`` refuses what a training run should not start on."""
+    """Opens one split; ``strict`` refuses data that a training run should not start on."""
 
     def __call__(self, *, strict: bool = True) -> Source:
-        """Return the split's images with the classes that it has by itself."""
+        """Return the split's images with its own classes."""
 
 
 @dataclass(frozen=True)
 class Stored:
     """A data set found on disk: how to open its splits, or :data:`WHOLE` where it has none.
 
-    ``notes`` are sentences that a person should see, such as which folders were left out.
+    ``notes`` are sentences for the user, such as which folders were left out.
     """
 
     location: str
@@ -148,7 +148,7 @@ def _by_split(named: Mapping[Path, str]) -> dict[str, list[Path]]:
     for file, name in named.items():
         match = _SPLIT_IN_NAME.search(name)
         groups.setdefault(SPLIT_NAMES[match[1].lower()] if match else WHOLE, []).append(file)
-    # Where only some names tell their split, none of them is trusted to.
+    # If only some names contain a split, none of them counts.
     return {WHOLE: sorted(named)} if WHOLE in groups and len(groups) > 1 else groups
 
 
@@ -197,14 +197,14 @@ def _part(tree: Tree, listing: Listing, names: Mapping[str, str], split: str) ->
 
 
 def _is_divided(tree: Tree, listing: Listing, splits: list[str], others: list[str]) -> bool:
-    """Tell ``train/`` and ``val/`` from a class called train, next to ``bus/`` and ``tram/``.
+    """Distinguish the split ``train/`` from a class called train, next to ``bus/`` and ``tram/``.
 
-    A folder with such a name is a split where there is nothing else, or where it holds class folders. Folders
-    beside splits are left out: all of them beside a training and another part, and beside a single one those
-    that are named like a part or a pool.
+    A folder with such a name is a split if there is nothing else, or if it holds class folders. Beside a
+    training and another part, all other folders are left out. Beside a single part, only those are left out
+    that have the name of a part or a pool.
 
     Raises:
-        DataError: what is meant is unclear.
+        DataError: it is unclear which folders are splits.
     """
     nested = [folder for folder in splits if listing.holding(folder)]
     if not splits or not others or not nested:
@@ -233,7 +233,7 @@ def _left_out(location: str | Path, others: Sequence[str]) -> tuple[str, ...]:
 def _names(
     tree: FolderTree | ZipTree, listing: Listing, outer: list[tuple[Tree, Listing]], path: Path
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the names in ``classes.csv`` by folder, and what to say about rows without a folder."""
+    """Return the names in ``classes.csv`` by folder, and notes about rows without a folder."""
     folders = {part for folder in listing.folders for part in folder.split("/")[:2]}
     for place, content in [(tree, listing), *outer]:
         if CLASSES_FILE in content.others:

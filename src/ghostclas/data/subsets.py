@@ -99,7 +99,7 @@ def align_source(
 
 
 def source_notes(source: Source) -> tuple[str, ...]:
-    """Return what a person should be told about how a source was read, such as which files were left out."""
+    """Return the notes for the user about how a source was read, such as which files were left out."""
     while isinstance(source, Subset | Relabelled):
         source = source.source
     notes: tuple[str, ...] = getattr(source, "notes", ())

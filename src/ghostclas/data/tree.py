@@ -1,4 +1,4 @@
-"""Labelled images as ``<class>/<anything>/<image>``, whatever holds the files."""
+"""Labelled images as ``<class>/<anything>/<image>``, in a folder or an archive."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """What a tree holds, without hidden names and without what this package wrote there.
+    """The content of a tree, without hidden names and without the package's own outputs.
 
     Attributes:
         images: relative POSIX paths of the images that are read here, in code point order.
         others: the other files by path, and what kind of file each is.
         folders: relative POSIX paths, in code point order.
-        notes: sentences that a person should see.
+        notes: sentences for the user.
     """
 
     images: Sequence[str]
@@ -67,7 +67,7 @@ class Listing:
             files: relative POSIX paths.
             folders: likewise.
             head: returns the first bytes of a file; asked for where the extension is unknown.
-            notes: what else is to be said.
+            notes: further sentences for the user.
         """
         files, folders = sorted(files), sorted(folders)
         outputs = _outputs(files, folders)
@@ -78,7 +78,7 @@ class Listing:
         kinds = {path: other_kind(path, lambda path=path: head(path)) for path in files}  # type: ignore[misc]
         images = [path for path, kind in kinds.items() if kind is None]
         if outputs:
-            # A folder such as runs/, in which there are only outputs, is no empty class.
+            # A folder with nothing but outputs, such as runs/, is no empty class.
             holding = {parent for path in images for parent in _parents(path)}
             around = {parent for path in outputs for parent in _parents(path)} - holding
             folders = [path for path in folders if path not in around and not _is_below(f"{path}/", outputs)]
@@ -96,7 +96,7 @@ class Listing:
         )
 
     def with_notes(self, notes: Iterable[str]) -> Listing:
-        """Return the same listing with more to say."""
+        """Return the same listing with further notes."""
         return replace(self, notes=(*self.notes, *notes))
 
     def top(self) -> list[str]:
@@ -125,7 +125,7 @@ class TreeSource:
         samples: keys are paths relative to the tree, in code point order.
         folders: the folder of each class; equal to ``classes`` unless a ``classes.csv`` names them.
         ignored: how many files of each kind are no samples.
-        notes: sentences that a person should see, such as what was left out.
+        notes: sentences for the user, such as what was left out.
     """
 
     tree: Tree

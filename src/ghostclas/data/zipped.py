@@ -17,7 +17,7 @@ from ghostclas.errors import DataError, ImageError
 from ghostclas.image_files import HEAD_BYTES
 
 MAX_IMAGE_BYTES = 512 * 1024 * 1024
-"""An entry that says it unpacks to more is refused unread: no photo is that large, zip bombs are."""
+"""A larger entry is refused unread: it is no photo, and may be a zip bomb."""
 
 _CP437 = "cp437"
 """How ``zipfile`` decodes a name that is not marked as UTF-8."""
@@ -36,8 +36,8 @@ _READ_ERRORS = (
 class ZipTree:
     """A :class:`~ghostclas.data.tree.Tree` of the files in an archive.
 
-    The archive is opened on first use, once in each process: a forked worker that went on with its parent's
-    file would share its position. Threads of one process may read at the same time.
+    Each process opens the archive on first use, because a forked worker would share the position in its
+    parent's file. Threads of one process may read at the same time.
     """
 
     def __init__(self, archive: Path, folder: str = "") -> None:
@@ -145,7 +145,7 @@ class ZipTree:
 
 
 def enter(tree: ZipTree, listing: Listing, stop_at: frozenset[str]) -> tuple[ZipTree, Listing]:
-    """Step into the one folder that wraps everything, as archives made from a folder have it.
+    """Return the folder that holds everything: archives made from a folder often have a single one.
 
     A folder is stepped into when it is the only one, no image lies beside it or directly in it, and it is
     not one of ``stop_at``.
@@ -180,10 +180,10 @@ def _is_unmarked(entry: zipfile.ZipInfo) -> bool:
 
 
 def _encoding(unmarked: Sequence[zipfile.ZipInfo]) -> str:
-    """Return the encoding of names that do not say theirs, given as ``zipfile`` decodes them.
+    """Return the encoding of names that are not marked, which ``zipfile`` has decoded as code page 437.
 
-    Packers on Windows write the system's code page: GBK in China, where both bytes of a common character are
-    above 0xA0. Accents of the code page 437, which the format prescribes, are mostly below.
+    Packers on Windows write the system's code page. In China that is GBK, in which both bytes of a common
+    character are above 0xA0. Most accents of code page 437, which the format prescribes, are below.
     """
     names = [entry.orig_filename.encode(_CP437) for entry in unmarked]
     for strict, encoding in (("utf-8", "utf-8"), ("gb2312", "gb18030")) if names else ():

@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, the previous one kept until the next is complete."""
+"""Checkpoints: written whole or not at all; the previous one stays until the next is complete."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def previous(path: Path) -> Path:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Return the newest readable state at ``path``, or ``None`` where there is none at all.
 
-    An unreadable newest one is warned about, and the one before it returned.
+    If the newest is unreadable, a warning says so, and the one before it is returned.
 
     Raises:
         TrainingError: checkpoints exist and none can be read.

@@ -1,4 +1,4 @@
-"""What a training run is: a frozen tree of settings, from a recipe and ``--set key=value``."""
+"""The configuration of a training run: a frozen tree of settings, from a recipe and ``--set key=value``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ghostclas.training.recipes import recipe_names, recipe_text
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
 
-# Groups of settings that another room adds to those of training, and whose command takes them.
+# Groups of settings that another room adds, with the command that takes them.
 _ELSEWHERE = {"distil": "this recipe learns from a teacher: use ghostclas ssld --teacher ..."}
 
 
@@ -89,7 +89,7 @@ class DataConfig(Frozen):
 
     @property
     def sides(self) -> frozenset[int]:
-        """The resolutions that a run comes through."""
+        """The resolutions of a run, in their order."""
         return frozenset({self.resolution, *(min(side, self.resolution) for _, side in self.progressive)})
 
     def resolution_at(self, progress: float) -> int:
@@ -162,7 +162,7 @@ class TrainConfig(Frozen):
     """
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Dotted keys of earlier versions, and what they are called now."""
+    """Dotted keys of earlier versions, with their present names."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig
@@ -181,9 +181,9 @@ class TrainConfig(Frozen):
         return self
 
     def provenance(self) -> dict[str, Any]:
-        """Return the settings and where they led from, for a bundle that may be published.
+        """Return the settings for the provenance in a bundle, which may be published.
 
-        Paths are left out; of a file, a run or a bundle only the last part of its path is given.
+        Paths are left out. A file, a run or a bundle is given by the last part of its path.
         """
         places: dict[str, Any] = {"data": {"path", "root", "label_file"}}
         known: dict[str, Any] = {}
@@ -193,7 +193,7 @@ class TrainConfig(Frozen):
         return {"config": self.model_dump(mode="json", exclude=places), **known}
 
     def absolute(self) -> Self:
-        """Return the same configuration with absolute paths: it means the same in every directory."""
+        """Return the same configuration with absolute paths, valid in every working directory."""
         data, model = self.data, self.model
         paths = {
             name: absolute_path(path)
@@ -210,18 +210,18 @@ class TrainConfig(Frozen):
 
 
 def called(model: str) -> str:
-    """Return the last part of a path to a model that says something."""
+    """Return the part of a path that names the model."""
     path = Path(model)
     return path.parent.name if path.name == "bundle" else path.name
 
 
 def absolute_path(path: str) -> str:
-    """Return ``path`` as it is written from any directory; links stay links."""
+    """Return ``path`` as an absolute path; links stay links."""
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute leaves ".." in place
 
 
 def absolute_model(word: str) -> str:
-    """Return a word that names a model, with an absolute path where it is one (see ``zoo.locate``)."""
+    """Return a word that names a model (see ``zoo.locate``); a path is made absolute."""
     return absolute_path(word) if word != "default" and Path(word).exists() else word
 
 
@@ -234,8 +234,8 @@ def resolve_config(
 ) -> ConfigT:
     """Return the configuration of ``recipe`` (a name or a YAML file) with ``key=value`` settings on top.
 
-    ``defaults`` is a tree like the recipe's that wins over the recipe and loses to the settings. ``schema``
-    is which configuration it is.
+    ``defaults`` is a tree like the recipe's. It takes precedence over the recipe, and the settings over it.
+    ``schema`` is the class of the configuration.
 
     Raises:
         UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
@@ -251,7 +251,7 @@ def settings_tree(
     *,
     schema: type[TrainConfig] = TrainConfig,
 ) -> dict[str, Any]:
-    """Return what ``resolve_config`` reads as a tree of plain values, before it is checked.
+    """Return the tree of plain values that ``resolve_config`` validates.
 
     Raises:
         UsageError: an unknown recipe, or a setting that is no ``key=value``.
@@ -270,9 +270,9 @@ def settings_tree(
 
 
 def parse_config(tree: Mapping[str, Any], *, schema: type[ConfigT] = TrainConfig) -> ConfigT:  # type: ignore[assignment]
-    """Return the configuration that ``tree`` spells out; see ``resolve_config`` for errors.
+    """Return the configuration in ``tree``; see ``resolve_config`` for errors.
 
-    A group that is null is as if it were absent.
+    A group that is null counts as absent.
     """
     given = {key: value for key, value in tree.items() if value is not None}
     try:

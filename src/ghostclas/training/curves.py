@@ -1,4 +1,4 @@
-"""The picture of a run: loss, accuracy and learning rate over the epochs."""
+"""The plot of a run: loss, accuracy and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRAIN, VAL, RATE = "#2458a6", "#c8501e", "#8a8a8a"
 
 
 def draw_curves(entries: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the log's ``entries`` as a PNG at ``path``; nothing where there are none."""
+    """Plot the ``entries`` of the log as a PNG at ``path``; write nothing if there are none."""
     if not entries:
         return
     require("matplotlib", extra="train")

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: the model that is evaluated and exported."""
+"""The exponential moving average of weights, which is evaluated and exported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class EMA:
     """A moving average of a model's parameters and buffers; its decay rises during the first steps.
 
-    At step t the decay is ``min(decay, (1 + t) / (10 + t))``, so that the first steps are soon forgotten.
+    At step t the decay is ``min(decay, (1 + t) / (10 + t))``, so that the first steps soon lose their weight.
     Decay 0 keeps a plain copy.
     """
 

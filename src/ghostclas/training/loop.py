@@ -1,7 +1,7 @@
 """The training loop: epochs of steps over seeded batches, with validation, checkpoints and resumption.
 
-The loop decides nothing at random by itself. What step ``s`` of epoch ``e`` does follows from the seed, so a
-run that was stopped and resumed does what the uninterrupted one does.
+The seed alone decides what step ``s`` of epoch ``e`` does. A run that was stopped and resumed therefore does
+the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from ghostclas.training.rundir import RunDirectory, write_text
 
 FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
-# The share of a time budget that is kept for the last validation, the export and the report. Where validation
-# is slow, this many times its duration are kept instead, up to half of the budget.
+# The share of a time budget that is reserved for the last validation, the export and the report. Where
+# validation is slow, this many times its duration is reserved instead, up to half of the budget.
 TIME_RESERVE = 0.1
 VALIDATIONS_RESERVE = 3
 _DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
@@ -48,7 +48,7 @@ _DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop
 
 @dataclass
 class Position:
-    """How far a run is, and the sums of its current epoch; every checkpoint holds all of it."""
+    """The progress of a run and the sums of its current epoch; every checkpoint holds it."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -74,7 +74,7 @@ class Position:
 
 @dataclass
 class Trainer:
-    """One process' part of a run. ``fit`` trains; what it learned is in ``ema`` and the run directory."""
+    """One process' part of a run. ``fit`` trains; its results are in ``ema`` and the run directory."""
 
     config: TrainConfig
     model: nn.Module
@@ -161,11 +161,11 @@ class Trainer:
             self._save_best(self.position.epoch + 1, self._top1)
 
     def restore(self) -> bool:
-        """Continue from the newest readable checkpoint; whether there was one."""
+        """Continue from the newest readable checkpoint; return whether there was one."""
         state = load_checkpoint(self.run.last)
         if state is None:
             if self.accelerator.is_main_process and self.run.entries():
-                # A kill between the first line of the log and the first checkpoint leaves that line.
+                # A kill after the first line of the log and before the first checkpoint leaves that line.
                 self.run.write_entries([])
             return False
         try:
@@ -254,10 +254,10 @@ class Trainer:
         self.wrapped.train()
         loss_sum = torch.zeros((), device=self.accelerator.device)
         loss_images = 0
-        # Reading the loss makes a GPU wait for its queue.
+        # Reading the loss waits until the GPU has finished its queue.
         every = FINITE_CHECK_STEPS if self.accelerator.device.type == "cuda" else 1
         began = time.monotonic()
-        # PyTorch reports a dead loader process by a signal, which can arrive in the middle of a step.
+        # PyTorch reports a dead loader process by a signal, which can arrive during a step.
         with loader_failures_explained():
             for batch in self.loader.epoch(self.images, batches):
                 waited = time.monotonic() - began
@@ -294,7 +294,7 @@ class Trainer:
                     began = time.monotonic()
 
     def _step(self, batch: Batch) -> Tensor:
-        """Update the weights from one batch; where memory runs out, in smaller parts."""
+        """Update the weights from one batch, in smaller parts if memory runs out."""
         while True:
             try:
                 return self._try_step(batch)
@@ -333,7 +333,7 @@ class Trainer:
             images = images.contiguous(memory_format=torch.channels_last)
         parts = max(1, min(self.position.micro_batches, len(images) // LEAST_IMAGES))
         total = torch.zeros((), device=device)
-        # The sizes of these parts differ by one at most, so none is too small for batch norm.
+        # The sizes of these parts differ by at most one, so none is too small for batch norm.
         pieces = (part.tensor_split(parts) for part in (images, targets, weights, batch.indices))
         epoch = self._done * self.config.schedule.epochs
         chunks = [
@@ -388,7 +388,7 @@ class Trainer:
         )
         self.save()
         if due:
-            # If the validation has used up the time, this epoch is the last.
+            # If the validation has used the rest of the time, this epoch is the last.
             self._measure_progress()
 
     @torch.inference_mode()
@@ -426,9 +426,9 @@ class Trainer:
         }
 
     def _measure_progress(self) -> None:
-        """Set the fraction of the run that is over: of its steps or of its time, whichever is more.
+        """Set the fraction of the run that is over: of its steps or of its time, whichever is larger.
 
-        All processes must call this together: the main one's clock decides for them.
+        All processes must call this together, because the main process' clock decides for all.
         """
         done = self.position.step / self.total_steps
         if self.config.loop.time:
@@ -469,7 +469,7 @@ class Trainer:
             )
 
     def _check_weights(self) -> None:
-        """Refuse weights that a step has broken, even if its own loss was finite: they are never saved."""
+        """Raise if a step has made weights not finite, even with a finite loss; they are never saved."""
         position = self.position
         if not all(bool(torch.isfinite(value).all()) for value in self.wrapped.state_dict().values()):
             raise TrainingError(
@@ -484,7 +484,7 @@ class Trainer:
             self._check_bad()
 
     def _share_bad(self) -> None:
-        """Bring the unreadable images of all processes together and write their list."""
+        """Gather the unreadable images of all processes and write their list."""
         if self.accelerator.num_processes > 1:
             self.bad = dict(sorted(gather_object(list(self.bad.items()))))
             self._check_bad()
@@ -507,7 +507,7 @@ class Trainer:
 
 
 def check_batch(loop: LoopConfig, images: int, *, world: int) -> None:
-    """Refuse batches that ``world`` processes cannot share, or that leave batch norm a single image.
+    """Refuse batches that do not divide among ``world`` processes, or that give batch norm a single image.
 
     Raises:
         UsageError: ``loop.batch_size`` does not fit the processes or ``loop.accumulate``.
@@ -531,10 +531,10 @@ def check_batch(loop: LoopConfig, images: int, *, world: int) -> None:
 
 
 def _without_blanks(batch: Batch) -> Batch:
-    """Put images of the batch itself, without weight, where it has blanks.
+    """Replace blanks by images of the same batch, with weight 0.
 
-    What is normalised and mixed over a batch are images only. Copies of a single image have no variance, and
-    gradients through batch norm would be without bounds: it loses its weight.
+    Batch norm and mixing then see images only. Copies of a single image have no variance, and gradients
+    through batch norm would be unbounded; so a single image gets weight 0, too.
     """
     there, blank = (torch.nonzero(mask).flatten() for mask in (batch.weights > 0, batch.weights == 0))
     if len(there) == 0 or len(blank) == 0:

@@ -1,4 +1,4 @@
-"""The C library keeps the memory that one training step has freed for the next one."""
+"""A setting of the C library: it keeps the memory that a training step frees, for the next step."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _AHEAD = 1 << 28
 
 
 def keep_freed_memory() -> bool:
-    """Make the C library hand freed tensors to the next step instead of the kernel; return whether it could.
+    """Make the C library keep freed memory instead of returning it to the kernel; return whether it does.
 
-    By default glibc maps every large block anew and unmaps it after use, so that a training step on the CPU
-    spends much of its time on page faults. It holds for the whole process; the process keeps the most memory
-    it ever needed. Other C libraries than glibc are left alone.
+    By default glibc maps each large block anew and unmaps it after use. A training step on a CPU then spends
+    much of its time on page faults. The setting holds for the whole process, which keeps the most memory that
+    it ever needed. C libraries other than glibc stay unchanged.
     """
     if not sys.platform.startswith("linux"):
         return False

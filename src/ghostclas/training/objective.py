@@ -1,4 +1,4 @@
-"""What a step of training minimises: the labels' cross-entropy, or anything else of this form."""
+"""The objective that training minimises: cross-entropy on labels, or another loss behind this contract."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Views(NamedTuple):
 
 
 class Objective(Protocol):
-    """A loss, the views that it needs, and what it needs the network to say of them.
+    """A loss, the views that it needs, and the outputs that it needs of the network.
 
-    ``data.loader`` and ``training.loop`` know nothing else of it. Unless an objective says otherwise, any
-    views and their logits will do.
+    ``training.input.loader`` and ``training.loop`` know nothing else of it. By default an objective takes any
+    views and their logits.
     """
 
     def wrap(self, student: nn.Module) -> nn.Module:
-        """Return what is trained: the network, or one around it that says more of images than its logits."""
+        """Return the module to train: the network, or one around it with more outputs than logits."""
         return student
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64] | None:
@@ -46,7 +46,7 @@ class Objective(Protocol):
         return None
 
     def heads(self) -> tuple[str, ...]:
-        """Return how the names of the wrapped network's parameters start that begin anew."""
+        """Return the name prefixes of those parameters of the wrapped network that start at random."""
         return HEADS
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
@@ -58,12 +58,12 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run offers to whoever builds its objective.
+    """What a run gives to the builder of its objective.
 
     Attributes:
         accelerator: its device, precision and processes.
         workers: how many processes prepare images.
-        say: tells a person something.
+        say: prints a message for the user.
     """
 
     accelerator: Accelerator
@@ -72,12 +72,12 @@ class RunContext:
 
 
 ObjectiveFactory = Callable[[RunContext], Objective]
-"""Builds a run's objective once the run's processes are there."""
+"""Builds the objective of a run after its processes have started."""
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Objective):
-    """The labels, smoothed."""
+    """Cross-entropy on smoothed labels."""
 
     smoothing: float
 

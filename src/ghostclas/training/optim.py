@@ -10,7 +10,7 @@ from torch import nn
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
 HEADS = ("classifier.",)
-"""Prefixes of the parameters that start at random; an objective that wraps the network has its own."""
+"""Name prefixes of the parameters that start at random; an objective that wraps the network has its own."""
 
 
 def build_optimizer(
@@ -18,7 +18,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Return the optimizer with its groups, each carrying its peak rate as ``peak_lr``.
 
-    ``heads`` says how the names of the parameters start that begin anew. The rate scales linearly with
+    ``heads`` are the name prefixes of the parameters that start at random. The rate scales linearly with
     ``batch_size`` (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
     """
     lr = config.lr * (batch_size / config.lr_batch if config.lr_batch else 1.0)
@@ -61,7 +61,7 @@ def rate_at(config: ScheduleConfig, progress: float) -> float:
 def set_rates(optimizer: torch.optim.Optimizer, config: ScheduleConfig, progress: float) -> float:
     """Give every group its rate at ``progress`` and return the head's.
 
-    While the head is trained alone the body has rate 0.
+    While only the head is trained, the body has rate 0.
     """
     factor = rate_at(config, progress)
     frozen = progress * config.epochs < config.head_epochs

@@ -1,4 +1,4 @@
-"""What a run says of itself: one live line in an epoch, one line that stays after it."""
+"""The progress lines of a run: a live line during an epoch, and one that stays after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def step_line(
 
 
 def epoch_line(entry: dict[str, Any], epochs: float, *, left: float) -> str:
-    """Return the line that stays of a finished epoch."""
+    """Return the line that stays after a finished epoch."""
     accuracy = f"top-1 {entry['top1']:.2f}" if entry.get("top1") is not None else "not validated"
     best = " *" if entry.get("best") else ""
     return (

@@ -1,4 +1,4 @@
-"""What a resumed run is checked against: the settings and the images that it was started with."""
+"""Checks of a resumed run against the settings and the images that it was started with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ghostclas.training.config import TrainConfig, differences
 
 Resume = bool | Literal["auto"]
 
-# Settings that change how a run works, not what it learns.
+# Settings that do not change what a run learns.
 _WORKING = ("data.workers", "data.max_bad", "loop.save_minutes", "loop.keep_memory", "loop.trackers")
 # Settings that say where the images are.
 _PLACES = ("data.path", "data.root", "data.label_file")

@@ -302,7 +302,7 @@ def _finish(
     run: RunDirectory,
     say: Callable[[str], None],
 ) -> Metric:
-    """Export the best epoch's averaged weights, measure the bundle itself, and record what came out."""
+    """Export the averaged weights of the best epoch, evaluate the bundle, and record the result."""
     best = _load_best(run)
     network = create_model(spec)
     network.load_state_dict(best["ema"])
@@ -329,10 +329,10 @@ def _finish(
 
 
 def calibrated(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None]) -> Evaluation:
-    """Store the temperature that half of the images ask for, if the other half agrees.
+    """Fit the temperature on one half of the images, and store it if it improves the other half.
 
-    With fewer than ``CALIBRATION_IMAGES``, or where the temperature does not help the half that it was not
-    fitted on, the bundle stays as it is. The accuracy stays the same in any case.
+    With fewer than ``CALIBRATION_IMAGES``, or if the other half does not improve, the bundle stays as it is.
+    The accuracy stays the same in any case.
 
     Returns:
         The evaluation at the temperature that the bundle has now.
@@ -369,10 +369,10 @@ def _how_to_continue(run: RunDirectory) -> str:
 
 
 def _refuse_to_train_while_importing() -> None:
-    """Where processes are spawned, each imports the script anew, and one without a guard trains again.
+    """Refuse to train in a spawned process: it has imported a script without a main guard.
 
     Raises:
-        TrainingError: this process is such a one.
+        TrainingError: this process was spawned.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise TrainingError(
@@ -382,7 +382,7 @@ def _refuse_to_train_while_importing() -> None:
 
 
 def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:
-    """Whether a new network of ``spec`` starts from given weights, or could from the built-in model's."""
+    """Whether a network of ``spec`` starts from given weights, or may start from the built-in model's."""
     built_in = Bundle.open(default_bundle_path()).manifest.spec
     flavour = config.flavour or spec.flavour
     return config.weights is not None or (
@@ -395,9 +395,9 @@ def _has_weights_to_start_from(config: ModelConfig, spec: ModelSpec) -> bool:
 def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
     for tracker in config.loop.trackers:
         require(tracker, extra="train" if tracker == "tensorboard" else tracker)
-    # accelerate keeps the precision of the first run in a process, and the second may have another.
+    # accelerate keeps the precision of the first run in a process; a second run may need another.
     AcceleratorState._reset_state()
-    # All batches of one resolution have the same shape, so a GPU tries each convolution's kernels once.
+    # All batches of a resolution have the same shape, so the GPU tries the kernels of a convolution once.
     torch.backends.cudnn.benchmark = True
     try:
         return Accelerator(
@@ -419,7 +419,7 @@ def _load_initial(network: nn.Module, config: ModelConfig) -> None:
 
 
 def worker_count(config: TrainConfig, processes: int) -> int:
-    """Return how many workers each of ``processes`` gets: as set, else its share of the cores."""
+    """Return the number of workers for each of ``processes``: as set, else its share of the cores."""
     if config.data.workers is not None:
         return config.data.workers
     return max(1, min(16, usable_cores() // processes))
@@ -435,7 +435,7 @@ def run_path(
     """
     name = f"{Path(config.data.path).resolve().stem}-{config.model.name}{suffix}"
     chosen: list[Any] = [None]
-    # Only the main process looks: another one might see the directory that this start has just made.
+    # Only the main process looks. Another might see the directory that the main process has just made.
     if PartialState(cpu=config.loop.device == "cpu").is_main_process:
         chosen = [choose_run(name, Path(output) if output else None, resume=resume)]
     path, continued = broadcast_object_list(chosen)[0]

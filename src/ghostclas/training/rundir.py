@@ -43,15 +43,15 @@ class RunDirectory:
         self._lock: files.Lock | None = None
 
     def open(self, config: TrainConfig, images: DataRecord | None = None, *, resume: bool) -> tuple[str, ...]:
-        """Take hold of the directory: for a new run, or for the continuation of the one that is there.
+        """Lock the directory for a new run, or for the continuation of the run in it.
 
         Args:
             config: the settings.
-            images: what they are to be, where a continuation is to be checked against it.
-            resume: go on with the run that is there.
+            images: the record that a continuation is checked against, if any.
+            resume: continue the run in the directory.
 
         Returns:
-            Sentences that a person should see.
+            Sentences for the user.
 
         Raises:
             UsageError: it holds a run and ``resume`` is false, or a run with other settings.
@@ -99,7 +99,7 @@ class RunDirectory:
         )
 
     def _is_unused(self) -> bool:
-        """Return whether the directory holds nothing but what a failed start leaves."""
+        """Return whether the directory holds only what a failed start leaves."""
         if not self.path.exists():
             return True
         return all(
@@ -163,13 +163,13 @@ def choose_run(
     """Return the run directory, and whether the run in it goes on.
 
     Args:
-        name: what the run is called where ``output`` is ``None``: ``root/name``, or ``name-2``, ``name-3``.
+        name: the name of the run if ``output`` is ``None``: ``root/name``, or ``name-2``, ``name-3``.
         output: the run directory.
-        resume: go on with the run in ``output`` or the newest of that name; ``"auto"``, where there is one.
+        resume: continue the run in ``output``, or the newest of that name; ``"auto"``: if there is one.
         root: the folder of all runs.
 
     Raises:
-        UsageError: there is no run to go on with.
+        UsageError: there is no run to continue.
     """
     if output is not None:
         there = (output / "config.yaml").exists()

@@ -1,4 +1,4 @@
-"""Every setting of a run, written as a recipe that explains itself."""
+"""Every setting of a run, as a recipe with explanations."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PLACEHOLDER = "photos/"
 def settings_document(recipe: str, *, schema: type[TrainConfig] = TrainConfig) -> str:
     """Return the YAML document of all settings, with the values that they have in ``recipe``.
 
-    Beside each stands what it takes, above each group what it is for. The document is itself a recipe;
-    ``data.path`` is to be replaced, or given by ``--data``.
+    A comment beside each setting gives its type; a comment above each group explains it. The document is
+    itself a recipe; replace ``data.path``, or give it by ``--data``.
     """
     config = resolve_config(recipe, [], {"data": {"path": _PLACEHOLDER}}, schema=schema)
     definitions = schema.model_json_schema()["$defs"]
@@ -51,7 +51,7 @@ def _group(group: BaseModel, definitions: Mapping[str, Any], indent: int) -> Ite
 
 
 def _taken(schema: Mapping[str, Any]) -> str:
-    """Say in a few words what a setting takes."""
+    """Return the type and the range of a setting in a few words."""
     if "anyOf" in schema:
         return " or ".join(_taken(choice) for choice in schema["anyOf"])
     if "$ref" in schema:

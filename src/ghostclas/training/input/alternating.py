@@ -1,4 +1,4 @@
-"""Training batches for a CPU that also computes the steps: both take turns on all of its cores.
+"""Training batches for a CPU that also computes the steps: decoding and steps take turns on all cores.
 
 A step divides its work evenly among the cores and waits for the slowest of them. A photo that is decoded
 during a step therefore delays the whole step. So all cores decode the photos of a batch between two steps.
@@ -71,7 +71,7 @@ class _Worker(NamedTuple):
 
 
 def _split(batch: list[SeededIndex], workers: int) -> list[list[SeededIndex]]:
-    """Return one share for each worker, none larger than another by more than one."""
+    """Return one share for each worker; their sizes differ by at most one."""
     bounds = [len(batch) * number // workers for number in range(workers + 1)]
     return [batch[begin:end] for begin, end in pairwise(bounds)]
 
@@ -82,7 +82,7 @@ def _start(images: TrainingImages, pixels: Tensor, first: list[SeededIndex]) -> 
     try:
         process.start()
     except (BrokenPipeError, EOFError):
-        # The process died before it had read its arguments.
+        # The process died before it read its arguments.
         raise DeadWorkerError("a process ended while it was starting") from None
     # A dead worker's pipe breaks only once this process has closed the worker's end, too.
     theirs.close()
@@ -92,11 +92,11 @@ def _start(images: TrainingImages, pixels: Tensor, first: list[SeededIndex]) -> 
 def _prepare(
     workers: Sequence[_Worker], pixels: Tensor, upcoming: Sequence[list[SeededIndex]] | None
 ) -> Batch:
-    """Return the batch whose files the workers have read; they go on to those of ``upcoming``."""
+    """Return the batch whose files the workers have read; they then read those of ``upcoming``."""
     info: list[ExampleInfo] = []
     try:
         for number, worker in enumerate(workers):
-            # A worker that has closed its pipe may have sent the reason before.
+            # A worker may have sent the reason before it closed its pipe.
             with suppress(OSError):
                 worker.pipe.send(upcoming[number] if upcoming else None)
         for worker in workers:

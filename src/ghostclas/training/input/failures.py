@@ -11,7 +11,7 @@ from torch import multiprocessing
 from ghostclas.errors import GhostclasError, TrainingError
 from ghostclas.training.input.shared_memory import ADVICE, FOLDER
 
-# How long a loader process may take for one batch: longer than slow storage needs.
+# The time that a loader process may take for one batch: more than slow storage needs.
 STUCK_SECONDS = 600.0
 
 
@@ -27,7 +27,7 @@ class StuckWorkerError(RuntimeError):
 def loader_failures_explained() -> Iterator[None]:
     """Turn the death or the silence of a loader process into a ``TrainingError``.
 
-    A ``DataLoader`` puts a traceback into the errors of its processes; those of this package lose it.
+    A ``DataLoader`` adds a traceback to the errors of its processes; it is removed from this package's own.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """Examples and batches: one image of a batch with its label, and how a batch is put together.
 
-An image that cannot be read becomes a blank example of weight zero, and so does the padding of the last
-batch. Shapes never change, no image is counted twice, and none stands in for another.
+An image that cannot be read becomes a blank example of weight 0, and so does the padding of the last batch.
+Shapes never change, no image is counted twice, and no image replaces another.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ghostclas.training.input.transforms import AugmentConfig, training_view
 
 
 class BadImage(NamedTuple):
-    """An image that could not be used."""
+    """An image that cannot be read."""
 
     key: str
     message: str
 
 
 class ExampleInfo(NamedTuple):
-    """All of an example but its pixels. ``weight`` is 0 for a blank."""
+    """An example without its pixels. ``weight`` is 0 for a blank."""
 
     label: int
     weight: float
@@ -97,7 +97,7 @@ class TrainingImages(Dataset[Example]):
             photo = imaging.decode(data, short_side=self.resolution)
         except ImageError as error:
             return _blank(self.resolution, BadImage(sample.key, str(error)), index)
-        # torch.manual_seed would also format a stack trace for CUDA, at twice the cost of the view.
+        # torch.manual_seed also formats a stack trace for CUDA, which takes twice as long as the view.
         torch.default_generator.manual_seed(index.seed)
         return Example(self.view(photo), ExampleInfo(sample.label, 1.0, None, index))
 
@@ -132,10 +132,10 @@ def collate(examples: Sequence[Example]) -> Batch:
     """Return the batch of these examples; in a loader process, in shared memory.
 
     Raises:
-        RuntimeError: the shared memory is full. Left to the queue that sends batches, it would not be raised
-            where anybody notices.
+        RuntimeError: the shared memory is full. The queue that sends batches would raise it in a thread of
+            its own, where nothing catches it.
     """
-    # Stacking in memory order copies the views and permutes nothing.
+    # In memory order, stacking copies the views without a permutation.
     pixels = torch.stack([example.image.permute(1, 2, 0) for example in examples])
     batch = to_batch(pixels, [example.info for example in examples])
     if get_worker_info() is not None:
@@ -145,7 +145,7 @@ def collate(examples: Sequence[Example]) -> Batch:
 
 
 def to_batch(pixels: Tensor, info: Sequence[ExampleInfo]) -> Batch:
-    """Return the batch of ``pixels``, uint8 ``[N, H, W, 3]``, and what is known of each."""
+    """Return the batch of ``pixels``, uint8 ``[N, H, W, 3]``, and the rest of each example."""
     return Batch(
         pixels.permute(0, 3, 1, 2),
         torch.tensor([known.label for known in info]),

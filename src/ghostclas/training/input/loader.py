@@ -18,12 +18,12 @@ _TRAINING_PREFETCH, _EVALUATION_PREFETCH = 4, 2
 
 
 class TrainingLoader:
-    """Loads the batches of one epoch after another, prepared by as many processes as there are ``workers``.
+    """Loads the batches of one epoch after another; ``workers`` processes prepare them.
 
-    Batches for a CPU come from an ``AlternatingLoader``; others are prepared while the ``device`` computes,
-    by processes that stay from epoch to epoch as long as the images are the same: a GPU may be through with a
-    small data set before new ones have started. Without ``workers``, or where ``memory`` does not suffice,
-    this process prepares the batches.
+    Batches for a CPU come from an ``AlternatingLoader``. For other devices, processes prepare batches while
+    the ``device`` computes. They stay from epoch to epoch as long as the images are the same, because a GPU
+    may finish a small data set before new processes have started. Without ``workers``, or if ``memory`` does
+    not suffice, this process prepares the batches.
     """
 
     def __init__(self, *, workers: int, device: str, memory: SharedMemory | None = None) -> None:
@@ -32,7 +32,7 @@ class TrainingLoader:
         self._kept: DataLoader[Example] | None = None
 
     def epoch(self, images: TrainingImages, batches: ShardedBatches) -> Iterator[Batch]:
-        """Yield the batches of one epoch, or of the rest of it. The epoch before, if any, is over then.
+        """Yield the batches of one epoch or of its rest. This ends the epoch before, if any.
 
         Raises:
             TrainingError: a process died or does not answer, or the shared memory is full.
@@ -70,7 +70,7 @@ class TrainingLoader:
 
 
 class _Upcoming(Sampler[list[SeededIndex]]):
-    """The batches of the epoch that comes next; a ``DataLoader`` asks for them when it begins one."""
+    """The batches of the next epoch; a ``DataLoader`` asks for them when it begins one."""
 
     batches: ShardedBatches
 
@@ -90,7 +90,7 @@ def evaluation_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
-    """Yield this process' share of the images in batches: every image in exactly one process.
+    """Yield this process' share of the images in batches; each image is in exactly one process.
 
     Raises:
         TrainingError: a process died or does not answer, or the shared memory is full.

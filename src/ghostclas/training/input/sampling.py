@@ -1,7 +1,7 @@
-"""The order of an epoch: which image comes when, and the seed of its random view.
+"""The order of an epoch: the sequence of images, and the seed of each random view.
 
-Every decision is a function of ``(seed, epoch, position)``: the number of workers and of processes, a stop
-and a resume in the middle of an epoch change nothing.
+All of it is a function of ``(seed, epoch, position)``. It does not depend on the number of workers or
+processes, nor on a stop and a resume within an epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 PADDING = -1
-# Over a single image, batch norm has no variance, and PyTorch refuses it.
+# PyTorch refuses batch norm over a single image, which has no variance.
 LEAST_IMAGES = 2
 Balance = Literal["none", "sampler", "loss"]
 
@@ -64,7 +64,7 @@ class ShardedBatches(Sampler[list[SeededIndex]]):
     """The batches of one process: its equal share of every global batch, from step ``start`` on.
 
     Step ``s`` takes the indices from ``s * world * size`` on, whatever the number of processes; the last
-    batch is filled up with padding. Where a single image would be left for it, the share before gives it one.
+    batch is filled up with padding. If only one image is left for a share, the share before gives it another.
     """
 
     def __init__(

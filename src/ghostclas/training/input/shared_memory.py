@@ -1,7 +1,7 @@
-"""Shared memory, through which loader processes hand over their batches, and how many of them it allows.
+"""A plan of the loader processes within the free shared memory, in which they pass on their batches.
 
-On Linux it is the disk ``/dev/shm``, of 64 MB in a Docker container that is told nothing else. Where it is
-full, PyTorch raises an error in a thread that nobody listens to, and the training process waits for ever.
+On Linux, shared memory is the file system ``/dev/shm``; in a Docker container it has 64 MB by default. If it
+is full, PyTorch raises an error in a thread where nothing catches it, and training waits for ever.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-FOLDER = "/dev/shm"  # noqa: S108 - not a file of ours: the disk behind shared memory
+FOLDER = "/dev/shm"  # noqa: S108 - no temporary file: the file system of shared memory
 ADVICE = (
     f"give the container more of {FOLDER} (docker run --shm-size=2g, or --ipc=host), or load the images in "
     "the training process with --set data.workers=0"
 )
-# For semaphores, labels and weights.
+# Reserved for semaphores, labels and weights.
 _SPARE = 1 << 20
 
 
 class LoaderPlan(NamedTuple):
-    """How many loader processes run, and how many finished batches wait for each of them."""
+    """The number of loader processes, and of the finished batches that wait for each of them."""
 
     workers: int
     prefetch: int
@@ -31,8 +31,8 @@ class LoaderPlan(NamedTuple):
 class SharedMemory:
     """Plans loader processes within the free shared memory.
 
-    It tells ``say``, once, that fewer fit than are asked for.
-    ``processes`` is how many training processes share it.
+    It calls ``say``, once, if fewer fit than were asked for. ``processes`` is the number of training
+    processes that share the memory.
     """
 
     def __init__(self, say: Callable[[str], None] | None = None, *, processes: int = 1) -> None:
@@ -42,8 +42,8 @@ class SharedMemory:
     def plan(self, workers: int, batch_bytes: int, *, prefetch: int) -> LoaderPlan:
         """Return a plan of at most ``workers`` and ``prefetch`` for batches of ``batch_bytes``.
 
-        Fewer batches wait before fewer processes run. Two batches more are in the training process: one in
-        use and one that is just being taken.
+        It reduces the waiting batches before the processes. The training process holds two batches more: one
+        in use, and one that it is taking.
         """
         free = free_bytes()
         if free is None or workers == 0:

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ghostclas.spec import Fraction, Frozen
 
-# To be raised with every change of the view that a seed gives: stored answers belong to one version.
+# Raise this with every change of the view that a seed gives: stored answers belong to one version.
 VIEWS_VERSION = 2
 
 Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
@@ -46,9 +46,9 @@ class AugmentConfig(Frozen):
 class _CropAndFlip:
     """A random part of a photo as a tensor of one size, flipped at random.
 
-    Only the part becomes a tensor and is resized as one: PyTorch's kernels for bytes are faster than
-    Pillow's, for nearly the same pixels. torchvision's transforms draw the numbers; called as modules, they
-    would search each photo for what else they could transform, which takes as long as resizing it.
+    Only the part becomes a tensor and is resized as one. PyTorch's kernels for bytes are faster than those of
+    Pillow, for nearly the same pixels. torchvision's transforms draw the random numbers. They are not called
+    as modules, which would search each photo for other inputs; that takes as long as resizing it.
     """
 
     def __init__(self, config: AugmentConfig, resolution: int) -> None:
@@ -92,7 +92,7 @@ def training_view(config: AugmentConfig, resolution: int) -> Callable[[Image], T
 
 @dataclass(frozen=True)
 class _Varied:
-    """A view with further transforms. A class, because spawned processes get it pickled."""
+    """A view with further transforms; a class, so that it can be pickled for spawned processes."""
 
     first: Callable[[Image], Tensor]
     rest: v2.Transform
