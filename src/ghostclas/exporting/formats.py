@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ghostclas.bundle import Precision
 from ghostclas.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from ghostclas.bundle import Precision
 
 
 class Format(NamedTuple):
