@@ -1,4 +1,4 @@
-"""Verified downloads into a cache: the same file ever after."""
+"""Verified downloads into a cache, which returns the same file from then on."""
 
 from __future__ import annotations
 
@@ -148,11 +148,11 @@ class _Progress:
         self._line.step(f"downloading {self._name}: {done / 1e6:.1f} MB{percent}")
 
     def reset(self) -> None:
-        """Start to count again."""
+        """Start counting again."""
         self._done = 0
 
     def close(self) -> None:
-        """Tell that the file is there."""
+        """Report that the file is complete."""
         self._line.say(f"downloaded {self._name}")
 
 

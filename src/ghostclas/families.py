@@ -1,14 +1,14 @@
-"""The families of networks, one row each: their names, what they cost, and how others name their weights.
+"""The families of networks, one row each: names, costs, and the layouts of published weights.
 
 A new family is one file and one row:
 
 - The file is ``models/<family>.py``. Its ``build(spec)`` returns the network for a ``ModelSpec``: a
-  ``models.staged.StagedNetwork``, whose blocks give the feature maps and whose methods give what exporting
-  wants to know.
+  ``models.staged.StagedNetwork``, whose blocks give the feature maps, and whose methods give what exporting
+  needs.
 - The row is a ``Family`` in ``FAMILIES`` below. It needs no torch, so that networks can be listed and named
   without it.
 
-``tests/test_families.py`` holds every row to that. The tests count each figure again on the network itself.
+``tests/test_families.py`` checks every row. The tests count each figure again on the network itself.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class ZooEntry(Frozen):
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """How somebody names and stores the tensors of a network.
+    """The names and the storage of a network's tensors in published weights.
 
     Attributes:
-        publisher: whose layout it is.
+        publisher: the publisher of the weights.
         markers: a file has this layout when it holds all of these names. Where several layouts fit, the one
             with the most markers does.
         names: whole dotted parts of their names, and ours.
@@ -99,7 +99,7 @@ class Family:
 
     Attributes:
         name: the ``family`` of its specs, and the file ``models/<name>.py`` that builds it.
-        title: what people call it.
+        title: its name for people.
         flavours: those that the network has; none where flavours mean nothing to it.
         width_names: patterns of the names that give a width, as ``whole`` and ``tenths``, and their flavour.
         entries: its networks in the zoo.

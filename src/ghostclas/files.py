@@ -1,4 +1,4 @@
-"""Files and folders that are replaced whole or not at all, whenever the process dies, and locks on them."""
+"""Atomic replacement of files and folders, whenever the process dies, and locks on them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 @contextmanager
 def replacing(path: Path, *, previous: Path | None = None, durable: bool = True) -> Iterator[Path]:
-    """Give a hidden path to write a file to, which takes the place of ``path`` when the block ends.
+    """Yield a hidden path to write a file to; it replaces ``path`` when the block ends.
 
-    When the block raises, ``path`` is as it was. The parent folder has to exist.
+    If the block raises, ``path`` is unchanged. The parent folder has to exist.
 
     Args:
         path: the file to replace or to make.
@@ -65,9 +65,9 @@ def replacing(path: Path, *, previous: Path | None = None, durable: bool = True)
 
 @contextmanager
 def replacing_folder(target: Path) -> Iterator[Path]:
-    """Give a new hidden folder to fill, which takes the place of ``target`` when the block ends.
+    """Yield a new hidden folder to fill; it replaces ``target`` when the block ends.
 
-    When the block raises, ``target`` is as it was. Missing parents of ``target`` are made. The current
+    If the block raises, ``target`` is unchanged. Missing parents of ``target`` are made. The current
     directory and a mount point stay where they are and get the new content entry by entry, which a kill can
     interrupt.
 
@@ -211,7 +211,7 @@ def flush(path: Path) -> None:
 
 
 def sweep(folder: Path, *, older_than: float = _STALE_SECONDS) -> None:
-    """Remove from ``folder`` the files that killed writers left half written.
+    """Remove from ``folder`` the incomplete files of killed writers.
 
     Args:
         folder: where ``replacing`` wrote.
@@ -242,7 +242,7 @@ class Lock:
         self._process = os.getpid()
 
     def release(self) -> None:
-        """Let the next one have it; a second call and a call in a forked child do nothing."""
+        """Release the lock; a second call and a call in a forked child do nothing."""
         if self._descriptor is None or self._process != os.getpid():
             return
         descriptor, self._descriptor = self._descriptor, None

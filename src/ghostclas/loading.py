@@ -1,4 +1,4 @@
-"""Weights from a file, a bundle or a run, into a network."""
+"""Loading of weights from a file, a bundle or a run into a network."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _classes(state: State) -> int | None:
 
 
 def _hint(state: State, own: State) -> list[str]:
-    """Say what to do where the two differ in one of the ways that have a name."""
+    """Return what to do if the two differ in a known way."""
     # Only PaddleClas normalises after the pooling; only the original has a bias there instead.
     flavours = {True: "paddleclas", False: "original"}
     theirs, ours = ("head.norm.weight" in state, "head.norm.weight" in own)

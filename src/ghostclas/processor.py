@@ -14,7 +14,7 @@ from pathlib import Path
 class Processor:
     """A processor as the system describes it. ``flags`` are Linux' names of its instructions.
 
-    ``vendor`` is ``None`` and ``flags`` is empty where the system does not tell.
+    ``vendor`` is ``None`` and ``flags`` is empty if the system does not report them.
     """
 
     model: str
@@ -47,10 +47,10 @@ def parse_cpuinfo(text: str) -> Processor:
 
 
 def usable_cores() -> int:
-    """Return on how many cores this process may run."""
+    """Return the number of cores on which this process may run."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cores()
 
 
 def all_cores() -> int:
-    """Return how many cores the machine has, whether or not this process may use them."""
+    """Return the number of cores of the machine, whether or not this process may use them."""
     return os.cpu_count() or 1

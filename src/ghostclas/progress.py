@@ -1,4 +1,4 @@
-"""The progress line on stderr: rewritten in place on a terminal, a plain line now and then in a log."""
+"""The progress line on stderr: rewritten in place on a terminal, a plain line at intervals in a log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 Progress = Callable[[int, int | None], None]
-"""Called with how many are done and how many there are (``None``: not known)."""
+"""Called with the number done and the total (``None``: not known)."""
 
 REFRESH_SECONDS = 0.2
 PLAIN_SECONDS = 60.0
@@ -39,7 +39,7 @@ class ProgressLine:
             print(text, file=self.stream, flush=True)
 
     def step(self, text: str) -> bool:
-        """Show ``text`` if it is time for it, and return whether it was."""
+        """Show ``text`` if a line is due, and return whether it was."""
         now = time.monotonic()
         if not self.enabled or now - self._shown < self._interval:
             return False
@@ -60,7 +60,7 @@ class ProgressLine:
 
 
 def console_progress(noun: str = "images") -> Progress:
-    """Return a callback that shows how many are done, how fast, and how much time is left.
+    """Return a callback that shows the number done, the rate, and the time left.
 
     Work that ends before its first line is due shows nothing.
     """
@@ -85,7 +85,7 @@ def console_progress(noun: str = "images") -> Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return ``seconds`` as people write it: 42s, 3m 05s, 2h 10m."""
+    """Return ``seconds`` in readable form: 42s, 3m 05s, 2h 10m."""
     whole = int(seconds + 0.5)
     if whole < 60:
         return f"{whole}s"

@@ -1,4 +1,4 @@
-"""THE timer: everything that is to be compared is timed in turn, so that what disturbs one disturbs all."""
+"""The one timer: it interleaves all that is compared, so that a disturbance affects all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Clock = Callable[[], float]
 
 
 def seconds(call: Call, clock: Clock = time.perf_counter) -> float:
-    """Return how long ``call`` takes."""
+    """Return the time that ``call`` takes."""
     began = clock()
     call()
     return clock() - began
@@ -32,18 +32,18 @@ def interleave(
 ) -> dict[Key, list[float]]:
     """Time every call ``rounds * runs`` times and return its seconds.
 
-    A round gives every call one turn, in an order that is drawn anew, so that none always follows the same
-    other. A turn is one call that is not counted, since whoever came before has filled the caches and may
-    have threads that still spin, and then ``runs`` that are. Collection of garbage waits until the end.
+    A round gives every call one turn, in a random order, so that no call always follows the same other. A
+    turn has one call that is not counted and ``runs`` that are, because the call before may have filled the
+    caches and left threads that still spin. Garbage is collected only at the end.
 
     Args:
-        calls: what to time, by a key of its own.
-        rounds: how many turns everything gets.
-        runs: how many counted calls a turn has.
-        warmup: rounds before those that count.
-        seed: of the order.
-        clock: gives seconds.
-        progress: called after every round with how many are done and how many there are.
+        calls: the functions to time, by key.
+        rounds: the number of turns of each call.
+        runs: the number of counted calls in a turn.
+        warmup: the number of rounds before those that count.
+        seed: the seed of the order.
+        clock: returns seconds.
+        progress: called after every round with the number of rounds done and their total.
     """
     order = list(calls)
     draw = random.Random(seed)  # noqa: S311 - an order, not a secret

@@ -1,8 +1,8 @@
-"""Whether every file of a bundle, in every runtime here, gives the answers that it should.
+"""Verification of every file of a bundle, in every runtime here, against the bundle's reference answers.
 
-It starts from the encoded reference images that the bundle carries, so it needs no data and no torch. Pixels
-first: this machine's decoder and ``imaging`` against the stored ones. Then logits on the stored pixels, which
-decides, and on the decoded ones, which is reported.
+It starts from the encoded reference images in the bundle, so it needs no data and no torch. It first compares
+the pixels of this machine's decoder and ``imaging`` with the stored ones. It then compares logits: those on
+the stored pixels decide, and those on the decoded pixels are reported.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
 PIXEL_TOLERANCE = 2
-"""By how many of 256 levels two correct JPEG decoders may differ, after scaling."""
+"""The largest difference, in levels of 256, between two correct JPEG decoders after scaling."""
 
 BATCH_SIZE = 8
 
 PARITY = "parity.json"
 
 LARGE_LOGIT = 16.0
-"""Beyond this, differences count in proportion: a barely trained network can give logits of a million, where
-neighbouring float32 numbers are further apart than any absolute tolerance."""
+"""Above this value, differences are relative. A barely trained network can give logits of a million, where
+neighbouring float32 numbers differ by more than any absolute tolerance."""
 
 
 class Tolerance(NamedTuple):
-    """How far logits may be off, and the fraction of images whose best class must be the same."""
+    """The largest difference of logits, and the fraction of images whose best class must be the same."""
 
     max_abs: float
     top1: float
@@ -52,20 +52,20 @@ TOLERANCE: Mapping[Precision, Tolerance] = {
     "bf16": Tolerance(5e-1, 0.995),
     "int8": Tolerance(100.0, 0.0),
 }
-"""By the precision of the file, or of the arithmetic where that is another. int8 is judged by its accuracy
-on photos when it is made: generated images drive it out of the ranges that it was calibrated for, so that
-here it has to give numbers, and no more."""
+"""Tolerances by the precision of the file, or of the arithmetic if that differs. Accuracy on photos decides
+about an int8 file when it is made. Generated images leave the ranges of its calibration, so that here its
+logits only have to be finite."""
 
 
 class VerifyReport(Frozen):
-    """What ``verify`` found.
+    """The result of ``verify``.
 
     ``files`` has one entry for each file and engine, against the stored logits. ``photos``, with data, has
     one for each but the first, against the first, on the caller's images; ``bad_photos`` of them could not be
     read. ``skipped`` says which files no engine here can run. ``max_pixel_difference`` is in levels of 256.
 
-    A file is right if it is in its own precision. That an engine which can also compute in less is wrong in
-    that is no fault of the bundle: ``auto`` then leaves it alone.
+    A file is right if its answers in its own precision are. If an engine is wrong in a lower precision, the
+    bundle is still right, and ``auto`` does not use that precision.
     """
 
     bundle: str
@@ -78,7 +78,7 @@ class VerifyReport(Frozen):
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was checked is within its tolerance."""
+        """Whether all checked files are within their tolerance."""
         results = (*self.files, *self.photos)
         pixels = self.max_pixel_difference <= self.pixel_tolerance
         return pixels and all(result.ok for result in results if result.arithmetic is None)
@@ -152,11 +152,10 @@ def verify(
 
 
 def record(bundle: Bundle, report: VerifyReport) -> Bundle:
-    """Write what was found into the manifest, under ``parity``, and into ``parity.json`` beside it.
+    """Write the result into the manifest, under ``parity``, and into ``parity.json`` beside it.
 
-    In the manifest it takes the place of what was known of the same file in the same engine; from then on
-    ``auto`` may choose an engine that passed and does not choose one that failed, be it on the reference or
-    on the caller's photos.
+    In the manifest it replaces earlier results of the same file in the same engine. From then on ``auto`` may
+    choose an engine that passed, and does not choose one that failed on the reference or on the photos.
 
     Raises:
         BundleError: the bundle is an archive, or was changed by hand.
@@ -175,7 +174,7 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
         return {"parity": (*kept, *found)}
 
     recorded = revise_manifest(bundle, revise)
-    # Where the bundle lay is nobody's business.
+    # The path of the bundle is private.
     moved = report.model_copy(update={"bundle": bundle.path.name})
     write_bytes(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
     return recorded
@@ -219,8 +218,9 @@ def _opened(run: _Run) -> Iterator[Engine]:
 
 
 def logit_differences(logits: Float32, wanted: Float32) -> Float32:
-    """Return the absolute differences ``[N, C]``, scaled down where the wanted logits are larger than
-    ``LARGE_LOGIT``. What is not a number is infinitely far away.
+    """Return the absolute differences ``[N, C]``, relative where the wanted logits exceed ``LARGE_LOGIT``.
+
+    The difference to NaN is infinite.
     """
     scale = np.float32(max(1.0, float(np.abs(wanted).max(initial=0)) / LARGE_LOGIT))
     with np.errstate(invalid="ignore"):
@@ -265,7 +265,7 @@ class _Tally:
 def _on_photos(bundle: Bundle, runs: Sequence[_Run], data: Source) -> tuple[tuple[FileParity, ...], int]:
     """Compare every file and engine with the first, a batch at a time; return also how many were unreadable.
 
-    Each of two answers may be off by its own tolerance, so they may be apart by both.
+    Each of two answers may differ from the reference by its tolerance, so they may differ by the sum of both.
     """
     if len(runs) < 2:
         return (), 0

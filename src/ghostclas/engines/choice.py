@@ -1,4 +1,4 @@
-"""Which engine opens which file of a bundle, and in what precision it computes."""
+"""The choice of the engine, of the file that it opens, and of the precision that it computes in."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ghostclas.errors import BundleError, UsageError, did_you_mean
 Goal: TypeAlias = Literal["throughput", "startup"]
 
 FLOATS: Sequence[Precision] = ("fp32", "fp16")
-"""What is computed in float32 unless something else is asked for; the first is the most precise."""
+"""File precisions that are computed in float32 by default; the first is the most precise."""
 
 
 class Choice(NamedTuple):
-    """An engine, the file it opens, and what it computes in where that is not the file's precision."""
+    """An engine, the file that it opens, and its arithmetic if that is not the file's precision."""
 
     engine: str
     file: BundleFile
@@ -129,7 +129,7 @@ def is_faster_in(name: str, precision: Precision) -> bool:
 
 
 def inference_precisions(name: str, file: BundleFile) -> list[Precision | None]:
-    """Return in what the installed engine ``name`` can compute this file here; ``None`` is its precision."""
+    """Return the precisions in which an engine can compute this file here; ``None`` is the file's own."""
     if file.entry.precision not in FLOATS:
         return [None]
     others = find_runtime(name).inference_precisions
@@ -137,7 +137,7 @@ def inference_precisions(name: str, file: BundleFile) -> list[Precision | None]:
 
 
 def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_for: Goal) -> Choice:
-    """Choose what is fastest among what was compared, else what reads the default file."""
+    """Choose the fastest engine that was compared and right, else one that reads the default file."""
     installed = installed_engines()
     runnable = [entry for entry in bundle.manifest.files if entry.input is not None]
     if precision is not None and all(entry.precision != precision for entry in runnable):

@@ -1,4 +1,4 @@
-"""What every runtime promises, and the checks that the engines share."""
+"""The contract of all engines, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Engine(Protocol):
                 and the array need not be contiguous.
 
         Returns:
-            float32 ``[N, C]``, the caller's to keep and to change.
+            float32 ``[N, C]``, a new array that the caller may change.
 
         Raises:
             UsageError: the images are of another shape or type, or the engine is closed or was opened before
@@ -91,7 +91,7 @@ def check_images(images: UInt8NHWC, entry: FileEntry) -> UInt8NHWC:
 
 
 def no_rows(output: TensorSpec) -> Float32Logits:
-    """Return an output for no images, ``[0, C]``; runtimes do not agree on what an empty batch means."""
+    """Return an output for no images, ``[0, C]``, since runtimes treat an empty batch differently."""
     return np.empty((0, output.size("C") or 0), np.float32)
 
 

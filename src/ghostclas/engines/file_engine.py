@@ -1,4 +1,4 @@
-"""What the engines share around their runtimes' own calls."""
+"""The base classes of engines, around the calls of their runtimes."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class FileEngine(ABC):
     def _checked(
         self, images: UInt8NHWC, output: TensorSpec, compute: Callable[[Any, UInt8NHWC], Float32Logits]
     ) -> Float32Logits:
-        """Return what ``compute`` makes of the images, checked before and after."""
+        """Return the result of ``compute`` for the images, checked before and after."""
         self._check_process()
-        # A name of its own: ``close`` in another thread must not take it away before the batch ends.
+        # A local name: ``close`` in another thread must not remove it before the batch ends.
         loaded = self._loaded
         if loaded is None:
             raise closed(self.name)
@@ -80,9 +80,9 @@ class FileEngine(ABC):
             raise forked(self.name, self._process)
 
     def _abandon(self) -> None:
-        """Let a forked process neither use nor free what the runtime holds: its threads are not there.
+        """Keep a forked process from using or freeing the runtime, whose threads the fork does not have.
 
-        Freeing it would wait for these threads for ever, at the latest when the process ends.
+        Freeing would wait for these threads for ever, at the latest when the process ends.
         """
         import ctypes
 
