@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -16,7 +17,7 @@ from ghostclas import imaging
 from ghostclas.bundle import Bundle, pack, record_metric
 from ghostclas.data import open_source
 from ghostclas.errors import BundleError, DataError
-from ghostclas.evaluation import check_writable, dataset_name, evaluate, store_temperature
+from ghostclas.evaluation import check_writable, dataset_name, evaluate, evaluation, store_temperature
 from ghostclas.prediction import Classifier
 from tests.colours import COLOURS, colour_bundle, colour_folder, colour_photo
 
@@ -71,6 +72,35 @@ def test_a_broken_file_is_listed_and_in_no_figure(classifier: Classifier, photos
     assert bad.message
     assert "green/9.png" not in {result.key(row) for row in range(result.images)}
     assert len(result.labels) == len(result.logits) == len(result.indices) == 9
+
+
+def test_many_answers_lie_in_a_file_and_give_the_same_figures(
+    classifier: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = evaluate(classifier, open_source(photos))
+    assert not isinstance(in_memory.logits.base, np.memmap)
+    monkeypatch.setattr(evaluation, "VALUES_IN_MEMORY", 29)
+    in_file = evaluate(classifier, open_source(photos))
+    base = in_file.logits
+    while not isinstance(base, np.memmap):
+        assert isinstance(base.base, np.ndarray)
+        base = base.base
+    assert in_file.as_dict() == in_memory.as_dict()
+    np.testing.assert_array_equal(in_file.logits, in_memory.logits)
+    np.testing.assert_array_equal(in_file.confidence, in_memory.confidence)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reserves the room")
+def test_no_room_for_many_answers_is_said_before_the_work(
+    classifier: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(evaluation, "VALUES_IN_MEMORY", 0)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"the answers to 10 images need 0\.0 GB in .*: No space left"):
+        evaluate(classifier, open_source(photos))
 
 
 def test_answers_are_those_of_the_deployed_path(classifier: Classifier, photos: Path) -> None:

@@ -86,31 +86,39 @@ def recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> Tem
         temperature: the one that the model has, to compare with.
     """
     fitted, held_out = halve(labels)
-    found = fit_temperature(logits[fitted], labels[fitted])
+    found = fit_temperature(logits, labels, rows=fitted)
     return TemperatureFit(
         temperature=found,
         fitted_on=len(fitted),
-        before=calibrate(logits[held_out], labels[held_out], temperature),
-        after=calibrate(logits[held_out], labels[held_out], found),
+        before=calibrate(logits, labels, temperature, rows=held_out),
+        after=calibrate(logits, labels, found, rows=held_out),
     )
 
 
-def calibrate(logits: Logits, labels: Labels, temperature: float) -> Calibration:
-    """Return the calibration of ``softmax(logits / temperature)``."""
-    confidence, log_likelihood = scores(logits, labels, temperature)
-    bins, ece = reliability(confidence, best_class(logits) == labels)
+def calibrate(logits: Logits, labels: Labels, temperature: float, *, rows: Ints | None = None) -> Calibration:
+    """Return the calibration of ``softmax(logits / temperature)`` over ``rows``, all if absent."""
+    confidence, log_likelihood = scores(logits, labels, temperature, rows=rows)
+    correct = best_class(logits) == labels
+    bins, ece = reliability(confidence, correct if rows is None else correct[rows])
     return Calibration(temperature, -float(log_likelihood.mean()), ece, bins)
 
 
-def scores(logits: Logits, labels: Labels, temperature: float = 1.0) -> tuple[Floats, Floats]:
-    """Return the best score and the log of the right class's score of every image, float64 ``[N]`` each."""
-    confidence = np.empty(len(labels), np.float64)
-    log_likelihood = np.empty(len(labels), np.float64)
-    for rows in row_chunks(logits):
-        z = shifted(logits[rows]) / temperature
+def scores(
+    logits: Logits, labels: Labels, temperature: float = 1.0, *, rows: Ints | None = None
+) -> tuple[Floats, Floats]:
+    """Return the best score and the log of the right class's score of every image, float64 ``[N]`` each.
+
+    Of the images in ``rows``, in their order, or of all.
+    """
+    rows = np.arange(len(labels)) if rows is None else rows
+    confidence = np.empty(len(rows), np.float64)
+    log_likelihood = np.empty(len(rows), np.float64)
+    for part in row_chunks(logits, len(rows)):
+        chunk = rows[part]
+        z = shifted(logits[chunk]) / temperature
         log_sum = np.log(np.exp(z).sum(axis=1))
-        confidence[rows] = np.exp(-log_sum)
-        log_likelihood[rows] = np.take_along_axis(z, labels[rows, None], axis=1)[:, 0] - log_sum
+        confidence[part] = np.exp(-log_sum)
+        log_likelihood[part] = np.take_along_axis(z, labels[chunk, None], axis=1)[:, 0] - log_sum
     return confidence, log_likelihood
 
 
@@ -142,24 +150,25 @@ def reliability(
     return diagram, float(np.abs(right - total).sum() / len(confidence))
 
 
-def fit_temperature(logits: Logits, labels: Labels) -> float:
+def fit_temperature(logits: Logits, labels: Labels, *, rows: Ints | None = None) -> float:
     """Return the temperature T within ``TEMPERATURES`` at which ``softmax(logits / T)`` has the lowest NLL.
 
     Temperature scaling is by Guo et al., ICML 2017. The NLL is convex in ``1 / T``, so its slope is searched
     for a zero: by Newton's steps, and by halving the bracket wherever such a step would leave it. A slope
     without a zero (every image right, or none better than chance) gives the nearer end of the range; one that
-    is zero at 1 already, as it is for a single class, gives 1.
+    is zero at 1 already, as it is for a single class, gives 1. Only the images in ``rows`` count, if given.
     """
+    rows = np.arange(len(labels)) if rows is None else rows
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     beta = 1.0
-    if _slope(logits, labels, beta)[0] == 0:
+    if _slope(logits, labels, rows, beta)[0] == 0:
         return 1.0
-    if _slope(logits, labels, low)[0] >= 0:
+    if _slope(logits, labels, rows, low)[0] >= 0:
         return TEMPERATURES[1]
-    if _slope(logits, labels, high)[0] <= 0:
+    if _slope(logits, labels, rows, high)[0] <= 0:
         return TEMPERATURES[0]
     while high - low > 1e-9 * low:
-        slope, curvature = _slope(logits, labels, beta)
+        slope, curvature = _slope(logits, labels, rows, beta)
         if slope == 0:
             break
         low, high = (beta, high) if slope < 0 else (low, beta)
@@ -172,14 +181,15 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     return 1 / beta
 
 
-def _slope(logits: Logits, labels: Labels, beta: float) -> tuple[float, float]:
+def _slope(logits: Logits, labels: Labels, rows: Ints, beta: float) -> tuple[float, float]:
     """Return the first and the second derivative by ``beta`` of the NLL of ``softmax(beta * logits)``."""
     first = second = 0.0
-    for rows in row_chunks(logits):
-        z = shifted(logits[rows])
+    for part in row_chunks(logits, len(rows)):
+        chunk = rows[part]
+        z = shifted(logits[chunk])
         p = np.exp(beta * z)
         p /= p.sum(axis=1, keepdims=True)
         mean = (p * z).sum(axis=1)
-        first += float((mean - np.take_along_axis(z, labels[rows, None], axis=1)[:, 0]).sum())
+        first += float((mean - np.take_along_axis(z, labels[chunk, None], axis=1)[:, 0]).sum())
         second += float(((p * z**2).sum(axis=1) - mean**2).sum())
-    return first / len(labels), second / len(labels)
+    return first / len(rows), second / len(rows)

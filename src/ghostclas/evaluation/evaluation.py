@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +28,10 @@ from ghostclas.spec import Metric, PredictionError, label_hash
 
 if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
+
+
+VALUES_IN_MEMORY = 100_000_000
+"""How many logits are kept in memory, 400 MB; more are kept in a temporary file."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Evaluation(Summary):
     labels: Ints
     """their right classes, int64 ``[N]``"""
     logits: Logits
-    """their answers, float32 ``[N, C]``"""
+    """their answers, float32 ``[N, C]``; many of them lie in a file and are read when they are used"""
     bad: tuple[BadImage, ...]
     seconds: float
     """how long it took, decoding included"""
@@ -149,8 +155,9 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
     """Measure ``classifier`` on every image of ``source``.
 
     The images go through ``Classifier.stream_logits``, so what is measured is what is deployed. Images that
-    cannot be read or decoded are left out of every figure and listed in ``bad``. Memory holds the logits,
-    float32 ``[N, C]``, and a few batches of images.
+    cannot be read or decoded are left out of every figure and listed in ``bad``. The logits, float32
+    ``[N, C]``, are kept in memory; where they are more than ``VALUES_IN_MEMORY``, in a temporary file, which
+    goes when the evaluation does. Figures are computed from a few megabytes of them at a time.
 
     Args:
         classifier: the model and the engine.
@@ -158,13 +165,14 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
         progress: called after every image with how many are done and how many there are.
 
     Raises:
-        DataError: the source has classes that the model has not, or no image of it can be read.
+        DataError: the source has classes that the model has not, no image of it can be read, or there is no
+            room for the temporary file.
         BundleError: the model answers with something that is not a number.
     """
     source = align_source(source, classifier.classes)
     samples = source.samples
     total = len(samples)
-    logits = np.empty((total, len(classifier.classes)), np.float32)
+    logits = _room_for(total, len(classifier.classes))
     indices: list[int] = []
     bad: dict[int, BadImage] = {}
     opened: list[int] = []
@@ -268,6 +276,25 @@ def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
 def readable(name: str) -> str:
     """Return a file name that any encoding of Unicode can hold: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _room_for(images: int, classes: int) -> Logits:
+    """Return an array of float32 ``[images, classes]``: in memory, or in a temporary file if it is large."""
+    if images * classes <= VALUES_IN_MEMORY:
+        return np.empty((images, classes), np.float32)
+    size = 4 * images * classes
+    try:
+        with tempfile.TemporaryFile() as file:
+            if sys.platform == "linux":
+                # Writing into a map of a file that the disk has no room for would kill the process.
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.asarray(np.memmap(file, np.float32, "w+", shape=(images, classes)))
+    except OSError as error:
+        raise DataError(
+            f"the answers to {images:,} images need {size / 1e9:.1f} GB in {tempfile.gettempdir()}: "
+            f"{error.strerror}\n"
+            "       make room, or name another folder with the environment variable TMPDIR"
+        ) from None
 
 
 def _bad(key: str, code: str, message: str) -> BadImage:

@@ -160,10 +160,10 @@ def shifted(logits: Logits) -> Floats:
     return wide
 
 
-def row_chunks(logits: Logits) -> Iterator[slice]:
-    """Yield slices of rows with about ``CHUNK_VALUES`` values each."""
+def row_chunks(logits: Logits, count: int | None = None) -> Iterator[slice]:
+    """Yield slices of ``count`` rows, all of them if absent, with about ``CHUNK_VALUES`` values each."""
     rows = max(1, CHUNK_VALUES // logits.shape[1])
-    for start in range(0, len(logits), rows):
+    for start in range(0, len(logits) if count is None else count, rows):
         yield slice(start, start + rows)
 
 
@@ -173,5 +173,5 @@ def check_answers(logits: Logits, labels: Labels) -> None:
         raise ValueError(f"expected logits [N, C] and labels [N], got {logits.shape} and {labels.shape}")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"labels lie in {labels.min()} to {labels.max()} for {logits.shape[1]} classes")
-    if not np.isfinite(logits).all():
+    if not all(np.isfinite(logits[rows]).all() for rows in row_chunks(logits)):
         raise ValueError("some logits are not finite")
