@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle, record_metric
 from ghostclas.data import Source, align_source
-from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
+from ghostclas.engines import ENGINES, installed_engines, open_engine
 from ghostclas.engines.choice import load_file
 from ghostclas.errors import DataError, ExportError, ImageError, UsageError
 from ghostclas.evaluation import dataset_name
@@ -30,6 +30,7 @@ from ghostclas.exporting.conversion import Quantization
 from ghostclas.exporting.formats import check_formats
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Metric
+from ghostclas.timing import seconds
 
 UInt8 = NDArray[np.uint8]
 
@@ -246,12 +247,6 @@ def _milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt
             photo = photos[number % len(photos)][None]
             for engine, found in zip(engines, times, strict=True):
                 engine.run(photo)
-                found.extend(_seconds(engine, photo) for _ in range(CALLS))
+                found.extend(seconds(partial(engine.run, photo)) for _ in range(CALLS))
     slow, fast = (1000 * statistics.median(found[ROUNDS // 10 * CALLS :]) for found in times)
     return slow, fast
-
-
-def _seconds(engine: Engine, photo: UInt8) -> float:
-    began = time.perf_counter()
-    engine.run(photo)
-    return time.perf_counter() - began
