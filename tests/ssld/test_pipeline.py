@@ -19,7 +19,8 @@ from ghostclas.ssld import pipeline as steps
 from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.ssld.runtime_teacher import BundleTeacher, OnnxTeacher
 from ghostclas.ssld.torch_teacher import TorchTeacher
-from ghostclas.training.config import resolve_config
+from ghostclas.training.config import dump_config, resolve_config
+from ghostclas.training.ema import EMA
 from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
 from tests.ssld.pictures import tiny_members, unpack
@@ -116,7 +117,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     assert all(hits)
     # Everything is there: going on asks nobody anything and changes nothing.
     before = {path: path.stat().st_mtime_ns for path in (run / "distil").rglob("*") if path.is_file()}
-    assert main([*words, *settings(), "--output", str(run), "--resume", "--json"]) == 0
+    assert main(["ssld", "--output", str(run), "--resume", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["top1"] == result["top1"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert len(opened) == 1
@@ -159,6 +160,46 @@ def test_a_stopped_distillation_goes_on_from_its_directory_alone(
     assert main(["train", "--output", str(output), "--resume"]) == 0
     assert "now: ghostclas ssld distil" in capfd.readouterr().err
     assert (output / "bundle" / "manifest.json").exists()
+
+
+def test_ctrl_c_names_the_command_that_continues_the_whole(
+    place: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = place / "run"
+    monkeypatch.chdir(place)
+    pool = ["--unlabeled", "pool", "--cache", "cache"]
+    with monkeypatch.context() as patch:
+        patch.setattr(EMA, "update", interrupted)
+        assert main([*command(place), *pool, *settings(), "--output", str(run)]) == 130
+    err = capfd.readouterr().err
+    assert "step 3 of 4: distilling" in err
+    assert f"To go on: ghostclas ssld --output {run} --resume" in err
+    assert err.count("To go on") == 1
+    config = resolve_config(str(run / "config.yaml"), [], schema=SsldConfig)
+    assert (config.distil.mine.pool, config.distil.mine.cache) == (str(place / "pool"), str(place / "cache"))
+    assert config.distil.adapt is False
+    other = ["--output", str(run), "--resume", "--unlabeled", "photos"]
+    assert main(["ssld", *other]) == 2
+    assert f"distil.mine.pool: '{place / 'pool'}' -> '{place / 'photos'}'" in capfd.readouterr().err
+    # As an earlier version wrote it.
+    older = config.distil.mine.model_copy(update={"pool": None})
+    distil = config.distil.model_copy(update={"mine": older, "adapt": None})
+    (run / "config.yaml").write_text(
+        dump_config(config.model_copy(update={"distil": distil})), encoding="utf-8"
+    )
+    assert main(["ssld", "--output", str(run), "--resume"]) == 2
+    assert "does not name the unlabelled pictures, as an earlier version" in capfd.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(EMA, "update", interrupted)
+        assert main(["ssld", "--output", str(run), "--resume", *pool]) == 130
+    assert "step 3 of 4: distilling" in capfd.readouterr().err
+    assert main(["ssld", "--output", str(place / "none"), "--resume"]) == 2
+    assert "holds no run to resume" in capfd.readouterr().err
 
 
 def test_options_before_a_step_are_refused(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

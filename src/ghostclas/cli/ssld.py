@@ -81,7 +81,9 @@ def ssld_command(
     labeled: LabeledOption = None,
     unlabeled: UnlabeledOption = None,
     network: NetworkOption = None,
-    recipe: RecipeOption = "ssld",
+    recipe: Annotated[
+        str | None, typer.Option(help="Name of a recipe that distils, or a YAML file; ssld when absent.")
+    ] = None,
     settings: SettingsOption = None,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Train the teacher on the labelled images first.")
@@ -101,8 +103,8 @@ def ssld_command(
 ) -> None:
     """Distil a large teacher into a small network.
 
-    Four steps: score, mine, distil, finetune. Without a step's name, all four; after a stop, --resume
-    goes on. Options belong behind the step's name.
+    Four steps: score, mine, distil, finetune. Without a step's name, all four. A run that stopped goes on
+    with --output RUN --resume alone. Options belong behind the step's name.
     """
     if ctx.invoked_subcommand is not None:
         given = [name for name in (teacher, labeled, unlabeled, network, model, output) if name is not None]
@@ -112,10 +114,12 @@ def ssld_command(
     _need_torch()
     from ghostclas.ssld import distil
 
+    goes_on = resume and output is not None and _holds_run(output)
+    named = teacher is not None or not goes_on
     run = distil(
-        teacher=_teacher(teacher, weights, classes, mapping, side, mean, std),
-        labeled=_needed(labeled, "--labeled"),
-        unlabeled=_needed(unlabeled, "--unlabeled"),
+        teacher=_teacher(teacher, weights, classes, mapping, side, mean, std) if named else None,
+        labeled=labeled if goes_on else _needed(labeled, "--labeled"),
+        unlabeled=unlabeled if goes_on else _needed(unlabeled, "--unlabeled"),
         network=_network(network, model),
         recipe=recipe,
         settings=_settings(settings, time),
@@ -256,7 +260,7 @@ def distil_command(
     _need_torch()
     from ghostclas.ssld import train_student
 
-    goes_on = resume and output is not None and (output / "config.yaml").exists()
+    goes_on = resume and output is not None and _holds_run(output)
     named = teacher is not None or not goes_on
     run = train_student(
         teacher=_teacher(teacher, weights, classes, mapping, side, mean, std) if named else None,
@@ -345,6 +349,17 @@ def adapt_command(
         as_json,
         following=("ghostclas", "ssld", "--teacher", str(run.path), "--labeled", data, "--unlabeled", "POOL"),
     )
+
+
+def _holds_run(output: Path) -> bool:
+    """Whether there is a run to go on with.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from ghostclas.training.rundir import choose_run
+
+    return choose_run("", output, resume=True)[1]
 
 
 def _need_torch() -> None:

@@ -34,9 +34,12 @@ class MineConfig(Frozen):
 
     ``neighbours`` is how many validation pictures, those whose features are most like its own, are compared
     with each picture of the pool, besides those whose perceptual hashes are close; 0 for none.
-    ``max_bad`` is the part of the pool that may be unreadable.
+    ``max_bad`` is the part of the pool that may be unreadable. ``pool`` is where the unlabelled pictures are,
+    ``cache`` where the teacher's answers to whole pictures are kept; in the user's cache when absent.
     """
 
+    pool: str | None = None
+    cache: str | None = None
     top_k: Annotated[int, Field(ge=1)] = 4000
     floor: Fraction = 0.0
     neighbours: Annotated[int, Field(ge=0, le=1000)] = 10
@@ -64,9 +67,9 @@ class DistilConfig(Frozen):
     ``resolution`` is what the teacher sees, by default what the student sees. ``features`` is the weight of
     following each of the teacher's feature maps as well; 0 for its answers alone. For the first
     ``blockwise_epochs`` each block of the student takes the teacher's feature map as its input.
-    ``mined`` is the list that mining wrote, ``cache`` where stored answers are kept. ``adapt_epochs`` is for
-    a teacher that learns the labels first, its recipe's when absent. ``mine`` and ``finetune`` are the steps
-    before and after.
+    ``mined`` is the list that mining wrote, ``cache`` where stored answers are kept. ``adapt`` is whether the
+    teacher learns the labels first, ``adapt_epochs`` how long, as its recipe says when absent. ``mine`` and
+    ``finetune`` are the steps before and after.
     """
 
     teacher: TeacherConfig | None = None
@@ -81,6 +84,7 @@ class DistilConfig(Frozen):
     blockwise_epochs: NonNegative = 0.0
     mined: str | None = None
     cache: str | None = None
+    adapt: bool | None = None
     adapt_epochs: Positive | None = None
     mine: MineConfig = MineConfig()
     finetune: FinetuneConfig = FinetuneConfig()

@@ -117,7 +117,7 @@ class Mined:
             "schema": SCHEMA,
             "pool": self.location,
             "teacher": self.teacher,
-            "settings": self.config.model_dump(mode="json"),
+            "settings": self.config.model_dump(mode="json", exclude={"pool", "cache"}),
             "classes": list(self.classes),
             "counts": self.counts.tolist(),
             "images": [

@@ -11,7 +11,7 @@ runs/<name>/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -40,7 +40,7 @@ from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
 from ghostclas.training.resumption import DataRecord, Resume
-from ghostclas.training.run import Run, run_path, splits_of, train, worker_count
+from ghostclas.training.run import Run, how_to_continue, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
 
 Count = Callable[[int, int | None], None]
@@ -52,11 +52,11 @@ _PATIENCE = timedelta(days=7)
 
 def distil(
     *,
-    teacher: TeacherConfig | str,
-    labeled: str | Path,
-    unlabeled: str | Path,
+    teacher: TeacherConfig | str | None = None,
+    labeled: str | Path | None = None,
+    unlabeled: str | Path | None = None,
     network: str | None = None,
-    recipe: str = DEFAULT_RECIPE,
+    recipe: str | None = None,
     settings: Iterable[str] = (),
     cache: str | Path | None = None,
     adapt_teacher: bool = False,
@@ -72,12 +72,13 @@ def distil(
         labeled: labelled pictures, as for ``train``.
         unlabeled: the pool, as for ``data.pool.open_pool``; what of it is in the validation set is left out.
         network: the student; the recipe's when absent.
-        recipe: a recipe with ``distil`` in it, or a YAML file.
+        recipe: a recipe with ``distil`` in it, or a YAML file; ``ssld`` when absent.
         settings: ``"key=value"`` strings that win over the recipe. ``loop.time`` is for both trainings.
         cache: where the teacher's answers to whole pictures are kept; in the user's cache when absent.
         adapt_teacher: train the teacher on the labels first; see :func:`adapt`.
         output: the run directory; ``runs/<data>-<network>-ssld`` when absent.
-        resume: go on with the run in ``output``, or the newest of that name; see ``train``.
+        resume: go on with the run in ``output``, or the newest of that name; see ``train``. What is not
+            given is as it was, where ``output`` is given.
         quiet: no progress on stderr.
         count: called with the pictures that are scored and those there are.
 
@@ -87,8 +88,19 @@ def distil(
     Raises:
         UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
     """
-    config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings)
-    config = config.absolute()
+    own = _own_settings(output, resume) if recipe is None else None
+    config = ssld_config(
+        teacher,
+        labeled,
+        network=network,
+        recipe=own or recipe or DEFAULT_RECIPE,
+        settings=settings,
+        pool=unlabeled,
+        cache=cache,
+        # A run that goes on has its own answer, unless the caller adapts.
+        adapt=adapt_teacher or (None if own else False),
+    ).absolute()
+    pool = _pool_of(config, own)
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
     path, continued = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
@@ -99,8 +111,11 @@ def distil(
             for note in run.open(config, DataRecord.of(splits), resume=continued):
                 progress.say(note)
         state.wait_for_everyone()
-        steps = _Steps(config, run, state, progress, splits, unlabeled, cache, quiet, count)
-        return steps.run(adapt_teacher=adapt_teacher)
+        return _Steps(config, run, state, progress, splits, pool, quiet, count).run()
+    except KeyboardInterrupt:
+        if run.config.exists():
+            progress.say(how_to_continue(("ghostclas", "ssld"), path))
+        raise
     finally:
         state.destroy_process_group()
         run.close()
@@ -115,14 +130,15 @@ class _Steps:
     state: PartialState
     progress: ProgressLine
     splits: Splits
-    unlabeled: str | Path
-    cache: str | Path | None
+    pool: str
     quiet: bool
     count: Count | None
 
-    def run(self, *, adapt_teacher: bool) -> Run:
+    def run(self) -> Run:
         path, state = self.directory.path, self.state
-        config = self.adapted() if adapt_teacher else self.config
+        # Earlier versions did not record whether they adapted; the folder tells.
+        adapts = self.config.distil.adapt or (self.config.distil.adapt is None and _begun(path / "teacher"))
+        config = self.adapted() if adapts else self.config
         mined, student, tuned = path / "mine" / "mined.json", path / "distil", path / "finetune"
         with ExitStack() as stack:
             teacher = _opened_once(config.teacher, state.device, stack)
@@ -138,6 +154,7 @@ class _Steps:
                     open_teacher=teacher,
                     output=student,
                     resume=_begun(student),
+                    verb=None,
                     quiet=self.quiet,
                     keep_processes=True,
                 )
@@ -149,6 +166,7 @@ class _Steps:
                 splits=self.splits,
                 output=tuned,
                 resume=_begun(tuned),
+                verb=None,
                 quiet=self.quiet,
                 keep_processes=True,
             )
@@ -169,6 +187,7 @@ class _Steps:
                 settings=_as_the_student_sees(self.config),
                 output=folder,
                 resume=_begun(folder),
+                verb=None,
                 quiet=self.quiet,
                 keep_processes=True,
             )
@@ -183,11 +202,11 @@ class _Steps:
         state, settings = self.state, config.distil.mine
         classes = classes_of(teacher, self.splits, config.teacher.mapping)
         with state.main_process_first():
-            answers = open_cache(teacher, self.cache)
+            answers = open_cache(teacher, settings.cache)
         found = survey(
             teacher,
             self.splits,
-            open_pool(self.unlabeled),
+            open_pool(self.pool),
             answers,
             settings,
             share=(state.process_index, state.num_processes),
@@ -196,11 +215,28 @@ class _Steps:
             progress=self.count,
         )
         if state.is_main_process:
-            picked = pick(found, self.splits, self.unlabeled, teacher.name, classes, settings)
+            picked = pick(found, self.splits, self.pool, teacher.name, classes, settings)
             write_page(picked, output)
             picked.write(output)
             self.progress.say(summary(picked))
         state.wait_for_everyone()
+
+
+def _own_settings(output: str | Path | None, resume: Resume) -> str | None:
+    """Return the settings of the run that goes on in ``output``, if there is one."""
+    own = Path(output, "config.yaml") if output is not None else None
+    return str(own) if own and resume and own.exists() else None
+
+
+def _pool_of(config: SsldConfig, own: str | None) -> str:
+    if config.distil.mine.pool is not None:
+        return config.distil.mine.pool
+    if own:
+        raise UsageError(
+            f"{own} does not name the unlabelled pictures, as an earlier version of ghostclas wrote it; "
+            "give --unlabeled"
+        )
+    raise UsageError("--unlabeled is needed; see: ghostclas ssld --help")
 
 
 def _opened_once(config: TeacherConfig, device: torch.device, stack: ExitStack) -> Callable[[], Teacher]:
@@ -295,6 +331,7 @@ def train_student(
     open_teacher: Callable[[], Teacher] | None = None,
     output: str | Path | None = None,
     resume: Resume = False,
+    verb: Sequence[str] | None = ("ghostclas", "ssld", "distil"),
     quiet: bool = True,
     keep_processes: bool = False,
 ) -> Run:
@@ -312,13 +349,12 @@ def train_student(
         open_teacher: gives the teacher, where it is open already.
         output: the run directory.
         resume: go on with it.
+        verb: see ``train``.
         quiet: no progress on stderr.
         keep_processes: see ``train``.
     """
     if config is None:
-        if recipe is None:
-            own = output is not None and resume and Path(output, "config.yaml").exists()
-            recipe = str(Path(str(output), "config.yaml")) if own else DEFAULT_RECIPE
+        recipe = recipe or _own_settings(output, resume) or DEFAULT_RECIPE
         config = ssld_config(teacher, labeled, network=network, recipe=recipe, settings=settings, mined=mined)
     chosen, labelled = config, splits or splits_of(config)
     source = with_mined(labelled.train, config.distil)
@@ -336,6 +372,7 @@ def train_student(
         objective=objective,
         output=output,
         resume=resume,
+        verb=verb,
         quiet=quiet,
         keep_processes=keep_processes,
     )
@@ -375,6 +412,7 @@ def adapt(
     settings: Iterable[str] = (),
     output: str | Path | None = None,
     resume: bool = False,
+    verb: Sequence[str] | None = ("ghostclas", "train"),
     quiet: bool = True,
     keep_processes: bool = False,
 ) -> Run:
@@ -387,6 +425,7 @@ def adapt(
         settings: as for ``train``.
         output: the run directory.
         resume: go on with it.
+        verb: see ``train``.
         quiet: no progress on stderr.
         keep_processes: see ``train``.
 
@@ -406,7 +445,9 @@ def adapt(
         "model": {"name": spec.name if spec else name, "weights": name},
     }
     config = resolve_config(recipe, settings, given)
-    return train(config=config, output=output, resume=resume, quiet=quiet, keep_processes=keep_processes)
+    return train(
+        config=config, output=output, resume=resume, verb=verb, quiet=quiet, keep_processes=keep_processes
+    )
 
 
 def finetune_config(config: SsldConfig, weights: str | Path) -> TrainConfig:
@@ -456,6 +497,7 @@ def _stages(config: SsldConfig, mined: Path, student: Path) -> tuple[SsldConfig,
     plain = DistilConfig()
     update = {
         "mined": str(mined),
+        "adapt": None,
         "adapt_epochs": None,
         "mine": plain.mine,
         "finetune": plain.finetune,

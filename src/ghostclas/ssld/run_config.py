@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import BaseModel, model_validator
 
 from ghostclas.errors import UsageError, refuse_url
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
@@ -26,6 +26,9 @@ class SsldConfig(TrainConfig):
     """One reproducible distillation."""
 
     renamed: ClassVar[Mapping[str, str]] = {"distil.fed_epochs": "distil.blockwise_epochs"}
+
+    working: ClassVar[frozenset[str]] = frozenset({"distil.mine.cache"})
+    unrecorded: ClassVar[frozenset[str]] = frozenset({"distil.mine.pool", "distil.adapt"})
 
     distil: DistilConfig = DistilConfig()
 
@@ -72,14 +75,12 @@ class SsldConfig(TrainConfig):
     def absolute(self) -> Self:
         """Return the same configuration with absolute paths; see ``TrainConfig.absolute``."""
         config, distil = super().absolute(), self.distil
-        paths: dict[str, Any] = {
-            name: absolute_path(path)
-            for name, path in (("mined", distil.mined), ("cache", distil.cache))
-            if path is not None
-        }
+        paths: dict[str, Any] = _absolute(distil, "mined", "cache")
+        paths["mine"] = distil.mine.model_copy(update=_absolute(distil.mine, "pool", "cache"))
         if distil.teacher is not None:
             word = {"model": absolute_model(distil.teacher.model)}
-            paths["teacher"] = distil.teacher.model_copy(update=word)
+            files = _absolute(distil.teacher, "weights", "classes", "mapping")
+            paths["teacher"] = distil.teacher.model_copy(update=word | files)
         return config.model_copy(update={"distil": distil.model_copy(update=paths)})
 
     def provenance(self) -> dict[str, Any]:
@@ -87,9 +88,17 @@ class SsldConfig(TrainConfig):
         known = super().provenance()
         for place in ("teacher", "mined", "cache"):
             known["config"]["distil"].pop(place)
+        for place in ("pool", "cache"):
+            known["config"]["distil"]["mine"].pop(place)
         if self.distil.teacher:
             known["taught_by"] = called(self.distil.teacher.model)
         return known
+
+
+def _absolute(group: BaseModel, *names: str) -> dict[str, str]:
+    """Return those of the named settings that are given, as absolute paths."""
+    given = {name: getattr(group, name) for name in names}
+    return {name: absolute_path(path) for name, path in given.items() if path is not None}
 
 
 def ssld_config(
@@ -100,6 +109,9 @@ def ssld_config(
     recipe: str = DEFAULT_RECIPE,
     settings: Iterable[str] = (),
     mined: str | Path | None = None,
+    pool: str | Path | None = None,
+    cache: str | Path | None = None,
+    adapt: bool | None = None,
 ) -> SsldConfig:
     """Return the configuration of the recipe for this teacher and these pictures.
 
@@ -108,7 +120,12 @@ def ssld_config(
     Raises:
         UsageError: a setting that does not exist, or nobody who teaches.
     """
-    given: dict[str, Any] = {"distil": {}}
+    given: dict[str, Any] = {"distil": {"mine": {}}}
+    for key, place in (("pool", pool), ("cache", cache)):
+        if place is not None:
+            given["distil"]["mine"][key] = str(place)
+    if adapt is not None:
+        given["distil"]["adapt"] = adapt
     if teacher is not None:
         teacher = TeacherConfig(model=teacher) if isinstance(teacher, str) else teacher
         given["distil"]["teacher"] = teacher.model_dump(exclude_none=True)

@@ -163,6 +163,10 @@ class TrainConfig(Frozen):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Dotted keys of earlier versions, with their present names."""
+    working: ClassVar[frozenset[str]] = frozenset()
+    """Dotted keys of a room's own settings that change how a run works, not what it learns."""
+    unrecorded: ClassVar[frozenset[str]] = frozenset()
+    """Dotted keys that earlier versions did not write into a run: there they may be absent."""
 
     model: ModelConfig = ModelConfig()
     data: DataConfig

@@ -43,7 +43,11 @@ MAX_HALVINGS = 3
 # validation is slow, this many times its duration is reserved instead, up to half of the budget.
 TIME_RESERVE = 0.1
 VALIDATIONS_RESERVE = 3
-_DIVERGENCE_ADVICE = "lower optimizer.lr, set optimizer.clip_norm=1, or use loop.precision=fp32"
+# A resumed run keeps its settings, so the advice is for another one.
+_DIVERGENCE_ADVICE = (
+    "start another run, with another --output, and with a lower optimizer.lr, optimizer.clip_norm=1 or "
+    "loop.precision=fp32"
+)
 
 
 @dataclass

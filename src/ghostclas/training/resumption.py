@@ -64,8 +64,13 @@ def check_settings(started: TrainConfig, given: TrainConfig, run: Path, *, same_
         UsageError: naming each setting that differs, and the way to a longer or shorter run.
     """
     changed = differences(started.absolute(), given.absolute())
-    may_change = (*_WORKING, *_PLACES) if same_images else _WORKING
-    refused = [line for line in changed if line.partition(":")[0] not in may_change]
+    may_change = {*_WORKING, *given.working, *(_PLACES if same_images else ())}
+    refused = [
+        line
+        for line in changed
+        if line.partition(":")[0] not in may_change
+        and not any(line.startswith(f"{key}: None -> ") for key in given.unrecorded)
+    ]
     if not refused:
         return
     advice = "resume with the settings of config.yaml, or choose another --output"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shlex
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -133,6 +133,7 @@ def train(
     config: TrainConfig | None = None,
     splits: Splits | None = None,
     objective: ObjectiveFactory | None = None,
+    verb: Sequence[str] | None = ("ghostclas", "train"),
     quiet: bool = True,
     keep_processes: bool = False,
     **overrides: Any,
@@ -160,6 +161,8 @@ def train(
         config: a complete configuration, instead of all other settings but ``output`` and ``resume``.
         splits: the images, where they are open already; ``train`` may have more than ``data`` holds.
         objective: builds what the steps minimise; the labels' cross-entropy when absent.
+        verb: the command that continues such a run, which a person who stops it is told; ``None`` where the
+            caller tells it.
         quiet: no progress on stderr.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
         overrides: groups of settings that win over the recipe: ``optimizer={"momentum": 0.8}``. ``model`` may
@@ -228,7 +231,8 @@ def train(
             progress.say(note)
         return _train(config, spec, splits, objective, accelerator, run, progress)
     except KeyboardInterrupt:
-        progress.say(_how_to_continue(run))
+        if verb:
+            progress.say(how_to_continue(verb, run.path))
         raise
     finally:
         if keep_processes:
@@ -363,8 +367,9 @@ def _load_best(run: RunDirectory) -> dict[str, Any]:
     return best
 
 
-def _how_to_continue(run: RunDirectory) -> str:
-    command = shlex.join(["ghostclas", "train", "--output", str(run.path), "--resume"])
+def how_to_continue(verb: Sequence[str], path: Path) -> str:
+    """Return the sentence that tells a person how to go on with the stopped run in ``path``."""
+    command = shlex.join([*verb, "--output", str(path), "--resume"])
     return f"stopped; the last checkpoint is kept. To go on: {command}"
 
 
