@@ -580,9 +580,10 @@ def test_a_png_of_400_megapixels_is_refused_without_its_memory() -> None:
 
 
 MEMORY_PROBE = """
-import resource, sys
+import sys
+from ghostclas.bench.fresh import peak_memory
 from ghostclas.imaging import ImageError, decode
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+peak = lambda: peak_memory() // 2**20
 before = peak()
 try:
     decode(sys.stdin.buffer.read())

@@ -431,8 +431,9 @@ def test_a_name_that_is_not_utf8_still_fits_into_json(classifier: Classifier, tm
 # ------------------------------------------------------------------ memory
 
 _PEAK = """
-import resource, sys
+import sys
 from itertools import islice, repeat
+from ghostclas.bench.fresh import peak_memory
 from ghostclas.prediction import Classifier
 with Classifier.load(sys.argv[1], engine="onnxruntime", threads=2) as classifier:
     peaks = []
@@ -440,7 +441,7 @@ with Classifier.load(sys.argv[1], engine="onnxruntime", threads=2) as classifier
     for count in (200, 3000):
         for prediction in islice(stream, count):
             assert prediction.error is None
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks.append(peak_memory() / 2**20)
 print(peaks[1] - peaks[0])
 """
 
