@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ghostclas.errors import UsageError
+from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.run_config import SsldConfig, ssld_config, wants_teacher
 from ghostclas.training.config import TrainConfig, differences, dump_config, resolve_config
 
@@ -49,3 +51,24 @@ def test_a_distillation_without_a_teacher_is_refused() -> None:
         ssld_config("t", "photos", settings=["distil=null"])
     with pytest.raises(UsageError, match="there is no teacher: give --teacher"):
         ssld_config(None, "photos")
+
+
+def test_every_path_of_a_run_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher = TeacherConfig(model="timm:resnet10t", weights="w.pth", classes="c.txt", mapping="m.csv")
+    distil = (
+        ssld_config(teacher, "photos", mined="mined.json", pool="pool", cache="answers").absolute().distil
+    )
+    assert distil.teacher is not None
+    assert distil.teacher.model == "timm:resnet10t"
+    found = (distil.teacher.weights, distil.teacher.classes, distil.teacher.mapping)
+    assert found == tuple(str(tmp_path / name) for name in ("w.pth", "c.txt", "m.csv"))
+    places = (distil.mined, distil.mine.pool, distil.mine.cache)
+    assert places == tuple(str(tmp_path / name) for name in ("mined.json", "pool", "answers"))
+
+
+def test_a_bundle_tells_no_path_of_its_distillation() -> None:
+    known = ssld_config(
+        "efficientnet_lite0", "/photos", mined="/m.json", pool="/pool", cache="/a"
+    ).provenance()
+    assert "/" not in json.dumps({**known["config"]["distil"], "taught_by": known["taught_by"]})
