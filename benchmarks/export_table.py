@@ -80,7 +80,8 @@ def main() -> None:
             for result in bundle.manifest.parity
             if result.arithmetic is None
         }
-        accuracy, times = {}, {}
+        accuracy: dict[tuple[str, str], float] = {}
+        times: dict[tuple[str, str, int], list[float]] = {}
         for name, file in pairs:
             accuracy[name, file.entry.path] = measure_top1(name, file, pixels, labels)
             print(f"{file.entry.path} in {name}: {accuracy[name, file.entry.path]:.2f} %", file=sys.stderr)
@@ -105,7 +106,7 @@ def main() -> None:
                         )
             for _, _, engine in engines:
                 engine.close()
-        sizes = {}
+        sizes: dict[tuple[str, str], int] = {}
         for entry in bundle.manifest.files:
             sizes[entry.format, entry.precision] = sizes.get((entry.format, entry.precision), 0) + entry.bytes
     rows = []

@@ -24,6 +24,7 @@ from ghostclas.bench.plots import PICTURES
 from ghostclas.bench.report import notes, tables, write_report
 from ghostclas.bench.results import Settings
 from ghostclas.bench.run import measure
+from ghostclas.bundle import Bundle
 from ghostclas.exporting.variants import make_variant
 
 NETWORKS = (
@@ -57,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
 
-        def make(name: str, size: int | None) -> object:
+        def make(name: str, size: int | None) -> Bundle:
             say(f"exporting {name}")
             return make_variant(name, Path(folder) / name.replace(":", "_"), size=size)
 

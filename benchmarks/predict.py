@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,6 +42,7 @@ from ghostclas.engines.choice import supports_precision
 from ghostclas.exporting.variants import make_variant
 from ghostclas.imaging import preprocess
 from ghostclas.prediction.classifier import BATCH_SIZE, BATCH_SIZE_IN_BF16, Classifier
+from ghostclas.spec import PreprocessSpec
 from ghostclas.timing import seconds
 
 HERE = Path(__file__).parent
@@ -251,13 +253,13 @@ def photos(b: Benchmark) -> list[str]:
     for ((name, _), job), taken in answers.items():
         kind, first, second = json.loads(job)
         if kind == "files":
-            rates[name, second] = [b.count / value for value in taken]
+            rates[name, int(second)] = [b.count / value for value in taken]
         elif kind == "pixels":
             inference.append(statistics.median(t for times in taken for t in times) / first)
         else:
             decoding.append(1000 * statistics.median(taken) / second)
     limit = CORES * 1000 / (min(decoding) + min(inference))
-    own = {name: rates[name, *FOLDER_BATCHES[name]] for name in b.ours}
+    own = {name: rates[name, FOLDER_BATCHES[name][0]] for name in b.ours}
     fastest = max(b.ours, key=lambda name: statistics.median(own[name]))
     compared = list(dict.fromkeys((fastest, BASE)))
     rows = []
@@ -293,8 +295,8 @@ def large(b: Benchmark) -> list[str]:
                 spec = classifier.preprocess
                 ratios, same, scaled_ms, whole_ms = [], 0, [], []
                 for file in files:
-                    whole_ms.append(1000 * seconds(lambda f=file, s=spec: preprocess(_whole(f), s)))
-                    scaled_ms.append(1000 * seconds(lambda f=file, s=spec: preprocess(f, s)))
+                    whole_ms.append(1000 * seconds(partial(_preprocess_whole, file, spec)))
+                    scaled_ms.append(1000 * seconds(partial(preprocess, file, spec)))
                     ratios.append(whole_ms[-1] / scaled_ms[-1])
                     scaled, whole = (classifier.predict(source)[0].top[0] for source in (file, _whole(file)))
                     same += scaled.index == whole.index
@@ -327,6 +329,10 @@ def _whole(file: Path) -> Image.Image:
     image = Image.open(file)
     image.load()
     return image
+
+
+def _preprocess_whole(file: Path, spec: PreprocessSpec) -> None:
+    preprocess(_whole(file), spec)
 
 
 def cold(b: Benchmark) -> list[str]:

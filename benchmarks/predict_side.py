@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -315,19 +316,24 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def read_all(read: Callable[[Path], object], files: Sequence[Path]) -> None:
+    for file in files:
+        read(file)
+
+
 def serve(side: Side, jobs: Iterator[Sequence[Any]]) -> None:
     photos = np.random.default_rng(0).integers(0, 256, (32, SIZE, SIZE, 3), np.uint8)
     answer("ready")
     for kind, *rest in jobs:
         if kind == "files":
             folder, batch = rest
-            answer(timed(lambda folder=folder, batch=batch: side.files(Path(folder), batch)))
+            answer(timed(partial(side.files, Path(folder), batch)))
         elif kind in ("decode", "draft"):
             folder, count = rest
             read = drafted if kind == "draft" else side.read
             files = sorted(Path(folder).iterdir())[:count]
             time.sleep(REST_SECONDS)
-            answer(timed(lambda read=read, files=files: [read(file) for file in files]))
+            answer(timed(partial(read_all, read, files)))
         else:
             batch, runs = rest
             fed = side.feed(photos[:batch])
@@ -335,7 +341,7 @@ def serve(side: Side, jobs: Iterator[Sequence[Any]]) -> None:
             time.sleep(REST_SECONDS)
             for _ in range(WARMUP):
                 side.network(fed)
-            answer([1000 * timed(lambda fed=fed: side.network(fed)) for _ in range(runs)])
+            answer([1000 * timed(partial(side.network, fed)) for _ in range(runs)])
 
 
 def main(name: str, work: Path, what: str, last: str = "") -> None:

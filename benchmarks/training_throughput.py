@@ -34,7 +34,8 @@ class Side:
     """One contestant's process."""
 
     def __init__(self, name: str, python: str, threads: int, batch: int, resolution: int) -> None:
-        self.name, self.batch, self.rates = name, batch, []
+        self.name, self.batch = name, batch
+        self.rates: list[float] = []
         command = [python, str(HERE / "training_side.py"), name, str(threads), str(batch), str(resolution)]
         self.process = subprocess.Popen(
             command,

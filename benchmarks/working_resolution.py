@@ -50,7 +50,7 @@ def views(images: Tensor, side: int) -> Tensor:
     boxes[:, 1, 1] = height
     boxes[:, 0, 2] = (torch.rand(count) * 2 - 1) * (1 - width)
     boxes[:, 1, 2] = (torch.rand(count) * 2 - 1) * (1 - height)
-    grid = F.affine_grid(boxes, (count, 3, side, side), align_corners=False)
+    grid = F.affine_grid(boxes, [count, 3, side, side], align_corners=False)
     pixels = F.grid_sample(
         (images.float() - MEAN) / STD, grid, padding_mode="reflection", align_corners=False
     )

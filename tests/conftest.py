@@ -5,12 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ghostclas import download as module
 from ghostclas.bundle import Bundle
+from tests.downloads import Server
 
 
 def made_once(name: str, make: Callable[[Path], object], temporary: pytest.TempPathFactory) -> Bundle:
@@ -50,9 +53,12 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         torch.manual_seed(0)
         model = create_model(spec)
         # As initialised, the last layer makes every photo look alike, and norms do nothing.
+        assert isinstance(model.classifier, torch.nn.Linear)
         torch.nn.init.normal_(model.classifier.weight, std=0.05)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 torch.nn.init.uniform_(module.weight, 0.5, 1.5)
                 torch.nn.init.normal_(module.bias, std=0.1)
                 torch.nn.init.normal_(module.running_mean, std=0.1)
@@ -85,3 +91,16 @@ def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) 
                 raise added.error
 
     return made_once("full", make, tmp_path_factory)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()

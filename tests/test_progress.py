@@ -64,13 +64,14 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_gets_one_line_that_is_rewritten(clock: Clock) -> None:
-    line = progress.ProgressLine(stream=Terminal())
+    stream = Terminal()
+    line = progress.ProgressLine(stream=stream)
     assert line.step("a long state")
     assert not line.step("too soon")
     clock.now += 1
     assert line.step("short")
     line.say("done")
-    assert line.stream.getvalue() == (  # type: ignore[attr-defined]
+    assert stream.getvalue() == (
         "a long state" + "\r" + " " * 12 + "\r" + "short" + "\r" + " " * 5 + "\r" + "done\n"
     )
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,22 +9,9 @@ import pytest
 
 import ghostclas
 from ghostclas import errors
+from tests.fresh import ROOT, modules_after
 
-ROOT = Path(__file__).parent.parent
 HEAVY = {"numpy", "PIL", "onnxruntime", "torch", "torchvision", "timm", "paddle", "pydantic", "typer", "rich"}
-
-
-def modules_after(code: str, *arguments: str) -> set[str]:
-    """Top-level modules that a fresh interpreter holds after running ``code``."""
-    report = "\nimport sys, json; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run(
-        [sys.executable, "-c", code + report, *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_importing_ghostclas_imports_nothing_heavy() -> None:

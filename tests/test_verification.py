@@ -16,7 +16,16 @@ from onnx import numpy_helper
 from PIL import Image
 
 from ghostclas import imaging
-from ghostclas.bundle import REFERENCE, Bundle, FileContent, FileParity, Reference, add_files, pack
+from ghostclas.bundle import (
+    REFERENCE,
+    Bundle,
+    FileContent,
+    FileParity,
+    Precision,
+    Reference,
+    add_files,
+    pack,
+)
 from ghostclas.data.source import Sample
 from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.engines.choice import supports_precision
@@ -123,7 +132,9 @@ def test_what_is_wrong_on_photos_is_not_recorded_as_right(tiny_bundle: Bundle) -
 @pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
 def test_every_arithmetic_of_an_engine_is_compared_by_its_own_tolerance(small_bundle: Bundle) -> None:
     report = verify(small_bundle, engines=("openvino",))
-    wanted = [None, *(["bf16"] if supports_precision("openvino", "bf16") else [])]
+    wanted: list[Precision | None] = [None]
+    if supports_precision("openvino", "bf16"):
+        wanted.append("bf16")
     assert [result.arithmetic for result in report.files] == wanted
     assert [result.tolerance for result in report.files] == [TOLERANCE[a or "fp32"].max_abs for a in wanted]
 

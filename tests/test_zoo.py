@@ -14,9 +14,7 @@ from ghostclas.bundle import default_bundle_path
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.spec import ModelSpec
 from ghostclas.zoo import ZOO, fetch, locate, resolve_spec
-from tests.test_download import CONTENT, Server, server
-
-__all__ = ["server"]
+from tests.downloads import CONTENT, Server
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -17,7 +17,8 @@ OUTPUT = TensorSpec(name="logits", dtype="float32", layout="NC", shape=(None, le
 
 
 def model(content: bytes | Path = b"a model " * 100, **changes: Any) -> FileContent:
-    return FileContent(content, **{"format": "onnx", "input": INPUT, "output": OUTPUT} | changes)
+    fields: dict[str, Any] = {"format": "onnx", "input": INPUT, "output": OUTPUT}
+    return FileContent(content, **fields | changes)
 
 
 def a_reference(side: int = 32, classes: int = len(CLASSES)) -> Reference:

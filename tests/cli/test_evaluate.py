@@ -77,7 +77,7 @@ def test_eval_of_an_archive_gives_the_same_figures(
 def test_eval_json_is_one_line_and_the_same_again(model: Path, data: Path, capsys: Shown) -> None:
     lines = []
     for threads in ("1", "2"):
-        options = ["--model", model, "--threads", threads, "--batch-size", "2", "--json"]
+        options = ["--model", str(model), "--threads", threads, "--batch-size", "2", "--json"]
         assert run("eval", "--data", data, *options) == 0
         lines.append(capsys.readouterr().out)
     assert lines[0] == lines[1]

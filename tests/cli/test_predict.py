@@ -71,7 +71,12 @@ def test_a_few_named_photos_take_the_engine_that_starts_fastest(
 ) -> None:
     asked: list[str] = []
     load = Classifier.load
-    monkeypatch.setattr(Classifier, "load", lambda *a, **k: asked.append(k["optimize_for"]) or load(*a, **k))
+
+    def watched(*arguments: Any, **options: Any) -> Classifier:
+        asked.append(options["optimize_for"])
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(Classifier, "load", watched)
     for paths in ([folder / "a.jpg"], [folder / "a.jpg"] * 100, [folder / "a.jpg"] * 101, [folder]):
         assert run(*paths)[0] == 0
     assert asked == ["startup", "startup", "throughput", "throughput"]

@@ -10,67 +10,37 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from safetensors.numpy import load
 
-from ghostclas.bundle import Bundle, FileContent, TensorSpec, add_files, copy_bundle, pack, write_bundle
+from ghostclas.bundle import Bundle, FileContent, add_files, copy_bundle, pack
 from ghostclas.download import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file, supports_precision
 from ghostclas.engines.contract import FeatureEngine
 from ghostclas.engines.openvino import bf16_is_faster
-from ghostclas.engines.table import Runtime, workers_per_core
-from ghostclas.errors import BundleError, MissingExtraError, UsageError
+from ghostclas.engines.table import workers_per_core
+from ghostclas.errors import BundleError, UsageError
 from ghostclas.processor import parse_cpuinfo
-from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 from ghostclas.verification import TOLERANCE
-
-SIDE = 32
-
+from tests.engines.linear import ISOLATED, SIDE, bundle_of, linear_model, needs_openvino
 
 ONNX_READERS = [name for name in installed_engines() if "onnx" in ENGINES[name].formats]
 
-
-ISOLATED = "isolated"
-"""ONNX Runtime, as if it could not share a process with torch: a row that only these tests have."""
 
 _ADD_ISOLATED = """
 import torch
 from ghostclas.engines.table import ENGINES
 ENGINES["isolated"] = ENGINES["onnxruntime"]._replace(isolated=True, features=False)
 """
-
-
-@pytest.fixture(scope="module", params=[*installed_engines(), ISOLATED])
-def name(request: pytest.FixtureRequest, full_bundle: Bundle) -> Iterator[str]:
-    if request.param == ISOLATED:
-        pytest.importorskip("torch")
-        row = ENGINES["onnxruntime"]._replace(isolated=True, features=False)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(cast("dict[str, Runtime]", ENGINES), ISOLATED, row)
-            yield ISOLATED
-        return
-    present = {entry.format for entry in full_bundle.manifest.files}
-    if not present.intersection(ENGINES[request.param].formats):
-        pytest.skip(f"no toolchain here makes a file for {request.param}")
-    if request.param == "tensorrt" and "TensorrtExecutionProvider" not in ort.get_available_providers():
-        pytest.skip("no GPU, or an ONNX Runtime without TensorRT")
-    yield str(request.param)
-
-
-def own_format(name: str) -> str:
-    """Return the first format of an engine that is not ONNX, if it has one."""
-    formats = ENGINES[name].formats
-    return next((known for known in formats if known != "onnx"), formats[0])
 
 
 def run_code(name: str, code: str) -> str:
@@ -80,19 +50,9 @@ def run_code(name: str, code: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def engine(name: str, full_bundle: Bundle) -> Iterator[Engine]:
-    opened = open_engine(name, full_bundle, threads=1)
-    yield opened
-    opened.close()
-
-
 def photos(bundle: Bundle, count: int, seed: int = 0) -> np.ndarray:
     side = bundle.preprocess.crop
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
-# ------------------------------------------------------------------ answers
 
 
 @pytest.mark.parametrize("threads", [1, 2, None])
@@ -159,9 +119,6 @@ def test_images_are_not_changed_and_may_be_read_only(engine: Engine, full_bundle
     np.testing.assert_array_equal(images, before)
 
 
-# ------------------------------------------------------------------ features
-
-
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_an_engine_with_features_gives_what_the_last_layer_takes(
     name: str, engine: Engine, full_bundle: Bundle, count: int
@@ -190,10 +147,10 @@ def test_features_do_not_change_what_a_model_answers(name: str, full_bundle: Bun
         content = FileContent(graph.SerializeToString(), "onnx", "fp32", file.entry.input, file.entry.output)
         plain = add_files(plain, {file.entry.path: content})
         images = photos(full_bundle, 5)
-        answers = [
+        first, second = (
             load_file(name, bundle.file("onnx"), threads=1).run(images) for bundle in (full_bundle, plain)
-        ]
-    np.testing.assert_array_equal(*answers)
+        )
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", ONNX_READERS)
@@ -202,9 +159,6 @@ def test_a_second_output_that_the_manifest_does_not_know_is_refused(name: str, t
     model.graph.output.append(helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["N", 3]))
     with pytest.raises(BundleError, match=r"mean float32 .* where the manifest says logits"):
         open_engine(name, bundle_of(model.SerializeToString(), tmp_path / "b"))
-
-
-# ------------------------------------------------------------------ misuse
 
 
 @pytest.mark.parametrize(
@@ -238,9 +192,6 @@ def test_closing_twice_does_nothing_and_running_after_it_is_told(name: str, full
 def test_a_number_of_threads_that_is_none_is_refused(name: str, full_bundle: Bundle, threads: int) -> None:
     with pytest.raises(UsageError, match="threads must be at least 1"):
         open_engine(name, full_bundle, threads=threads)
-
-
-# ------------------------------------------------------------------ company
 
 
 def test_two_engines_in_one_process_do_not_disturb_each_other(
@@ -413,44 +364,7 @@ def test_an_archive_runs_like_its_folder(name: str, full_bundle: Bundle, tmp_pat
         engine = open_engine(name, bundle, threads=1)
         answers.append(engine.run(images))
         engine.close()
-    np.testing.assert_array_equal(*answers)
-
-
-# ------------------------------------------------------------------ files that are refused
-
-
-def linear_model(*, size: int = SIDE, dtype: int = TensorProto.UINT8, outputs: int = 2) -> onnx.ModelProto:
-    """A model whose logits are weighted means of the photo."""
-    weights = np.ones((3, outputs), np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-            helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
-            helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
-        ],
-        "linear",
-        [helper.make_tensor_value_info("images", dtype, ["N", size, size, 3])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", outputs])],
-        [numpy_helper.from_array(np.array([1, 2]), "axes"), numpy_helper.from_array(weights, "weights")],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def bundle_of(content: bytes, target: Path) -> Bundle:
-    file = FileContent(
-        content,
-        "onnx",
-        input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, SIDE, SIDE, 3)),
-        output=TensorSpec(name="logits", dtype="float32", layout="NC", shape=(None, 2)),
-    )
-    return write_bundle(
-        target,
-        name="linear",
-        spec=ModelSpec(name="linear", num_classes=2),
-        classes=("a", "b"),
-        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=SIDE), crop=SIDE),
-        files={"model.onnx": file},
-    )
+    np.testing.assert_array_equal(answers[0], answers[1])
 
 
 @pytest.mark.parametrize("name", ONNX_READERS)
@@ -583,55 +497,6 @@ def test_a_program_is_compiled_once_and_kept_outside_the_bundle(full_bundle: Bun
     assert sorted(full_bundle.path.rglob("*")) == names
 
 
-# ------------------------------------------------------------------ choosing
-
-
-@pytest.fixture
-def no_faster_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that is not faster in bf16."""
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: False)
-
-
-@pytest.mark.usefixtures("no_faster_precision")
-def test_auto_takes_the_first_engine_whose_answers_were_compared(full_bundle: Bundle) -> None:
-    compared = {result.engine for result in full_bundle.manifest.parity if result.ok}
-    engine = open_engine("auto", full_bundle)
-    assert engine.name == next(name for name in ENGINES if name in compared)
-    engine.close()
-
-
-@pytest.mark.usefixtures("no_faster_precision")
-def test_auto_never_takes_an_engine_that_fails_parity(full_bundle: Bundle) -> None:
-    manifest = full_bundle.manifest
-    first = next(name for name in ENGINES if name in {result.engine for result in manifest.parity})
-    failing = [
-        result.model_copy(update={"ok": result.ok and result.engine != first}) for result in manifest.parity
-    ]
-    bundle = Bundle(
-        full_bundle.path, full_bundle._store, manifest.model_copy(update={"parity": tuple(failing)})
-    )
-    right = {result.engine for result in failing if result.ok}
-    if not right:
-        pytest.skip("only one engine was compared")
-    engine = open_engine("auto", bundle)
-    assert engine.name == next(name for name in ENGINES if name in right)
-    engine.close()
-
-
-def with_bf16(bundle: Bundle, *, ok: bool) -> Bundle:
-    """Return the bundle with two engines' parity in float32 right, and OpenVINO's in bf16 as ``ok`` says."""
-    first = next(result for result in bundle.manifest.parity if result.engine == "onnxruntime" and result.ok)
-    known = next(result for result in bundle.manifest.parity if result.engine == "openvino" and result.ok)
-    own = known.model_copy(update={"arithmetic": None})
-    less = known.model_copy(update={"arithmetic": "bf16", "ok": ok})
-    return Bundle(
-        bundle.path, bundle._store, bundle.manifest.model_copy(update={"parity": (first, own, less)})
-    )
-
-
-needs_openvino = pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
-
-
 @needs_openvino
 def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> None:
     if not supports_precision("openvino", "bf16"):
@@ -641,29 +506,6 @@ def test_bf16_is_close_to_the_reference_and_really_bf16(full_bundle: Bundle) -> 
     difference = np.abs(engine.run(reference.pixels) - reference.logits).max()
     engine.close()
     assert TOLERANCE["fp32"].max_abs < difference <= TOLERANCE["bf16"].max_abs
-
-
-@needs_openvino
-@pytest.mark.parametrize("can", [True, False])
-@pytest.mark.parametrize("is_faster", [True, False])
-@pytest.mark.parametrize("ok", [True, False])
-@pytest.mark.parametrize("precision", [None, "fp32"])
-def test_auto_computes_in_bf16_where_that_was_right_and_the_processor_is_faster_so(
-    full_bundle: Bundle,
-    monkeypatch: pytest.MonkeyPatch,
-    can: bool,
-    is_faster: bool,
-    ok: bool,
-    precision: str | None,
-) -> None:
-    bundle = with_bf16(full_bundle, ok=ok)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.supports", lambda precision: can)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: is_faster)
-    opened: Any = open_engine("auto", bundle, precision=precision)
-    faster = can and is_faster and ok and precision is None
-    assert opened.name == ("openvino" if faster else "onnxruntime")
-    assert getattr(opened, "inference_precision", None) == ("bf16" if faster else None)
-    opened.close()
 
 
 @pytest.mark.parametrize(
@@ -682,25 +524,6 @@ def test_bf16_is_faster_on_processors_with_units_for_it(vendor: str, flags: str,
 
 def test_bf16_is_not_faster_on_an_unknown_processor() -> None:
     assert not bf16_is_faster(parse_cpuinfo("processor\t: 0\nFeatures\t: fp asimd bf16\n"))
-
-
-@needs_openvino
-def test_auto_takes_for_a_few_photos_what_starts_fastest(
-    full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.supports", lambda precision: True)
-    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: True)
-    for goal, name in (("throughput", "openvino"), ("startup", "onnxruntime")):
-        opened = open_engine("auto", with_bf16(full_bundle, ok=True), optimize_for=goal)
-        assert opened.name == name
-        opened.close()
-
-
-@needs_openvino
-def test_an_engine_that_is_named_computes_in_the_precision_of_the_file(full_bundle: Bundle) -> None:
-    opened: Any = open_engine("openvino", with_bf16(full_bundle, ok=True))
-    assert opened.inference_precision is None
-    opened.close()
 
 
 _FIRST_RUNS = """
@@ -753,48 +576,3 @@ def test_bf16_without_the_processor_is_told(
 def test_bf16_in_an_engine_that_has_none_is_told(small_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="there is no onnx bf16 file in this bundle"):
         open_engine("onnxruntime", small_bundle, precision="bf16")
-
-
-def test_auto_runs_a_bundle_that_nobody_compared_in_the_engine_of_its_default_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bundle = bundle_of(linear_model().SerializeToString(), tmp_path / "b")
-    engine = open_engine("auto", bundle)
-    assert engine.name == "onnxruntime"
-    engine.close()
-    monkeypatch.setattr("ghostclas.engines.choice.installed_engines", lambda: ["ncnn"])
-    with pytest.raises(BundleError, match=r"no installed engine reads a file .*files: onnx; engines: ncnn"):
-        open_engine("auto", bundle)
-
-
-def test_an_unknown_engine_is_told_with_the_nearest_name(small_bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="no engine 'onnxruntim'; did you mean 'onnxruntime'"):
-        open_engine("onnxruntim", small_bundle)
-    with pytest.raises(UsageError, match="no engine 'xyz'; there are: auto, onnxruntime, openvino"):
-        open_engine("xyz", small_bundle)
-
-
-@pytest.mark.parametrize("name", [n for n in ENGINES if n != "onnxruntime"])
-def test_a_missing_package_is_told_with_the_command_that_installs_it(
-    name: str, full_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = full_bundle.file().entry
-    wanted = ENGINES[name].formats[0]
-    # Whether there is such a file here does not matter: it is never opened.
-    named = full_bundle.manifest.model_copy(update={"files": (entry.model_copy(update={"format": wanted}),)})
-    bundle = Bundle(full_bundle.path, full_bundle._store, named)
-    package = ENGINES[name].package
-    for module in [m for m in sys.modules if m == package or m.startswith(f"{package}.")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"pip install 'ghostclas\[{ENGINES[name].extra}\]'"):
-        open_engine(name, bundle)
-
-
-def test_asking_which_are_installed_imports_none() -> None:
-    code = (
-        "import sys; from ghostclas.engines import installed_engines; names = installed_engines(); "
-        "print([n for n in (*names, 'torch', 'onnx') if n in sys.modules], 'onnxruntime' in names)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[] True"

@@ -63,7 +63,12 @@ def test_only_files_of_unknown_extension_are_opened(photos: Path, monkeypatch: p
     (photos / "ant/notes.txt").write_text("x")
     (photos / "ant/scan").write_bytes(picture(1))
     opened: list[str] = []
-    monkeypatch.setattr("ghostclas.data.folder.read_head", lambda path: opened.append(path.name) or b"")
+
+    def read_head(path: Path) -> bytes:
+        opened.append(path.name)
+        return b""
+
+    monkeypatch.setattr("ghostclas.data.folder.read_head", read_head)
     open_source(photos)
     assert opened == ["scan"]
 

@@ -303,6 +303,6 @@ def test_a_browser_runs_the_page_s_scripts_under_its_own_policy(tmp_path: Path) 
     rows = re.findall(r"<tr><td>(class \d+)</td>", dom)
     assert rows == sorted(rows, reverse=True)
     assert len(rows) == 41
-    assert "row, column and number of images appear here" in re.search(r'id="says"[^>]*>([^<]*)', dom).group(
-        1
-    )
+    said = re.search(r'id="says"[^>]*>([^<]*)', dom)
+    assert said
+    assert "row, column and number of images appear here" in said.group(1)

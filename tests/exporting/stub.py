@@ -17,7 +17,7 @@ PREPROCESS = PreprocessSpec(
 )
 
 
-def network(*, classes: int = 3, scale: float = 1.0) -> nn.Module:
+def network(*, classes: int = 3, scale: float = 1.0) -> nn.Sequential:
     """A network of the parts that matter here: padding, norms, a depthwise convolution, a classifier."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -27,15 +27,17 @@ def network(*, classes: int = 3, scale: float = 1.0) -> nn.Module:
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Dropout(0.5),
-            nn.Linear(8, classes),
+            classifier := nn.Linear(8, classes),
         )
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 nn.init.uniform_(module.running_var, 0.5, 2)
                 nn.init.normal_(module.running_mean)
                 nn.init.normal_(module.weight)
                 nn.init.normal_(module.bias)
-        nn.init.normal_(model[-1].weight, std=scale)
+        nn.init.normal_(classifier.weight, std=scale)
     # What an exporter must not take: dropout and batch statistics.
     return model.train()
 

@@ -187,9 +187,10 @@ def test_a_folding_that_changes_the_answers_is_refused(tmp_path: Path) -> None:
             return self[0](self[1](x))
 
     model = network()
-    model[0] = Backwards(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
-    nn.init.normal_(model[0][1].running_mean)
-    model[0].append(nn.Identity())
+    norm = nn.BatchNorm2d(3)
+    assert norm.running_mean is not None
+    nn.init.normal_(norm.running_mean)
+    model[0] = Backwards(nn.Conv2d(3, 3, 1), norm, nn.Identity())
     model[1] = nn.Conv2d(3, 8, 1)
     with pytest.raises(ExportError, match="folding its norms changes the network's answers"):
         export_bundle(model, SPEC, CLASSES, PREPROCESS, tmp_path / "bundle")
@@ -198,7 +199,9 @@ def test_a_folding_that_changes_the_answers_is_refused(tmp_path: Path) -> None:
 
 def test_a_network_that_diverged_is_refused(tmp_path: Path) -> None:
     model = network()
-    nn.init.constant_(model[-1].bias, float("nan"))
+    classifier = model[-1]
+    assert isinstance(classifier, nn.Linear)
+    nn.init.constant_(classifier.bias, float("nan"))
     with pytest.raises(ExportError, match="logits are not finite"):
         export_bundle(model, SPEC, CLASSES, PREPROCESS, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,7 @@ def test_a_converter_that_is_isolated_gets_the_onnx_file_and_cannot_import_torch
 
     (tmp_path / "made_converter.py").write_text(CONVERTER, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setitem(FORMATS, "made", Format("made_converter", isolated=isolated))  # type: ignore[arg-type]
+    monkeypatch.setitem(FORMATS, "made", Format("made_converter", isolated=isolated))
     made = json.loads(add_format(tiny_bundle, "made").read("made.json"))
     if isolated:
         halted = "import of torch halted; None in sys.modules"

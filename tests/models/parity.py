@@ -10,7 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.utils import reparameterize_model
+from timm.utils.model import reparameterize_model
 from torch import nn
 
 from ghostclas.loading import load_weights
@@ -59,6 +59,9 @@ def randomised(model: nn.Module, *, seed: int) -> nn.Module:
         for name, module in model.named_modules():
             if isinstance(module, nn.BatchNorm2d):
                 # Branches are added up.
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                assert module.num_batches_tracked is not None
                 share = 5**-0.5 if re.search(r"rpr|\.(convs|scale|skip)\b", name) else 1.0
                 uniform(module.weight, 0.5 * share, 1.5 * share)
                 normal(module.bias, 0.3 * share)

@@ -17,6 +17,8 @@ def trained(name: str) -> nn.Module:
     model = create_model(resolve_spec(name, num_classes=7)).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -44,7 +46,9 @@ def test_halves_are_whole_blocks_of_channels_after_the_first_bottleneck(name: st
     assert isinstance(arranged, GhostNet)
     for index, block in enumerate(arranged.blocks):
         assert isinstance(block, ArrangedBottleneck)
-        assert block.primary[0].out_channels % LANES == 0
+        expansion = block.primary[0]
+        assert isinstance(expansion, nn.Conv2d)
+        assert expansion.out_channels % LANES == 0
         if index:
             assert block.outputs.width % (2 * LANES) == 0
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ghostclas.models import create_model
 from ghostclas.models.cpu import Float32Conv2d, TwoSumBatchNorm2d, compile_training, speed_up
+from ghostclas.models.ghostnet import GhostNet
 from ghostclas.models.layers import SameConv
 from ghostclas.spec import ModelSpec
 from ghostclas.zoo import resolve_spec
@@ -113,6 +114,7 @@ def test_compiled_it_has_the_same_gradients() -> None:
     torch.manual_seed(0)
     network = create_model(spec_of("ghostnet_x0_5"))
     # Channels of fewer than a register's numbers, sums by rows, a stride, a shortcut.
+    assert isinstance(network, GhostNet)
     plain = nn.Sequential(network.stem, *list(network.blocks)[:2]).to(memory_format=torch.channels_last)
     swapped = copy.deepcopy(plain)
     speed_up(swapped, compiled=True)

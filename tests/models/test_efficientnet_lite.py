@@ -37,6 +37,7 @@ def test_it_becomes_a_bundle_that_answers_as_it_does_and_continues_from_it(tmp_p
     kept = load_weights(network, locate("efficientnet_lite0").weights(), reset_classifier=True)
     assert kept == ("classifier.weight", "classifier.bias")
     # As initialised, the classifier makes every picture look alike.
+    assert isinstance(network.classifier, torch.nn.Linear)
     torch.nn.init.normal_(network.classifier.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     preprocess = PreprocessSpec(resize=ResizeSpec(short_side=64), crop=64)
     bundle = export_bundle(network.eval(), spec, ("a", "b", "c"), preprocess, tmp_path / "bundle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
-from timm.utils import reparameterize_model
+from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from ghostclas.models import create_model

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from ghostclas.loading import load_state, load_weights
 from ghostclas.models import create_model
-from ghostclas.spec import ModelSpec
+from ghostclas.spec import FlavourName, ModelSpec
 from ghostclas.zoo import ZOO, resolve_spec
 from tests.models.parity import (
     TOLERANCE,
@@ -49,7 +49,7 @@ def paddle_python() -> Path:
 def test_paddleclas_weights_give_the_logits_of_paddleclas(
     network: str, paddle_python: Path, tmp_path: Path
 ) -> None:
-    command = [paddle_python, REFERENCE_SCRIPT, network, tmp_path]
+    command = [str(paddle_python), str(REFERENCE_SCRIPT), network, str(tmp_path)]
     ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     reference = np.load(tmp_path / "reference.npz")
@@ -95,7 +95,9 @@ def test_the_original_file_with_its_wrapper_and_profiler_counters_loads(tmp_path
 
 
 @pytest.mark.parametrize("flavour", ["paddleclas", "original"])
-def test_our_own_weights_survive_safetensors_and_checkpoint_unchanged(flavour: str, tmp_path: Path) -> None:
+def test_our_own_weights_survive_safetensors_and_checkpoint_unchanged(
+    flavour: FlavourName, tmp_path: Path
+) -> None:
     spec = ModelSpec(name="ours", width=0.35, flavour=flavour, num_classes=7)
     source = randomised(create_model(spec), seed=2)
     save_file(source.state_dict(), tmp_path / "weights.safetensors")

@@ -17,8 +17,11 @@ import numpy as np
 import paddle
 
 # PaddleClas imports its own package as `ppcls`, found from inside its folder.
-sys.path.insert(0, str(Path(importlib.util.find_spec("paddleclas").origin).parent))
-from ppcls.arch.backbone.model_zoo import ghostnet
+_package = importlib.util.find_spec("paddleclas")
+assert _package is not None
+assert _package.origin is not None
+sys.path.insert(0, str(Path(_package.origin).parent))
+from ppcls.arch.backbone.model_zoo import ghostnet  # noqa: E402
 
 
 def randomised(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -49,7 +52,7 @@ def counted_macs(model: paddle.nn.Layer) -> int:
     """Multiply-adds of convolutions and fully connected layers for one 224 x 224 image."""
     counts = []
 
-    def add(layer: paddle.nn.Layer, inputs: tuple, output: paddle.Tensor) -> None:
+    def add(layer: paddle.nn.Layer, inputs: tuple[paddle.Tensor, ...], output: paddle.Tensor) -> None:
         per_output = layer.weight.shape[0] if layer.weight.ndim == 2 else np.prod(layer.weight.shape[1:])
         counts.append(int(np.prod(output.shape[1:]) * per_output))
 

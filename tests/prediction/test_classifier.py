@@ -9,19 +9,21 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ghostclas import imaging
-from ghostclas.bundle import Bundle, FileContent, add_files, copy_bundle, default_bundle_path
+from ghostclas.bundle import Bundle, FileContent, Precision, add_files, copy_bundle, default_bundle_path
 from ghostclas.engines import installed_engines
 from ghostclas.engines.choice import supports_precision
 from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import BundleError, ImageError, UsageError
+from ghostclas.imaging import ImageSource
 from ghostclas.prediction.classifier import (
     BATCH_SIZE,
     BATCH_SIZE_IN_BF16,
@@ -64,7 +66,8 @@ def test_every_kind_of_source_gives_the_same_answer(classifier: Classifier, tmp_
     path = tmp_path / "photo.png"
     path.write_bytes(encoded(2))
     data = path.read_bytes()
-    sources = [str(path), path, data, bytearray(data), memoryview(data), Image.open(path), photo(2)]
+    views: Any = [bytearray(data), memoryview(data)]
+    sources: list[ImageSource] = [str(path), path, data, *views, Image.open(path), photo(2)]
     answers = [classifier.predict(source) for source in sources]
     assert all(len(answer) == 1 and answer[0].top == answers[0][0].top for answer in answers)
     assert [answer[0].file for answer in answers] == [str(path), str(path), None, None, None, None, None]
@@ -280,7 +283,7 @@ def test_all_workers_run_the_network_side_by_side(classifier: Classifier) -> Non
 
     class Meeting:
         name = "meeting"
-        inference_precision = None
+        inference_precision: Precision | None = None
 
         def run(self, images: np.ndarray) -> np.ndarray:
             both.wait()
@@ -317,6 +320,7 @@ def test_as_many_photos_are_ahead_as_keep_the_cores_busy(small_bundle: Bundle, e
             next(stream)
             # Two batches for each worker; who leaves cores free has none beyond the cores asked for.
             assert taken == 2 * 3 * workers
+            assert isinstance(stream, Generator)
             stream.close()
 
 
@@ -374,7 +378,7 @@ def test_logits_refuse_what_preprocess_does_not_make(classifier: Classifier, sha
     with pytest.raises(UsageError, match=r"takes uint8 \[N, 64, 64, 3\]"):
         classifier.logits(np.zeros(shape, np.uint8))
     with pytest.raises(UsageError, match="float32"):
-        classifier.logits(np.zeros((1, 64, 64, 3), np.float32))  # type: ignore[arg-type]
+        classifier.logits(np.zeros((1, 64, 64, 3), np.float32))
 
 
 def test_settings_that_do_not_fit_are_refused(classifier: Classifier) -> None:
@@ -400,7 +404,7 @@ def test_an_open_file_is_refused_before_its_lines_are_taken_for_photos(
     with path.open(mode) as file:
         for ask in (classifier.predict, classifier.stream):
             with pytest.raises(UsageError, match=r"not an open file: give file\.read\(\)"):
-                ask(file)  # type: ignore[operator]
+                ask(file)
 
 
 def test_a_bundle_is_loaded_from_its_path(small_bundle: Bundle) -> None:

@@ -7,7 +7,7 @@ from ghostclas.training import resolve_config, train
 from tests.colours import colour_bundle
 from tests.ssld.tinted import tinted
 from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, WHOLE
+from tests.training.runs import SETTINGS, WHOLE
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -15,7 +15,7 @@ from ghostclas.ssld.opening import open_training_teacher
 from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.training import resolve_config
 from ghostclas.training.objective import RunContext
-from tests.training.test_run import SETTINGS
+from tests.training.runs import SETTINGS
 
 
 def distilling(data: Path, *more: str) -> SsldConfig:

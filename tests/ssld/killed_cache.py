@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ghostclas import files
-from tests.ssld.test_cache import opened, rows
+from tests.ssld.caches import opened, rows
 
 
 def main(folder: str) -> None:

@@ -7,26 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ghostclas.errors import DataError
-from ghostclas.ssld.cache import LogitCache
-from tests.training.test_faults import largest_file
-
-TEACHER = {"teacher": "somebody", "digest": "ab" * 32, "outputs": 4, "view": {"crop": 64}}
-
-
-def opened(folder: Path, **changes: Any) -> LogitCache:
-    return LogitCache.open(folder, **{**TEACHER, **changes})
-
-
-def rows(count: int, seed: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    draw = np.random.default_rng(seed)
-    keys = draw.integers(0, 256, (count, 32), dtype=np.uint8)
-    return keys, {"logits": draw.normal(size=(count, 4)).astype(np.float16)}
+from tests.full_disk import largest_file
+from tests.ssld.caches import opened, rows
 
 
 def test_rows_of_several_shards_come_back_by_their_keys(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ghostclas.training.optim import build_optimizer
 from tests.models.mapped import network_of
 from tests.ssld.distilling import distilling, normalised, objective
 from tests.training.killed import run_killed
-from tests.training.test_run import WHOLE, assert_same_weights
+from tests.training.runs import WHOLE, assert_same_weights
 
 FEATURES = "distil.features=0.5"
 

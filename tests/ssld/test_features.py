@@ -8,8 +8,8 @@ from PIL import Image
 
 from ghostclas.errors import DataError, ImageError
 from ghostclas.ssld.features import NO_FEATURES, RATIO, FeatureExtractor, FeatureStore, Gallery, matches
+from tests.full_disk import largest_file
 from tests.ssld.pictures import encoded
-from tests.training.test_faults import largest_file
 
 cv2 = pytest.importorskip("cv2", reason="needs ghostclas[ssld]")
 

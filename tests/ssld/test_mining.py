@@ -21,25 +21,19 @@ from ghostclas.data.source import Source
 from ghostclas.datasets.audit import BLANK_DETAIL
 from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.errors import DataError
-from ghostclas.ssld import MineConfig, Mined, TeacherConfig, mine, open_cache, open_teacher
+from ghostclas.ssld import MineConfig, TeacherConfig, mine, open_cache, open_teacher
 from ghostclas.ssld.mining import Survey, classes_of, open_mined, pick, survey
 from ghostclas.ssld.mining_page import write_page
 from tests.data.trees import make_folder, parquet_folder, picture
+from tests.fresh import modules_after
 from tests.real_data import needs_tiny
+from tests.ssld.mined import mined
 from tests.ssld.pictures import CHANGES, tiny_members, unpack
-from tests.test_public import modules_after
 
 
 def test_the_half_without_training_imports_no_torch() -> None:
     there = modules_after("from ghostclas.ssld import mine, mining_page, open_teacher, score")
     assert there & {"torch", "timm", "cv2"} == set()
-
-
-def mined(colours: tuple[Path, Path, Path], cache: Path, **settings: object) -> Mined:
-    bundle, data, pool = colours
-    teacher = open_teacher(TeacherConfig(model=str(bundle)), threads=1)
-    config = MineConfig.model_validate({"neighbours": 3, **settings})
-    return mine(teacher, open_splits(data), pool, open_cache(teacher, cache), config)
 
 
 def test_each_class_takes_its_likeliest_pictures_down_to_the_floor(
@@ -167,9 +161,6 @@ def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> 
         open_pool(tmp_path / "nowhere")
 
 
-# ------------------------------------------------------------------ the validation set in the pool
-
-
 def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[str, str]]:
     """Make a data set and a pool that holds every validation picture in every changed form.
 
@@ -232,9 +223,6 @@ def test_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -
     recall, wrong = find_hidden(tmp_path, val=40, others=400)
     assert recall == dict.fromkeys(CHANGES, 1.0)
     assert wrong == []
-
-
-# ------------------------------------------------------------------ one pass
 
 
 class CountedSource:

@@ -5,27 +5,19 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld import train_student
-from ghostclas.ssld.config import TeacherConfig
-from ghostclas.ssld.objective import StoredDistillation
-from ghostclas.ssld.torch_teacher import TorchTeacher, open_torch_teacher
-from ghostclas.training import resolve_config, train
-from ghostclas.training.config import differences
-from ghostclas.training.input.images import TrainingImages
-from ghostclas.training.input.sampling import SeededIndex
+from ghostclas.ssld.torch_teacher import TorchTeacher
+from ghostclas.training import train
 from ghostclas.training.objective import Views
 from ghostclas.zoo import locate
 from tests.ssld.distilling import distilling, normalised, objective
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, WHOLE, assert_same_weights
-
-# ------------------------------------------------------------------ settings
+from tests.training.runs import WHOLE, assert_same_weights
 
 
 def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
@@ -34,63 +26,22 @@ def test_a_recipe_that_distils_needs_a_teacher(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_settings_below_distil_are_known_and_unknown_ones_get_the_nearest_name(tmp_path: Path) -> None:
-    assert distilling(tmp_path, "distil.mine.top_k=7").distil.mine.top_k == 7
-    with pytest.raises(
-        UsageError, match=r"unknown setting 'distil.mine.topk'; did you mean 'distil.mine.top_k'"
-    ):
-        distilling(tmp_path, "distil.mine.topk=7")
-    with pytest.raises(UsageError, match=r"distil.views stores whole views: set augment.mixup=0"):
-        distilling(tmp_path, "distil.views=2", "augment.mixup=0.2")
-
-
-def test_differences_name_settings_that_only_one_of_two_runs_has(tmp_path: Path) -> None:
-    plain = resolve_config("scratch", SETTINGS, {"data": {"path": str(tmp_path)}})
-    assert "distil.loss: None -> 'js'" in differences(plain, distilling(tmp_path))
-
-
-# ------------------------------------------------------------------ views
-
-
 def test_the_teacher_sees_the_pixels_that_the_student_sees(
     folder: Path, teacher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, config, _ = objective(folder, teacher)
     seen: list[torch.Tensor] = []
     answer = TorchTeacher.answer
-    monkeypatch.setattr(
-        TorchTeacher, "answer", lambda self, pixels: seen.append(pixels) or answer(self, pixels)
-    )
+
+    def watched(self: TorchTeacher, pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(pixels)
+        return answer(self, pixels)
+
+    monkeypatch.setattr(TorchTeacher, "answer", watched)
     pixels = torch.randint(0, 256, (4, 3, 32, 32)).float()
     views = Views(normalised(config, pixels), torch.zeros(4), torch.ones(4), torch.zeros(4, 2).long(), 0.0)
     found(lambda images: torch.zeros(4, 3), views)
     torch.testing.assert_close(seen[0], pixels, atol=1e-3, rtol=0)
-
-
-def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_again(
-    folder: Path, teacher: Path, tmp_path: Path
-) -> None:
-    found, config, source = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
-    assert isinstance(found, StoredDistillation)
-    images = np.array([0, 5, 5, 7])
-    seeds = found.seeds(images, epoch=1)
-    assert seeds[1] != seeds[2], "a picture that comes twice in an epoch shows another view"
-    assert len({int(found.seeds(np.array([5]), epoch)[0]) for epoch in range(3)}) == 3
-    assert found.seeds(np.array([5]), 0) == found.seeds(np.array([5]), 3)
-    views = TrainingImages(source, config.augment, 32)
-    examples = [views[SeededIndex(int(image), int(seed))] for image, seed in zip(images, seeds, strict=True)]
-    pixels = torch.stack([example.image for example in examples]).float()
-    alone = open_torch_teacher(TeacherConfig(model=str(teacher)))
-    indices = np.stack([images, seeds], axis=1)
-    np.testing.assert_allclose(
-        found.stored.outputs(indices), alone.answer(pixels).numpy(), atol=0.02, err_msg="fp16 and no more"
-    )
-    before = len(found.stored.cache)
-    assert before == 3 * len(source.samples)
-    again, _, _ = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
-    assert len(again.stored.cache) == before, "nothing was asked twice"
-    with pytest.raises(DataError, match=r"other views of the pictures: .*views 3, not 4"):
-        objective(folder, teacher, "distil.views=4", f"distil.cache={tmp_path / 'cache'}")
 
 
 def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_path: Path) -> None:
@@ -105,9 +56,6 @@ def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_
     assert "--set distil.resolution=64 scales the student's views for it" in str(caught.value)
     found, _, _ = objective(folder, file, mapping, "distil.resolution=64")
     assert found.targets(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
-
-
-# ------------------------------------------------------------------ runs
 
 
 def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(

@@ -21,6 +21,7 @@ from ghostclas.ssld.runtime_teacher import BundleTeacher, OnnxTeacher
 from ghostclas.ssld.torch_teacher import TorchTeacher
 from ghostclas.training.config import dump_config, resolve_config
 from ghostclas.training.ema import EMA
+from ghostclas.training.run import splits_of
 from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
 from tests.ssld.pictures import tiny_members, unpack
@@ -83,7 +84,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     for room in (OnnxTeacher, BundleTeacher, TorchTeacher):
         monkeypatch.setattr(room, "__init__", counted(room.__init__, opened))
     splits: list[str] = []
-    monkeypatch.setattr(steps, "splits_of", counted(steps.splits_of, splits))
+    monkeypatch.setattr(steps, "splits_of", counted(splits_of, splits))
     words = [*command(place), "--unlabeled", str(place / "pool"), "--cache", str(place / "cache")]
     assert main([*words, *settings(), "--output", str(run), "--json"]) == 0
     assert opened == ["OnnxTeacher.__init__"], "the teacher is opened once for all steps"

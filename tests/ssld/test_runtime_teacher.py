@@ -45,14 +45,6 @@ def test_an_onnx_file_of_any_layout_sees_the_pixels_it_expects(
     np.testing.assert_allclose(teacher.run(pictures()), expected, rtol=2e-3)
 
 
-def test_an_onnx_file_without_settings_gets_what_is_usual_for_imagenet(tmp_path: Path) -> None:
-    teacher = open_teacher(TeacherConfig(model=str(onnx_file(tmp_path / "t.onnx", side=None))))
-    spec = teacher.preprocess
-    assert (spec.crop, spec.resize.short_side, spec.mean[0], spec.std[0]) == (224, 256, 0.485, 0.229)
-    assert teacher.side is None
-    assert teacher.labels is None
-
-
 def test_an_onnx_file_that_is_no_teacher_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no graph")
     with pytest.raises(BundleError, match="is no ONNX file that ONNX Runtime can run"):

@@ -6,7 +6,7 @@ import torch
 from ghostclas.spec import Metric
 from ghostclas.training import resolve_config, train
 from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, WHOLE
+from tests.training.runs import SETTINGS, WHOLE, settings
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -32,3 +32,9 @@ def weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """End a run with its last checkpoint: the export takes longer than these epochs."""
     nothing = Metric(dataset="none", images=0, top1=0, through="nothing")
     monkeypatch.setattr("ghostclas.training.run._finish", lambda *_: nothing)
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    return train(config=settings(folder, *WHOLE), output=output).path

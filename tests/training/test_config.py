@@ -5,6 +5,7 @@ import pytest
 import ghostclas
 from ghostclas.errors import DataError, UsageError
 from ghostclas.ssld.run_config import SsldConfig, wants_teacher
+from ghostclas.training import train
 from ghostclas.training.config import (
     DataConfig,
     TrainConfig,
@@ -114,3 +115,37 @@ def test_the_public_function_takes_groups_of_settings_and_refuses_unknown_ones(t
         ghostclas.train("photos/", optimiser={"lr": 3}, output=tmp_path / "run")
     with pytest.raises(DataError, match="photos"):
         ghostclas.train("photos/", schedule={"epochs": 3}, output=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "augment.crop_scale=[0.1",
+            r"--set augment.crop_scale=\[0.1 is not valid YAML in line 1, column \d+",
+        ),
+        ("lr=0.1", r"unknown setting 'lr'; did you mean 'optimizer.lr' or"),
+        ("optimizer.lr", "--set takes key=value"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(folder: Path, setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(folder, settings=setting)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"schedule: {epochs: 1", "is not valid YAML in line"),
+        (b"- epochs\n- 1\n", "is no mapping of settings"),
+        (b"\xff\xfe\x00", "it is not UTF-8 text"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_refused(
+    folder: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        train(folder, recipe=recipe, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

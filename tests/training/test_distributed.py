@@ -12,7 +12,7 @@ from ghostclas.ssld.run_config import SsldConfig
 from ghostclas.training import TrainConfig, resolve_config
 from ghostclas.training.config import dump_config
 from tests.training.photos import photo_folder
-from tests.training.test_run import SETTINGS, assert_same_weights, settings
+from tests.training.runs import SETTINGS, assert_same_weights, settings
 
 pytestmark = pytest.mark.slow
 KILLED = Path(__file__).with_name("killed.py")

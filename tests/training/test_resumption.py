@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from ghostclas.training.ema import EMA
 from ghostclas.training.resumption import DataRecord
 from ghostclas.training.run import splits_of
 from ghostclas.training.rundir import RunDirectory, choose_run
+from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.test_run import settings
+from tests.training.runs import WHOLE, epochs, settings
 
 pytestmark = pytest.mark.usefixtures("weights_only")
 
@@ -198,3 +200,29 @@ def test_without_the_best_checkpoint_the_last_epoch_is_exported(
     )
     assert best["epoch"] == 1
     assert all(torch.equal(value, last["ema"][name]) for name, value in best["ema"].items())
+
+
+def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 12 -> 4"):
+        train(config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True)
+
+
+def test_a_stopped_run_goes_on_from_its_directory_alone(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_killed(settings(folder, "loop.save_minutes=0"), run, "step", 3) == -signal.SIGKILL
+    assert train(output=run, resume=True).epochs == 2
+    assert epochs(run) == [1, 2]
+
+
+def test_a_killed_run_can_be_resumed_while_its_loader_still_lives(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    killed = settings(folder, "loop.save_minutes=0", "data.workers=1")
+    assert run_killed(killed, run, "step", 3) == -signal.SIGKILL
+    assert train(output=run, resume=True).epochs == 2
+
+
+def test_a_setting_that_is_given_on_resume_must_be_the_same(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_killed(settings(folder, "loop.save_minutes=0"), run, "step", 2) == -signal.SIGKILL
+    with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 8 -> 4"):
+        train(f"{folder}/", settings="loop.batch_size=4", output=run, resume=True)

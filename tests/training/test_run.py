@@ -1,53 +1,25 @@
+"""A run leaves what it promises, wherever it was killed."""
+
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import ghostclas
-from ghostclas.errors import DataError, TrainingError, UsageError
+from ghostclas.errors import DataError, MissingExtraError, TrainingError, UsageError
 from ghostclas.loading import load_state
 from ghostclas.training import TrainConfig, resolve_config, train
-from ghostclas.training.ema import EMA
 from ghostclas.training.run import _load_best
 from ghostclas.training.rundir import RunDirectory
 from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-
-SETTINGS = [
-    "model.name=ghostnet_x0_2",
-    "data.resolution=32",
-    "data.workers=0",
-    "schedule.epochs=2",
-    "schedule.warmup_epochs=0.5",
-    "optimizer.lr=0.01",
-    "optimizer.lr_batch=null",
-    "loop.batch_size=8",
-    "loop.ema=0.9",
-    "loop.device=cpu",
-]
-# Learns its three colours from any seed.
-WHOLE = ["schedule.epochs=30", "loop.batch_size=12", "model.dropout=0"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("photos"))
-
-
-def settings(folder: Path, *more: str) -> TrainConfig:
-    return resolve_config("scratch", [*SETTINGS, *more], {"data": {"path": str(folder)}})
-
-
-@pytest.fixture(scope="module")
-def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("runs") / "whole"
-    return train(config=settings(folder, *WHOLE), output=output).path
+from tests.training.runs import assert_same_weights, epochs, settings
 
 
 def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
@@ -79,18 +51,6 @@ def test_the_bundle_carries_the_accuracy_measured_on_itself(finished: Path) -> N
     assert "onnxruntime" in metric["through"]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
-    return {**state["ema"], **{f"raw.{name}": value for name, value in state["model"].items()}}
-
-
-def assert_same_weights(run: Path, other: Path) -> None:
-    expected, found = weights(run), weights(other)
-    assert expected.keys() == found.keys()
-    for name in expected:
-        assert torch.equal(expected[name], found[name]), name
-
-
 def test_a_run_killed_at_any_instant_ends_with_the_weights_of_the_uninterrupted_one(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -101,83 +61,6 @@ def test_a_run_killed_at_any_instant_ends_with_the_weights_of_the_uninterrupted_
         assert run_killed(config, broken, point, count) == -signal.SIGKILL, point
     train(config=config, output=broken, resume=True)
     assert_same_weights(tmp_path / "whole", broken)
-
-
-def test_an_unreadable_newest_checkpoint_falls_back_to_the_one_before(folder: Path, tmp_path: Path) -> None:
-    config = settings(folder, "loop.save_minutes=0")
-    assert run_killed(config, tmp_path / "run", "step", 8) == -signal.SIGKILL
-    last = tmp_path / "run" / "checkpoints" / "last.pt"
-    last.write_bytes(last.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match=r"last.pt cannot be read .* trying the one before it"):
-        run = train(config=config, output=tmp_path / "run", resume=True)
-    assert run.epochs == 2
-
-
-def test_a_directory_that_holds_a_run_is_not_overwritten(finished: Path, folder: Path) -> None:
-    before = sorted(finished.rglob("*"))
-    with pytest.raises(UsageError, match="already holds a run; continue it with --resume"):
-        train(config=settings(folder, *WHOLE), output=finished)
-    assert sorted(finished.rglob("*")) == before
-
-
-def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 12 -> 4"):
-        train(config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True)
-
-
-def test_a_second_process_in_the_same_directory_is_refused(finished: Path, folder: Path) -> None:
-    code = (
-        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
-        "print('held', flush=True); input()"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(finished / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TrainingError, match="another process is training"):
-            train(config=settings(folder, *WHOLE), output=finished, resume=True)
-    finally:
-        holder.communicate(b"\n")
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_with_the_last_checkpoint_intact(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ghostclas.training.objective import CrossEntropy
-
-    answer, calls = CrossEntropy.__call__, [0]
-
-    def no_number_at_step_three(self: CrossEntropy, *arguments: Any) -> torch.Tensor:
-        calls[0] += 1
-        return answer(self, *arguments) * (float("nan") if calls[0] == 3 else 1)
-
-    monkeypatch.setattr(CrossEntropy, "__call__", no_number_at_step_three)
-    with pytest.raises(
-        TrainingError, match=r"(?s)the loss is not finite at step 3.*start another run, with another --output"
-    ):
-        train(config=settings(folder, "loop.save_minutes=0"), output=tmp_path / "run")
-    state = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
-    assert state["position"]["step"] == 2
-    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
-    assert not (tmp_path / "run" / "bundle").exists()
-
-
-def test_weights_that_are_not_finite_are_never_saved(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    update = EMA.update
-
-    def break_a_weight(self: EMA, model: torch.nn.Module, step: int) -> None:
-        update(self, model, step)
-        if step == 3:
-            next(model.parameters()).data[0] = float("inf")
-
-    monkeypatch.setattr(EMA, "update", break_a_weight)
-    with pytest.raises(TrainingError, match="the weights are not finite after step 3"):
-        train(config=settings(folder, "loop.save_minutes=0"), output=tmp_path / "run")
-    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
 def test_unreadable_images_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
@@ -192,51 +75,6 @@ def test_unreadable_images_are_listed_and_too_many_stop_the_run(tmp_path: Path) 
     with pytest.raises(DataError, match=r"cannot be read, more than data.max_bad=0.01"):
         train(config=settings(root, "schedule.epochs=1"), output=tmp_path / "few")
     assert not (tmp_path / "few" / "bundle").exists()
-
-
-def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ghostclas.models.ghostnet import GhostNet
-
-    whole = GhostNet.forward
-
-    def small_memory(self: GhostNet, x: torch.Tensor) -> torch.Tensor:
-        if self.training and len(x) > 2:
-            raise torch.OutOfMemoryError("out of memory")
-        return whole(self, x)
-
-    monkeypatch.setattr(GhostNet, "forward", small_memory)
-    # Batch norms over two pictures of one pixel have steep gradients.
-    config = settings(folder, "schedule.epochs=1", "optimizer.lr=1e-4")
-    train(config=config, output=tmp_path / "run", quiet=False)
-    assert (
-        "out of memory: going on with 4 micro-batches of 2 images; the batch stays 8"
-        in capsys.readouterr().err
-    )
-
-
-@pytest.mark.parametrize(("batch", "parts"), [(32, "8 micro-batches of 4"), (8, "4 micro-batches of 2")])
-def test_no_memory_for_an_eighth_of_the_batch_nor_for_two_images_stops_the_run(
-    batch: int, parts: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ghostclas.models.ghostnet import GhostNet
-
-    def no_memory(self: GhostNet, x: torch.Tensor) -> torch.Tensor:
-        raise torch.OutOfMemoryError("out of memory")
-
-    monkeypatch.setattr(GhostNet, "forward", no_memory)
-    with pytest.raises(TrainingError, match=f"out of memory even in {parts} images"):
-        train(config=settings(folder, f"loop.batch_size={batch}"), output=tmp_path / "run")
-
-
-def test_a_time_budget_ends_the_run_early_with_a_bundle(folder: Path, tmp_path: Path) -> None:
-    config = settings(folder, "schedule.epochs=100000", "loop.time=0.05")
-    run = train(config=config, output=tmp_path / "run")
-    assert run.bundle.exists()
-    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["lr"] < max(entry["lr"] for entry in log)
-    assert len(log) < 1000
 
 
 def test_a_model_name_that_does_not_exist_is_refused_before_anything_is_written(
@@ -277,3 +115,107 @@ def test_a_best_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> None:
     run.best.write_bytes(b"PK\x03\x04 half")
     with pytest.raises(TrainingError, match=r"best.pt, cannot be read .*\n.*remove the file and continue"):
         _load_best(run)
+
+
+def test_synchronized_batch_norm_is_refused_on_a_cpu(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="sync_bn needs GPUs"):
+        train(config=settings(folder, "loop.sync_bn=true"), output=tmp_path / "run")
+
+
+def test_a_tracker_that_is_not_installed_is_named_before_anything_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ghostclas\[wandb\]'"):
+        train(config=settings(folder, "loop.trackers=[wandb]"), output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+TRACKED = """
+import sys
+from pathlib import Path
+from ghostclas.training import resolve_config, train
+data, tracker = sys.argv[1:]
+settings = [
+    "model.name=ghostnet_x0_2", "data.resolution=32", "data.workers=0", "schedule.epochs=2",
+    "loop.batch_size=12", "loop.device=cpu", f"loop.trackers=[{tracker}]",
+]
+train(config=resolve_config("scratch", settings, {"data": {"path": data}}), output="run")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("tracker", "trace"), [("wandb", "wandb/offline-run-*/*.wandb"), ("mlflow", "mlflow.db")]
+)
+def test_a_tracker_follows_a_run(tracker: str, trace: str, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip(tracker, reason=f"needs {tracker}, which brings half a hundred packages")
+    offline = {**os.environ, "WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", TRACKED, str(folder), tracker]
+    subprocess.run(command, cwd=tmp_path, env=offline, check=True, capture_output=True)
+    assert list(tmp_path.glob(trace))
+
+
+@pytest.mark.slow
+def test_bf16_accumulation_balance_clipping_and_tensorboard_train_together(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = train(
+        config=settings(
+            folder,
+            "loop.precision=bf16",
+            "loop.accumulate=2",
+            "loop.trackers=[tensorboard]",
+            "data.balance=sampler",
+            "optimizer.clip_norm=20",
+            "loop.batch_size=12",
+            "model.dropout=0",
+            "schedule.epochs=20",
+        ),
+        output=tmp_path / "run",
+    )
+    assert run.top1 == 100
+    assert list(run.path.rglob("events.out.tfevents.*"))
+
+
+def test_a_kill_between_the_log_and_the_first_checkpoint_leaves_no_epoch_twice(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # The first file that is saved is the best epoch's, the second is the checkpoint.
+    assert run_killed(settings(folder), run, "write", 2) == -signal.SIGKILL
+    assert epochs(run) == [1]
+    train(output=run, resume=True)
+    assert epochs(run) == [1, 2]
+
+
+def test_python_takes_groups_one_setting_and_a_time(folder: Path, tmp_path: Path) -> None:
+    run = train(
+        {"path": folder, "resolution": 32, "workers": 0},
+        model={"name": "ghostnet_x0_2", "dropout": 0.0},
+        recipe="scratch",
+        settings="loop.batch_size=8",
+        schedule={"epochs": 1, "warmup_epochs": 0},
+        loop={"device": "cpu"},
+        time="10m",
+        output=tmp_path / "run",
+    )
+    config = resolve_config(str(run.path / "config.yaml"), [])
+    assert (config.data.resolution, config.model.dropout, config.loop.batch_size) == (32, 0.0, 8)
+    assert (config.loop.time, config.loop.device) == (10, "cpu")
+
+
+def test_without_data_the_flag_is_named() -> None:
+    with pytest.raises(UsageError, match="give --data FOLDER"):
+        train(recipe="scratch")
+
+
+def test_a_list_is_read_under_its_root(folder: Path, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        names = sorted(path.relative_to(folder).as_posix() for path in (folder / split).rglob("*.png"))
+        lines = [f"{name} {name.split('/')[1]}" for name in names]
+        (tmp_path / f"{split}_list.txt").write_text("\n".join(lines))
+    with pytest.raises(Exception, match=r"--set data.root=FOLDER"):
+        train(config=settings(tmp_path), output=tmp_path / "run")
+    config = settings(tmp_path, f"data.root={folder}", "schedule.epochs=1")
+    assert train(config=config, output=tmp_path / "run").bad_images == 0

@@ -30,7 +30,7 @@ from ghostclas.training.recipes import recipe_names
 from ghostclas.training.run import splits_of
 from ghostclas.training.settings import settings_document
 from tests.training.photos import photo_folder
-from tests.training.test_run import settings, weights
+from tests.training.runs import settings, weights
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 

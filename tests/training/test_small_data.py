@@ -11,7 +11,7 @@ import ghostclas
 from ghostclas.cli import main
 from ghostclas.exporting.sources import open_trained
 from tests.training.photos import photo_folder
-from tests.training.test_run import WHOLE, settings
+from tests.training.runs import WHOLE, settings
 
 SHORT = (
     "data.resolution=64",

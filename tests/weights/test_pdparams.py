@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ghostclas.errors import BundleError
 from ghostclas.weights.pdparams import NAME_TABLE, SLICE_TABLE, parse_pdparams, read_pdparams
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
     "half": np.linspace(0, 1, 5, dtype=np.float16),
     "fortran": np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3)),

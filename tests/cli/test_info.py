@@ -1,0 +1,44 @@
+"""``info`` shows what a bundle says of itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+
+
+def test_info_shows_what_the_manifest_says(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(small_bundle.path)]) == 0
+    shown = capsys.readouterr().out
+    assert small_bundle.name in shown
+    assert small_bundle.manifest.label_hash in shown
+    assert small_bundle.classes[0] in shown
+    for entry in small_bundle.manifest.files:
+        assert f"{entry.path} " in shown
+        assert entry.sha256[:12] in shown
+
+
+def test_info_as_json_is_the_manifest(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(small_bundle.path), "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest == json.loads(small_bundle.manifest.model_dump_json())
+
+
+@pytest.mark.parametrize("verb", ["info", "verify"])
+def test_a_bundle_with_one_changed_byte_is_refused(
+    verb: str, small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(small_bundle.path, broken)
+    model = broken / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    assert main([verb, str(broken)]) == 4
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: {broken}: model.onnx")

@@ -1,0 +1,31 @@
+"""The picture of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ghostclas.training.curves import draw_curves
+
+
+@pytest.mark.parametrize("top5", [{}, {"top5": 95.0}])
+def test_a_log_becomes_a_picture_also_where_epochs_were_not_validated(
+    top5: dict[str, float], tmp_path: Path
+) -> None:
+    entries = [
+        {"epoch": 1, "loss": 2.0, "lr": 0.1},
+        {"epoch": 2, "loss": 1.0, "lr": 0.05, "top1": 60.0, **top5},
+    ]
+    path = tmp_path / "curves.png"
+    draw_curves(entries, path)
+    with Image.open(path) as picture:
+        picture.load()
+        assert len(picture.convert("RGB").getcolors(2**24) or []) > 50, "nothing is drawn in it"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_drawn_of_an_empty_log(tmp_path: Path) -> None:
+    draw_curves([], tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []
