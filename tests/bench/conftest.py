@@ -9,17 +9,12 @@ import pytest
 from ghostclas.bench.results import Results
 from ghostclas.bundle import Bundle
 from tests.bench.made import PUBLISHED, case, results
-from tests.images import encode, photo
+from tests.bench.tiny import labelled_photos
 
 
 @pytest.fixture
 def labelled(tmp_path: Path, small_bundle: Bundle) -> Path:
-    for number, name in enumerate(small_bundle.classes[:2]):
-        folder = tmp_path / "labelled" / name
-        folder.mkdir(parents=True)
-        for seed in range(2):
-            (folder / f"{seed}.jpg").write_bytes(encode(photo(90, 80, 10 * number + seed), "JPEG"))
-    return tmp_path / "labelled"
+    return labelled_photos(tmp_path, small_bundle)
 
 
 @pytest.fixture

@@ -10,6 +10,12 @@ import pytest
 from ghostclas.bench.results import read_results
 from ghostclas.bundle import Bundle
 from ghostclas.cli import main
+from tests.bench.tiny import labelled_photos
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, small_bundle: Bundle) -> Path:
+    return labelled_photos(tmp_path, small_bundle)
 
 
 def test_the_command_writes_a_report_that_can_be_read_again(

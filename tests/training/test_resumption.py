@@ -20,7 +20,7 @@ from ghostclas.training.run import splits_of
 from ghostclas.training.rundir import RunDirectory, choose_run
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.runs import WHOLE, epochs, settings
+from tests.training.runs import epochs, settings
 
 pytestmark = pytest.mark.usefixtures("weights_only")
 
@@ -200,11 +200,6 @@ def test_without_the_best_checkpoint_the_last_epoch_is_exported(
     )
     assert best["epoch"] == 1
     assert all(torch.equal(value, last["ema"][name]) for name, value in best["ema"].items())
-
-
-def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 12 -> 4"):
-        train(config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True)
 
 
 def test_a_stopped_run_goes_on_from_its_directory_alone(folder: Path, tmp_path: Path) -> None:

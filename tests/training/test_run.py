@@ -19,7 +19,7 @@ from ghostclas.training.rundir import RunDirectory
 from ghostclas.zoo import locate
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.runs import assert_same_weights, epochs, settings
+from tests.training.runs import WHOLE, assert_same_weights, epochs, settings
 
 
 def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
@@ -219,3 +219,8 @@ def test_a_list_is_read_under_its_root(folder: Path, tmp_path: Path) -> None:
         train(config=settings(tmp_path), output=tmp_path / "run")
     config = settings(tmp_path, f"data.root={folder}", "schedule.epochs=1")
     assert train(config=config, output=tmp_path / "run").bad_images == 0
+
+
+def test_a_changed_setting_on_resume_is_named(finished: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"other settings:\n +loop.batch_size: 12 -> 4"):
+        train(config=settings(folder, *WHOLE, "loop.batch_size=4"), output=finished, resume=True)
