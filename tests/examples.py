@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
@@ -85,6 +85,46 @@ def command_lines() -> list[Example]:
             found += [" ".join(code.split()) for code in _INLINE.findall(_FENCED.sub("", text))]
         lines += [Example(where, line.replace("\\\n", " ")) for line in found]
     return lines
+
+
+def source_command_lines(verbs: Collection[str]) -> list[Example]:
+    """Return the commands in the strings of the sources: hints, messages, and words handed to ``print_next``.
+
+    A command is ``ghostclas`` and one of ``verbs``; what a string puts in at run time stands as ``X``.
+    """
+    found: dict[Example, None] = {}
+    command = re.compile(rf"\bghostclas (?:{'|'.join(verbs)})(?: [\w./=<>-]+)*")
+    for source in SOURCES:
+        where = source.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            for line in command.findall(" ".join(_text(node).split())):
+                found[Example(where, line.rstrip("."))] = None
+    return list(found)
+
+
+def _text(node: ast.AST) -> str:
+    """Return a string of a source, or the words of a sequence, with ``X`` for what is not written there."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(_text(part) for part in parts)
+        case ast.Call(args=words) | ast.Tuple(elts=words) | ast.List(elts=words):
+            return " ".join(_word(word) for word in words)
+        case ast.FormattedValue():
+            return "X"
+        case _:
+            return ""
+
+
+def _word(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.Starred(value=ast.Tuple() | ast.List() as several):
+            return _text(several)
+        case _:
+            return "X"
 
 
 def _commands(code: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from torch import nn
 
 import ghostclas
-from ghostclas import Bundle, Classifier, Prediction, UsageError
+from ghostclas import Bundle, Classifier, Prediction, Run, UsageError
+from ghostclas.bundle import copy_bundle
 from ghostclas.data import open_source
 from ghostclas.zoo import EFFICIENTNET_LITE, ZOO
 from tests.images import write_photo
@@ -145,3 +148,37 @@ def test_verify_reports_and_records(tiny_bundle: Bundle) -> None:
     assert report.ok
     assert [result.engine for result in Bundle.open(tiny_bundle.path).manifest.parity] == ["onnxruntime"]
     assert (tiny_bundle.path / "parity.json").is_file()
+
+
+@pytest.fixture
+def run(small_bundle: Bundle, tmp_path: Path) -> Run:
+    """A run as training returns it, over a copy of the small bundle."""
+    path = tmp_path / "runs" / "pets"
+    bundle = copy_bundle(small_bundle, path / "bundle").path
+    return Run(path, bundle, epochs=3, top1=62.5, top5=87.5, bad_images=0)
+
+
+def test_a_run_has_the_figures_of_its_validation(run: Run) -> None:
+    assert run.metrics == {"top1": 62.5, "top5": 87.5}
+    assert replace(run, top5=None).metrics == {"top1": 62.5}, "of five classes or fewer"
+
+
+def test_a_run_shows_what_came_out(run: Run) -> None:
+    assert repr(run) == f"<Run {run.path}: top-1 62.50 %, top-5 87.50 % after 3 epochs>"
+    assert repr(replace(run, top5=None)) == f"<Run {run.path}: top-1 62.50 % after 3 epochs>"
+    page = run._repr_html_()
+    for shown in ("62.50 %", "87.50 %", str(run.bundle), str(run.path / "report" / "index.html")):
+        assert shown in page
+
+
+def test_a_run_opens_its_classifier_once(run: Run, tmp_path: Path) -> None:
+    photo = write_photo(tmp_path / "photo.jpg", seed=1)
+    assert run.classifier is run.classifier
+    assert run.classifier(photo) == ghostclas.load(run.bundle)(photo)
+
+
+def test_a_run_stands_wherever_a_model_is_named(run: Run, labelled: Path) -> None:
+    assert os.fspath(run) == str(run.path)
+    assert ghostclas.load(run).classes == run.classifier.classes
+    assert ghostclas.evaluate(run, labelled).images == 8
+    assert ghostclas.verify(run, engines=["onnxruntime"]).ok

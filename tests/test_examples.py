@@ -14,7 +14,14 @@ from ghostclas.cli import app
 from ghostclas.errors import did_you_mean
 from ghostclas.training import config as training_config
 from ghostclas.training.recipes import recipe_text
-from tests.examples import Example, command_lines, docstring_examples, page_examples, words_of
+from tests.examples import (
+    Example,
+    command_lines,
+    docstring_examples,
+    page_examples,
+    source_command_lines,
+    words_of,
+)
 from tests.training.photos import photo_folder
 
 WHERE_EXAMPLES_ARE = {
@@ -31,7 +38,7 @@ def cut_short(name: str) -> str:
     recipe.setdefault("model", {})["dropout"] = 0.0
     recipe.setdefault("schedule", {}).update(epochs=1, warmup_epochs=0, head_epochs=0)
     recipe.setdefault("data", {}).update(resolution=64, progressive=[], workers=0)
-    recipe.setdefault("loop", {}).update(batch_size=8, device="cpu")
+    recipe.setdefault("loop", {}).update(batch_size=32, device="cpu")
     if "distil" in recipe:
         recipe["model"]["name"] = "ghostnet_x0_2"
         recipe["distil"].setdefault("finetune", {})["epochs"] = 1
@@ -42,12 +49,15 @@ def cut_short(name: str) -> str:
 @pytest.fixture
 def prepared(small_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current directory, with what the examples find: photos, runs, and recipes that are cut short."""
-    photos, pool = photo_folder(tmp_path / "photos"), photo_folder(tmp_path / "pool", train=6, val=1)
+    photos, pool = (
+        photo_folder(tmp_path / "photos"),
+        photo_folder(tmp_path / "pool", train=6, val=1),
+    )
     for part in (photos / "train", photos / "val"):
         for label, name in enumerate(small_bundle.classes[:3]):
             (part / str(label)).rename(part / name)
     (pool / "train").rename(tmp_path / "more-photos")
-    for name in ("photo.jpg", "a.jpg", "b.jpg"):
+    for name in ("photo.jpg", "a.jpg", "b.jpg", "cat.jpg", "dog.jpg"):
         shutil.copyfile(tmp_path / "more-photos" / "0" / "0.png", tmp_path / name)
     for run in ("flowers", "teacher"):
         copy_bundle(small_bundle, tmp_path / "runs" / run / "bundle")
@@ -61,28 +71,25 @@ def test_the_examples_are_found() -> None:
     assert len(command_lines()) > 80
 
 
-RUN = ("README.md", "README.zh-CN.md")
-"""Where examples are run; the others are compiled only, until they are made to fit the prepared data."""
-
-
-@pytest.mark.parametrize("example", [*page_examples(), *docstring_examples()], ids=lambda e: str(e.where))
-def test_an_example_compiles(example: Example) -> None:
-    compile(example.code, example.where, "exec")
+TRAINING = ("docs/ssld.md", "docs/training.md", "src/ghostclas/ssld/__init__.py:module")
 
 
 @pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize(
     "example",
-    [pytest.param(example, id=example.where) for example in page_examples() if example.where in RUN],
+    [
+        pytest.param(example, id=example.where, marks=[pytest.mark.slow] * (example.where in TRAINING))
+        for example in (*page_examples(), *docstring_examples())
+    ],
 )
 def test_an_example_runs(example: Example) -> None:
     exec(compile(example.code, example.where, "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("example", command_lines(), ids=lambda example: f"{example.where}: {example.code}")
-def test_a_command_line_of_the_documents_has_options_that_exist(example: Example) -> None:
-    words = words_of(example.code)
-    command = typer.main.get_command(app)
+def unknown_words(line: str) -> list[str]:
+    """Return the options of a command line that its command has not, with the nearest that it has."""
+    words = words_of(line)
+    command = root = typer.main.get_command(app)
     context = command.make_context("ghostclas", [], resilient_parsing=True)
     while words and hasattr(command, "get_command"):
         below = command.get_command(context, words[0])
@@ -90,9 +97,33 @@ def test_a_command_line_of_the_documents_has_options_that_exist(example: Example
             break
         command, words = below, words[1:]
         context = command.make_context(str(command.name), [], resilient_parsing=True)
+    if command is root and words and not words[0].startswith("-"):
+        return words[:1]
     options = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
     known = {name for option in options for name in option.opts} | set(context.help_option_names)
-    used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
-    unknown = [option + did_you_mean(option, known) for option in sorted(used - known)]
-    assert not unknown, f"ghostclas {command.name} has no such option: {unknown}"
-    assert command.name != "ghostclas" or not words, f"there is no command {words}"
+    used = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-", "--"}
+    return [option + did_you_mean(option, known) for option in sorted(used - known)]
+
+
+def verbs() -> list[str]:
+    """Return the names of the commands."""
+    command = typer.main.get_command(app)
+    assert hasattr(command, "list_commands")
+    return list(command.list_commands(command.make_context("ghostclas", [], resilient_parsing=True)))
+
+
+@pytest.mark.parametrize("example", command_lines(), ids=lambda example: f"{example.where}: {example.code}")
+def test_a_command_line_of_the_documents_has_options_that_exist(example: Example) -> None:
+    assert unknown_words(example.code) == []
+
+
+def test_a_command_line_in_a_hint_or_message_has_options_that_exist() -> None:
+    lines = source_command_lines(verbs())
+    assert Example("src/ghostclas/zoo.py", "ghostclas train --output X --resume") in lines
+    assert {line: wrong for line in lines if (wrong := unknown_words(line.code))} == {}
+
+
+def test_an_option_that_does_not_exist_is_found() -> None:
+    assert unknown_words("ghostclas train --data photos/ --epoch 3") != []
+    assert unknown_words("ghostclas trian --data photos/") == ["trian"]
+    assert unknown_words("ghostclas ssld mine --top-k 3") == []

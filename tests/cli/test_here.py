@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ghostclas import zoo
-from ghostclas.bundle import Bundle
+from ghostclas.bundle import Bundle, pack
 from ghostclas.cli import main
 from tests.images import write_photo
+from tests.training.photos import photo_folder
 
 
 @pytest.fixture
@@ -101,10 +102,12 @@ REFUSED = (
     "export --model MODEL --output FILE/out",
     "bench --model MODEL --report FILE/report",
     "train --data PHOTOS --output FILE/run",
+    "ssld mine --teacher MODEL --labeled PHOTOS --unlabeled PHOTOS --output FILE/mined",
+    "data prepare imagenet --train-tar GONE --val-tar GONE --devkit GONE --output FILE/imagenet",
 )
 
 
-@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line.split()[0])
+@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line.partition(" --")[0])
 def test_what_cannot_be_written_is_refused_before_the_work(
     line: str,
     photos: Path,
@@ -130,6 +133,35 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     assert err.startswith("error: cannot ")
     assert "Not a directory" in err
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
+def test_an_archive_is_refused_before_it_is_verified_when_the_result_is_to_be_recorded_in_it(
+    small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verified(*_: object, **__: object) -> None:
+        raise AssertionError("the work began")
+
+    archive = pack(small_bundle, tmp_path / "small.zip")
+    before = archive.read_bytes()
+    monkeypatch.setattr("ghostclas.api.verify_bundle", verified)
+    assert main(["verify", str(archive), "--record"]) == 4
+    assert "is an archive, which is not changed in place; unpack it" in capsys.readouterr().err
+    assert archive.read_bytes() == before
+
+
+def test_a_second_run_in_the_folder_of_its_images_does_not_take_the_first_for_a_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photo_folder(tmp_path / "colours") / "train"
+    monkeypatch.chdir(folder)
+    command = ["train", "--data", ".", "--network", "ghostnet_x0_2", "--recipe", "scratch", "--epochs", "0.5"]
+    command += ["--size", "32", "--batch-size", "8", "--set", "data.workers=0", "--set", "loop.device=cpu"]
+    for _ in range(2):
+        assert main(command) == 0
+    runs = sorted(Path("runs").iterdir())
+    assert len(runs) == 2
+    for run in runs:
+        assert Bundle.open(run / "bundle").classes == ("0", "1", "2")
 
 
 def test_a_refusal_leaves_no_folder_behind(tmp_path: Path) -> None:

@@ -87,6 +87,39 @@ def test_differences_name_the_setting_and_both_values() -> None:
     assert differences(a, a) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ([], (1, 1)),
+        (["schedule.epochs=15"], (1, 1)),
+        (["schedule.epochs=1"], (0.2, 0.2)),
+        (["schedule.epochs=4"], (0.8, 0.8)),
+        (["schedule.epochs=100"], (1, 1)),
+        (["schedule.epochs=1", "schedule.head_epochs=1"], (0.2, 1)),
+        (["schedule.warmup_epochs=0.5", "schedule.epochs=1"], (0.5, 0.2)),
+    ],
+)
+def test_the_start_of_a_recipe_is_at_most_a_fifth_of_the_epochs_that_are_chosen(
+    settings: list[str], start: tuple[float, float]
+) -> None:
+    schedule = resolve_config("finetune", settings, {"data": {"path": "a"}}).schedule
+    assert (schedule.warmup_epochs, schedule.head_epochs) == start
+
+
+def test_the_start_is_as_short_where_the_epochs_are_no_setting_but_an_argument() -> None:
+    schedule = resolve_config("finetune", [], {"data": {"path": "a"}, "schedule": {"epochs": 2}}).schedule
+    assert (schedule.epochs, schedule.head_epochs) == (2, 0.4)
+    schedule = resolve_config(None, ["schedule.epochs=2"], {"data": {"path": "a"}}).schedule
+    assert schedule.warmup_epochs == 0.4, "of no recipe, but by default"
+
+
+def test_a_run_from_before_keeps_its_start_when_it_is_resumed(tmp_path: Path) -> None:
+    before = TrainConfig.model_validate({"data": {"path": "a"}, "schedule": {"epochs": 1, "head_epochs": 1}})
+    stored = tmp_path / "config.yaml"
+    stored.write_text(dump_config(before), encoding="utf-8")
+    assert resolve_config(str(stored), ["schedule.epochs=1"]) == before
+
+
 def test_progressive_resolutions_hold_until_their_fraction() -> None:
     data = DataConfig(path="a", resolution=128, progressive=((0.4, 64), (0.8, 96)))
     assert [data.resolution_at(p) for p in (0, 0.39, 0.4, 0.79, 0.8, 1)] == [64, 64, 96, 96, 128, 128]

@@ -99,7 +99,7 @@ def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherw
 ) -> None:
     config = started_from(folder, tmp_path / "fine")
     assert config.model.weights == "default"
-    assert config.schedule.head_epochs == 1
+    assert config.schedule.head_epochs == 0.1
     assert config.optimizer.body_lr < 1
     body = torch.load(tmp_path / "fine" / "checkpoints" / "last.pt", weights_only=True)["model"]
     built_in = load_state(locate("default").weights())

@@ -27,7 +27,7 @@ from ghostclas.data.listfile import LIST_NAMES
 from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
 from ghostclas.errors import DataError, UsageError, did_you_mean
 from ghostclas.extras import require
-from ghostclas.files import flush, sweep, write_text
+from ghostclas.files import check_folder, flush, sweep, write_text
 
 Layout = Literal["folder", "list", "shards"]
 Progress = Callable[[int, int | None], None]
@@ -124,10 +124,12 @@ def prepare_imagenet(
         progress: called with the images done and expected.
 
     Raises:
+        UsageError: nothing can be written into ``output``; no archive was opened.
         DataError: an archive that is damaged, unsafe or of another kind, other counts than expected, or too
             little space on the disk.
         MissingExtraError: scipy, which reads ``meta.mat``, is not installed.
     """
+    check_folder(output, option="--output")
     expect = expect or Expected()
     kit = read_devkit(devkit)
     _count("classes in the devkit", len(kit.names), "classes", expect.classes)

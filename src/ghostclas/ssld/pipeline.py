@@ -28,6 +28,7 @@ from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
+from ghostclas.files import check_folder
 from ghostclas.progress import ProgressLine
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, pick, survey
@@ -296,8 +297,10 @@ def mine_pool(
     """Mine the pool and write the list and the page into ``output``: the second step.
 
     Raises:
+        UsageError: nothing can be written into ``output``; nothing was scored.
         DataError: as ``ssld.mining.mine``.
     """
+    check_folder(output, option="--output")
     splits = splits_of(config)
     known = open_teacher(teacher, device=_device(config))
     try:

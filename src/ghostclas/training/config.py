@@ -37,6 +37,10 @@ ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
 _ELSEWHERE = {"distil": "this recipe learns from a teacher: use ghostclas ssld --teacher ..."}
 
 
+# A recipe's warm-up and head epochs get at most this share of epochs that are chosen without them.
+START_SHARE = 0.2
+
+
 class ModelConfig(Frozen):
     """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name.
 
@@ -121,7 +125,8 @@ class OptimizerConfig(Frozen):
 class ScheduleConfig(Frozen):
     """Linear warm-up, then a half cosine to ``final_lr`` times the peak.
 
-    The body is frozen for the first ``head_epochs``.
+    The body is frozen for the first ``head_epochs``. A recipe's ``warmup_epochs`` and ``head_epochs`` are at
+    most a fifth each of ``epochs`` that are chosen without them.
     """
 
     name: Literal["cosine"] = "cosine"
@@ -239,7 +244,8 @@ def resolve_config(
     """Return the configuration of ``recipe`` (a name or a YAML file) with ``key=value`` settings on top.
 
     ``defaults`` is a tree like the recipe's. It takes precedence over the recipe, and the settings over it.
-    ``schema`` is the class of the configuration.
+    ``schema`` is the class of the configuration. With other epochs than the recipe's, its ``warmup_epochs``
+    and ``head_epochs`` become at most a fifth of them each, unless they are given, too.
 
     Raises:
         UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
@@ -261,16 +267,42 @@ def settings_tree(
         UsageError: an unknown recipe, or a setting that is no ``key=value``.
     """
     tree = _with_new_names(_read_recipe(recipe), schema) if recipe else {}
-    _merge(tree, defaults or {})
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
-            raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {setting!r}")
-        value = _yaml(text, f"--set {setting}")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        _merge(tree, _with_new_names(value, schema))
+    own_epochs = _schedule(tree).get("epochs")
+    chosen: dict[str, Any] = {}
+    for changes in (defaults or {}, *(_changes(setting, schema) for setting in settings)):
+        _merge(tree, changes)
+        _merge(chosen, changes)
+    if _schedule(tree).get("epochs") != own_epochs:
+        _shorten_start(tree["schedule"], given=_schedule(chosen))
     return tree
+
+
+def _changes(setting: str, schema: type[TrainConfig]) -> dict[str, Any]:
+    """Return the tree that a ``key=value`` spells out."""
+    key, separator, text = setting.partition("=")
+    if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
+        raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {setting!r}")
+    value = _yaml(text, f"--set {setting}")
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return _with_new_names(value, schema)
+
+
+def _schedule(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the group ``schedule`` of a tree that nobody has checked yet."""
+    group = tree.get("schedule")
+    return group if isinstance(group, dict) else {}
+
+
+def _shorten_start(schedule: dict[str, Any], *, given: Mapping[str, Any]) -> None:
+    """Limit the recipe's warm-up and head epochs to their share of the epochs that were chosen instead."""
+    epochs = schedule["epochs"]
+    if not isinstance(epochs, int | float):
+        return
+    for name in ("warmup_epochs", "head_epochs"):
+        length = schedule.get(name, ScheduleConfig.model_fields[name].default)
+        if name not in given and isinstance(length, int | float) and length > epochs * START_SHARE:
+            schedule[name] = epochs * START_SHARE
 
 
 def parse_config(tree: Mapping[str, Any], *, schema: type[ConfigT] = TrainConfig) -> ConfigT:  # type: ignore[assignment]

@@ -149,7 +149,8 @@ def train(
             ``model.weights``.
         recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
             for up to 20,000 images and the network of the built-in model, else ``scratch``.
-        epochs: the setting ``schedule.epochs``.
+        epochs: the setting ``schedule.epochs``. The recipe's warm-up, and its epochs of the classifier alone,
+            then become at most a fifth of it each, unless they are given, too.
         size: side of a training view in pixels; the setting ``data.resolution``.
         batch_size: images a step, over all processes; the setting ``loop.batch_size``.
         lr: the setting ``optimizer.lr``.
@@ -286,6 +287,7 @@ def _train(
         f"{len(train_source.samples)} images to train on, "
         f"{len(val_source.samples)} to validate; {accelerator.device}, {config.loop.precision}; {run.path}"
     )
+    progress.say(_course(config))
     if trainer.restore():
         progress.say(f"resuming at step {trainer.position.step} of {trainer.total_steps}")
     accelerator.init_trackers("ghostclas")
@@ -365,6 +367,16 @@ def _load_best(run: RunDirectory) -> dict[str, Any]:
             "       remove the file and continue with --resume: the last epoch's weights are exported instead"
         ) from error
     return best
+
+
+def _course(config: TrainConfig) -> str:
+    """Say how long the run is, and what of it is its start."""
+    schedule = config.schedule
+    start = [f"warm-up in the first {schedule.warmup_epochs:g}"] if schedule.warmup_epochs else []
+    if schedule.head_epochs:
+        start.append(f"the classifier alone in the first {schedule.head_epochs:g}")
+    limit = f" in at most {config.loop.time:g} minutes" if config.loop.time else ""
+    return f"epochs: {', '.join([f'{schedule.epochs:g}{limit}', *start])}"
 
 
 def how_to_continue(verb: Sequence[str], path: Path) -> str:
