@@ -162,7 +162,7 @@ def check_replaceable(target: str | os.PathLike[str], *, option: str) -> None:
 
 def _has_to_stay(target: Path) -> bool:
     """Whether renaming this folder fails, as for a mount point, or takes it from under somebody's shell."""
-    return target.is_dir() and (target.is_mount() or Path.cwd().is_relative_to(target.resolve()))
+    return target.is_dir() and (os.path.ismount(target) or Path.cwd().is_relative_to(target.resolve()))
 
 
 def _exchange_content(staged: Path, target: Path) -> None:
