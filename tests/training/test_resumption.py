@@ -136,9 +136,25 @@ def test_settings_that_change_only_how_a_run_works_may_change(folder: Path, tmp_
 
 def test_a_longer_run_is_refused_with_the_way_that_works(folder: Path, tmp_path: Path) -> None:
     run = train(config=one_epoch(folder), output=tmp_path / "run").path
+    (run / "bundle").mkdir()
     with pytest.raises(UsageError, match=r"schedule.epochs: 1.0 -> 2.0(.|\n)*start another run") as caught:
         train(output=run, resume=True, settings="schedule.epochs=2")
-    assert f"--weights {run} and another --output" in str(caught.value)
+    assert f"--weights {run}, and with another --output" in str(caught.value)
+
+
+def test_a_longer_run_starts_from_the_checkpoint_of_one_that_has_not_finished(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = started(one_epoch(folder), tmp_path / "early")
+    with pytest.raises(UsageError, match="start another run with another --output"):
+        train(output=run, resume=True, settings="schedule.epochs=2")
+    run = train(config=one_epoch(folder), output=tmp_path / "run").path
+    assert not (run / "bundle").exists()
+    with pytest.raises(UsageError, match="start another run") as caught:
+        train(output=run, resume=True, settings="schedule.epochs=2")
+    weights = str(caught.value).partition("--weights ")[2].partition(", and")[0]
+    longer = one_epoch(folder, f"model.weights={weights}")
+    assert train(config=longer, output=tmp_path / "longer").epochs == 1
 
 
 def test_auto_starts_a_run_that_is_not_there_and_continues_one_that_is(

@@ -76,12 +76,19 @@ def check_settings(started: TrainConfig, given: TrainConfig, run: Path, *, same_
     advice = "resume with the settings of config.yaml, or choose another --output"
     if any(line.startswith(_LENGTH) for line in refused):
         advice += (
-            "\n       the learning rate follows the length of a run: to train for longer, start another run "
-            f"from the weights of this one, with --weights {run} and another --output"
+            "\n       the learning rate follows the length of a run: to train for longer, start another run"
+            f"{_from_its_weights(run)} with another --output"
         )
     raise UsageError(
         f"{run} was started with other settings:\n       " + "\n       ".join([*refused, advice])
     )
+
+
+def _from_its_weights(run: Path) -> str:
+    # Before a run has finished, it has no bundle that ``--weights RUN`` could mean, and at first no weights.
+    best = run / "checkpoints" / "best.pt"
+    weights = run if (run / "bundle").is_dir() else best if best.is_file() else None
+    return f" from the weights of this one, with --weights {weights}, and" if weights else ""
 
 
 def check_images(started: DataRecord, found: DataRecord, run: Path, location: str) -> None:
