@@ -157,7 +157,7 @@ def test_the_public_function_takes_groups_of_settings_and_refuses_unknown_ones(t
             "augment.crop_scale=[0.1",
             r"--set augment.crop_scale=\[0.1 is not valid YAML in line 1, column \d+",
         ),
-        ("lr=0.1", r"unknown setting 'lr'; did you mean 'optimizer.lr' or"),
+        ("lr=0.1", r"unknown setting 'lr'; did you mean 'optimizer.lr'\?"),
         ("optimizer.lr", "--set takes key=value"),
     ],
 )
