@@ -15,8 +15,12 @@ raises one of these classes; any other exception is a bug and shows its tracebac
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_ON_WINDOWS = os.name == "nt"
 
 
 class GhostclasError(Exception):
@@ -73,6 +77,15 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the valid names nearest to ``name``, else ``""``."""
     near = get_close_matches(name, list(valid), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+
+
+def command_line(*words: str) -> str:
+    """Return a command as the shell of this system reads it: words are quoted where they need it."""
+    if _ON_WINDOWS:
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
+    return shlex.join(words)
 
 
 def is_url(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from ghostclas.bundle import MANIFEST, Bundle, default_bundle_path
-from ghostclas.errors import BundleError, UsageError, did_you_mean, refuse_url
+from ghostclas.errors import BundleError, UsageError, command_line, did_you_mean, refuse_url
 from ghostclas.extras import require
 from ghostclas.families import FAMILIES, ZooEntry
 from ghostclas.spec import ModelSpec
@@ -106,15 +106,17 @@ class Located:
             inner = self.path / "bundle"
             if _holds_manifest(inner):
                 return inner
+            finishing = command_line("ghostclas", "train", "--output", str(self.path), "--resume")
             raise BundleError(
                 f"{self.path} is a run that has not finished: it has no bundle yet\n"
-                f"       finish it with: ghostclas train --output {self.path} --resume"
+                f"       finish it with: {finishing}"
             )
         if self.kind == "onnx":
             raise UsageError(f"{self.path} is an ONNX file, not a bundle: it does not name its classes")
         raise UsageError(
             f"{self.path} is no bundle (a directory with manifest.json, or such a directory in a .zip)\n"
-            f"       make one of weights with: ghostclas export --model {self.path} --output BUNDLE"
+            f"       make one of weights with: "
+            + command_line("ghostclas", "export", "--model", str(self.path), "--output", "BUNDLE")
         )
 
     def bundle(self) -> Bundle:

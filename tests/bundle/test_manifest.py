@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ghostclas.bundle import Bundle, update_manifest
-from ghostclas.bundle.manifest import serialise
+from ghostclas.bundle.manifest import FileParity, serialise
 from ghostclas.errors import BundleError
 from tests.bundle.made import assert_one_sentence, write
 
@@ -169,3 +169,18 @@ def test_a_manifest_that_is_none_is_refused(bundle: Bundle, content: bytes, mess
     with pytest.raises(BundleError, match=message) as caught:
         Bundle.open(bundle.path)
     assert_one_sentence(caught.value, bundle.path)
+
+
+def test_a_check_in_another_precision_than_the_file_s_says_so() -> None:
+    parity = FileParity(
+        file="model.onnx",
+        engine="openvino",
+        images=4,
+        max_abs=0.003,
+        mean_abs=0.001,
+        top1_agreement=1.0,
+        tolerance=0.5,
+        ok=True,
+    )
+    assert parity.through == "openvino"
+    assert parity.model_copy(update={"arithmetic": "bf16"}).through == "openvino in bf16"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.bundle import Bundle
+from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.cli import main
 
 
@@ -42,3 +42,16 @@ def test_a_bundle_with_one_changed_byte_is_refused(
     assert main([verb, str(broken)]) == 4
     shown = capsys.readouterr()
     assert shown.err.startswith(f"error: {broken}: model.onnx")
+
+
+def test_info_leaves_a_run_s_settings_to_json(
+    tiny_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copytree(tiny_bundle.path, tmp_path / "trained")
+    update_manifest(Bundle.open(path), provenance={"images": 300, "config": {"optimizer": {"lr": 0.4}}})
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert ["config", "see", "--json"] in [line.split() for line in shown]
+    assert ["images", "300"] in [line.split() for line in shown]
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["provenance"]["config"] == {"optimizer": {"lr": 0.4}}

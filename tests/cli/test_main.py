@@ -52,6 +52,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["predict", "--model", "ghostnet_x1", "x.jpg"], "'ghostnet_x1_0'"),
         (["info", "defalt"], "'default'"),
         (["doctor", "--jso"], "--json"),
+        (["train", "--resume", "runs/a b"], "ghostclas train --output 'runs/a b' --resume"),
         (["info", "zzz"], "names are listed by: ghostclas models"),
     ],
 )

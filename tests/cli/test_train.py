@@ -55,6 +55,11 @@ def test_train_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.strip() == "error: there is nothing to train on: give --data FOLDER"
 
 
+def test_resuming_a_run_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--output", str(tmp_path / "none"), "--resume"]) == 2
+    assert "none holds no run to resume; to start one there, give --data" in capsys.readouterr().err
+
+
 def test_train_on_a_model_that_is_no_network_says_how_to_start_from_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

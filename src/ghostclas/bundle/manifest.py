@@ -125,6 +125,11 @@ class FileParity(Frozen):
     tolerance: float
     ok: bool
 
+    @property
+    def through(self) -> str:
+        """The engine and, where it is not the file's precision, what it computed in: ``openvino in bf16``."""
+        return f"{self.engine} in {self.arithmetic}" if self.arithmetic else self.engine
+
 
 class Manifest(Frozen):
     """What a bundle says of itself.

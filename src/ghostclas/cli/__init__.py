@@ -26,7 +26,7 @@ import typer
 from typer.core import TyperGroup
 
 from ghostclas.cli.console import discard_stdout
-from ghostclas.errors import GhostclasError, UsageError, did_you_mean
+from ghostclas.errors import GhostclasError, UsageError, command_line, did_you_mean
 
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
@@ -71,7 +71,7 @@ class LazyGroup(TyperGroup):
         if word not in COMMANDS and not word.startswith("-"):
             hint = did_you_mean(word, COMMANDS)
             if not hint and Path(word).exists():
-                hint = f"; to label it: ghostclas predict {word}"
+                hint = f"; to label it: {command_line('ghostclas', 'predict', word)}"
             raise UsageError(f"there is no command {word!r}{hint or '; see: ghostclas --help'}")
         return super().resolve_command(ctx, args)
 
@@ -112,7 +112,7 @@ def main(args: Sequence[str] | None = None) -> int:
     A user's mistake is one ``error: ...`` on stderr and its own code (see ``ghostclas.errors``), 2 for words
     and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
     """
-    args = _with_resume_auto(list(sys.argv[1:] if args is None else args)) or ["--help"]
+    args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
     _speak_utf8()
     try:
@@ -137,13 +137,22 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _with_resume_auto(args: list[str]) -> list[str]:
-    """Spell ``train --resume auto`` as typer can read it: its options have a value always or never."""
+    """Spell ``train --resume auto`` as typer can read it: its options have a value always or never.
+
+    Raises:
+        UsageError: another value, such as the run: the message is the command that continues it.
+    """
     if args[:1] != ["train"]:
         return args
     spelled: list[str] = []
     for arg in args:
         if arg == "auto" and spelled[-1] == "--resume":
             spelled[-1] = "--resume-auto"
+        elif spelled[-1:] == ["--resume"] and not arg.startswith("-"):
+            going_on = command_line("ghostclas", "train", "--output", arg, "--resume")
+            raise UsageError(
+                f"--resume takes no value but auto, got {arg!r}\n       to continue that run: {going_on}"
+            )
         else:
             spelled.append("--resume-auto" if arg == "--resume=auto" else arg)
     return spelled

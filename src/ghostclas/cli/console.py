@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import typer
 
-from ghostclas.errors import UsageError
+from ghostclas.errors import UsageError, command_line
 
 T = TypeVar("T")
 
@@ -58,7 +57,7 @@ def say_json(value: Any) -> None:
 
 def print_next(*command: str, why: str = "next") -> None:
     """Tell on stderr which command is useful now; ``command`` is its words, quoted here where needed."""
-    note(f"{why}: {shlex.join(command)}")
+    note(f"{why}: {command_line(*command)}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

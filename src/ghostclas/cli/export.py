@@ -75,6 +75,6 @@ def _say_result(result: FormatResult) -> None:
         return
     sizes = {entry.path: entry.bytes for entry in result.bundle.manifest.files}
     megabytes = sum(sizes[path] for path in result.files) / 1e6
-    answers = ", ".join(f"{parity.max_abs:.1g} in {parity.engine}" for parity in result.compared)
+    answers = ", ".join(f"{parity.max_abs:.1g} through {parity.through}" for parity in result.compared)
     apart = f"logits differ by at most {answers}" if answers else "no runtime here can run it"
     say(f"{result.format}: {result.bundle.path / result.files[0]}  {megabytes:.2f} MB  {apart}")

@@ -35,7 +35,10 @@ def info_command(
         ("input", f"short side {before.resize.short_side} {before.resize.interpolation}, crop {before.crop}"),
         ("scores", f"temperature {after.temperature:g}, unknown below {after.unknown_below:g}"),
         *(
-            ("trained as" if key == "recipe" else key, str(value))
+            (
+                "trained as" if key == "recipe" else key,
+                "see --json" if isinstance(value, dict) else str(value),
+            )
             for key, value in manifest.provenance.items()
         ),
     ]

@@ -47,7 +47,7 @@ def verify_command(
 def _row(result: FileParity) -> tuple[str, ...]:
     return (
         result.file,
-        result.engine + (f" in {result.arithmetic}" if result.arithmetic else ""),
+        result.through,
         str(result.images),
         f"{result.max_abs:.2g}",
         f"{result.tolerance:g}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shlex
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from ghostclas import zoo
 from ghostclas.bundle import Bundle, default_bundle_path, record_metric
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
-from ghostclas.errors import TrainingError, refuse_url
+from ghostclas.errors import TrainingError, UsageError, command_line, refuse_url
 from ghostclas.evaluation import Evaluation, dataset_name, evaluate, store_temperature, write_report
 from ghostclas.evaluation.calibration import calibrate
 from ghostclas.exporting.onnx import export_bundle
@@ -202,6 +201,8 @@ def train(
     stopped = output is not None and Path(output, "config.yaml").exists()
     if resume and recipe is None and stopped:
         recipe = Path(str(output), "config.yaml")
+    elif resume and output is not None and not stopped and data is None and config is None:
+        raise UsageError(f"{output} holds no run to resume; to start one there, give --data FOLDER, too")
     chosen = config is not None or recipe is not None
     config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
     config = config.absolute()
@@ -381,7 +382,7 @@ def _course(config: TrainConfig) -> str:
 
 def how_to_continue(verb: Sequence[str], path: Path) -> str:
     """Return the sentence that tells a person how to go on with the stopped run in ``path``."""
-    command = shlex.join([*verb, "--output", str(path), "--resume"])
+    command = command_line(*verb, "--output", str(path), "--resume")
     return f"stopped; the last checkpoint is kept. To go on: {command}"
 
 
