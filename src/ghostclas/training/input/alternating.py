@@ -8,11 +8,12 @@ During a step the workers only read the next files, which needs hardly any proce
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from multiprocessing import parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,11 @@ from ghostclas.training.input import failures
 from ghostclas.training.input.failures import DeadWorkerError, StuckWorkerError
 from ghostclas.training.input.images import Batch, ExampleInfo, TrainingImages, to_batch
 from ghostclas.training.input.sampling import SeededIndex
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 
 class AlternatingLoader:
