@@ -37,7 +37,7 @@ def run_fresh(
     """Start a process that labels the photo ``first``, then, where it is given, all of ``folder``.
 
     Raises:
-        GhostclasError: the process failed; the message has the last line of its output.
+        GhostclasError: the process failed; the message has what the process said of its error.
     """
     job = {
         "model": str(model),
@@ -66,8 +66,10 @@ def run_fresh(
         rest = process.stdout.read()
         if process.wait() or not label:
             said.seek(0)
-            lines = said.read().strip().splitlines() or [f"exit code {process.returncode}"]
-            raise GhostclasError(f"a fresh process with {engine} {precision} failed: {lines[-1][:300]}")
+            # The last line that is not indented: what follows it are details.
+            lines = [line for line in said.read().splitlines() if line[:1].strip()]
+            reason = lines[-1] if lines else f"exit code {process.returncode}"
+            raise GhostclasError(f"a fresh process with {engine} {precision} failed: {reason[:300]}")
     outcome = json.loads(rest.splitlines()[-1])
     return Fresh(seconds, outcome["images_per_second"], outcome["peak_memory"])
 
