@@ -30,7 +30,7 @@ def settled(name: str, side: int) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        network.train()(torch.randn(8, 3, side, side))
+        network.train()(torch.randn(64, 3, side, side))
     assert isinstance(network.classifier, nn.Linear)
     nn.init.normal_(network.classifier.weight, std=0.1)
     return network.eval()

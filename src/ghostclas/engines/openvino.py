@@ -100,20 +100,26 @@ _FIRST_USE = threading.Lock()
 
 
 def _openvino() -> Any:
-    """Return the package, ready for several threads."""
+    """Return the package, ready for several threads.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     # Importing waits for other threads, and so must not happen inside a cached call of one of them.
     with _FIRST_USE:
-        return _prepared()
+        ov = require("openvino", extra="openvino")
+        _make_tables()
+        return ov
 
 
 @cache
-def _prepared() -> Any:
-    ov = require("openvino", extra="openvino")
+def _make_tables() -> None:
     # OpenVINO makes its tables of types at their first use, in C++ and without the GIL's protection: two
     # threads that infer for the first time would wait for each other for ever.
+    import openvino as ov
+
     ov.Type.u8.to_dtype()
     ov.Type(np.dtype(np.uint8))
-    return ov
 
 
 def bf16_is_faster(processor: Processor) -> bool:
