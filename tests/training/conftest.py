@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ghostclas.spec import Metric
-from ghostclas.training import resolve_config, train
+from ghostclas.training import train
 from tests.training.photos import photo_folder
-from tests.training.runs import SETTINGS, WHOLE, settings
+from tests.training.runs import WHOLE, settings
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -18,13 +18,6 @@ def _one_thread() -> None:
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photo_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture(scope="package")
-def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that knows the classes of the photos."""
-    config = resolve_config("scratch", [*SETTINGS, *WHOLE], {"data": {"path": str(folder)}})
-    return train(config=config, output=tmp_path_factory.mktemp("runs") / "teacher").path
 
 
 @pytest.fixture

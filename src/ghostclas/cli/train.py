@@ -55,14 +55,15 @@ def train_command(
     from ghostclas.extras import require
 
     require("torch", extra="train")
-    from ghostclas.training.config import TrainConfig, minutes, settings_tree
+    from ghostclas.ssld.run_config import wants_teacher
+    from ghostclas.training.config import TrainConfig, minutes
     from ghostclas.training.resumption import Resume
 
     going_on: Resume = "auto" if resume_auto else resume
     resumed = (
         str(output / "config.yaml") if going_on and output and (output / "config.yaml").exists() else None
     )
-    taught = settings_tree(recipe or resumed, settings or ()).get("distil") is not None
+    taught = wants_teacher(recipe or resumed, settings or ())
     if show_settings:
         from ghostclas.training.settings import settings_document
 
