@@ -4,7 +4,8 @@
 
 Each job is a command that runs on small drawn photos. A module counts if one of its functions ran, in the
 command's own process or in one that it started; importing a module is not enough. A room is a module or a
-package directly under ``ghostclas``. ``--source`` measures another checkout, for a comparison.
+package directly under ``ghostclas``. ``--source`` measures another checkout, for a comparison. Needs Python
+3.12 or newer, whose ``sys.monitoring`` reports the first call of a function at no cost to the later ones.
 """
 
 from __future__ import annotations
@@ -24,28 +25,30 @@ ROOT = Path(__file__).parents[1]
 
 # Every Python process of a job imports this at its start.
 TRACER = """
-import atexit, os, sys, threading
+import atexit, os, sys
 
 _codes = set()
+_monitoring = sys.monitoring
 
-def _saw(frame, event, argument):
-    if event == "call":
-        _codes.add(frame.f_code)
+def _saw(code, offset):
+    if code.co_flags & 1:  # optimized: a function, not the body of a class or module, which importing runs
+        _codes.add(code)
+    return _monitoring.DISABLE
 
 def _write():
-    sys.setprofile(None)
     here = os.path.realpath(os.environ["WALK_SOURCE"]) + os.sep
     seen = {
         os.path.realpath(code.co_filename)[len(here):]
         for code in list(_codes)
-        if code.co_name != "<module>" and os.path.realpath(code.co_filename).startswith(here)
+        if code.co_filename.endswith(".py") and os.path.realpath(code.co_filename).startswith(here)
     }
     with open(os.path.join(os.environ["WALK_SEEN"], str(os.getpid())), "w", encoding="utf-8") as file:
         file.write("\\n".join(sorted(seen)))
 
 atexit.register(_write)
-threading.setprofile(_saw)
-sys.setprofile(_saw)
+_monitoring.use_tool_id(_monitoring.COVERAGE_ID, "walks")
+_monitoring.register_callback(_monitoring.COVERAGE_ID, _monitoring.events.PY_START, _saw)
+_monitoring.set_events(_monitoring.COVERAGE_ID, _monitoring.events.PY_START)
 """
 
 SMALL = (
