@@ -283,12 +283,27 @@ def test_micro_batches_come_to_the_whole_batch(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights_only")
-def test_compiled_it_learns_the_same(folder: Path, tmp_path: Path) -> None:
+def test_compiled_it_learns_the_same(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graphs of a whole network run as they were captured.
+
+    Inductor would write C++ for minutes; tests/models/test_cpu.py compiles two blocks with it.
+    """
+    from ghostclas.training import loop
+
+    captured = []
+
+    def capture(network: torch.nn.Module) -> Callable[..., Any]:
+        captured.append(network)
+        compiled: Callable[..., Any] = torch.compile(network, dynamic=False, backend="eager")
+        return compiled
+
+    monkeypatch.setattr(loop, "compile_training", capture)
     short = ("model.dropout=0", "schedule.epochs=0.4", "optimizer.lr=1e-4")
     eager, compiled = (
         weights(train(config=one_epoch(folder, *short, f"loop.compile={on}"), output=tmp_path / on).path)
         for on in ("false", "true")
     )
+    assert len(captured) == 1
     for name, value in compiled.items():
         torch.testing.assert_close(value, eager[name], atol=1e-3, rtol=1e-2, msg=name)
 
