@@ -26,7 +26,7 @@ from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.engines.choice import load_file
 from ghostclas.exporting.additions import add_format
 from ghostclas.exporting.formats import FORMATS
-from ghostclas.exporting.quantize import measure_top1, quantize
+from ghostclas.exporting.quantize import Policy, measure_top1, quantize
 
 PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert", "inductor": "torch"}
 THREADS = (1, 2)
@@ -46,7 +46,7 @@ def exported(folder: Path, formats: list[str], data: str) -> Bundle:
                     name,
                     calibration=open_source(data, "train"),
                     validation=open_source(data, "val"),
-                    smaller=True,
+                    policy=Policy(smaller=True),
                     say=lambda line: print(f"  {line}", file=sys.stderr),
                 )
             elif (name, precision) != (default.format, default.precision):

@@ -14,7 +14,7 @@ from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
 from ghostclas.exporting.formats import check_formats
-from ghostclas.exporting.quantize import quantize
+from ghostclas.exporting.quantize import Policy, quantize
 from ghostclas.extras import require
 from ghostclas.files import check_folder
 from ghostclas.zoo import locate
@@ -131,7 +131,7 @@ def _quantized(
                     name,
                     calibration=splits.train,
                     validation=splits.val,
-                    smaller=smaller,
+                    policy=Policy(smaller=smaller),
                     say=say,
                 )
             except (GhostclasError, OSError) as error:

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,17 +34,6 @@ from ghostclas.spec import Metric
 from ghostclas.timing import seconds
 
 UInt8 = NDArray[np.uint8]
-
-MAX_LOSS = 0.5
-"""By how many points of top-1 an int8 file may fall below the float file."""
-
-CALIBRATION_IMAGES = 256
-OUTLIERS = 0.02
-"""The fraction of the calibration photos that is left out, those with the largest logits.
-
-Now and then a photo drives a network to a hundred times its usual activations, and ranges that hold it leave
-the others a few steps.
-"""
 
 BATCH_SIZE = 8
 ROUNDS = 60
@@ -72,6 +62,29 @@ CANDIDATES: Sequence[Candidate] = (
 """From the fastest to the most careful; the first that is accurate enough is taken."""
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What is tried, and what an int8 file may cost.
+
+    Now and then a photo drives a network to a hundred times its usual activations; ranges that hold it leave
+    the other photos a few steps. So ``outliers`` are left out.
+    """
+
+    max_loss: float = 0.5  # points of top-1 by which an int8 file may fall below the float file
+    candidates: Sequence[Candidate] = CANDIDATES
+    calibration_images: int = 256
+    outliers: float = 0.02  # the fraction of the calibration photos, those with the largest logits
+    smaller: bool = False  # keep an accurate file that is not faster, because it is smaller
+
+    def is_accurate(self, top1_int8: float, top1_float: float) -> bool:
+        """Whether an int8 file with this top-1 in percent may replace the float file."""
+        return top1_int8 >= top1_float - self.max_loss
+
+    def keeps(self, measured: Sequence[Measured]) -> bool:
+        """Whether a file is kept that is accurate in these engines: it is faster in one, or need not be."""
+        return self.smaller or any(one.ms_int8 < one.ms_float for one in measured)
+
+
 class Measured(NamedTuple):
     """A float file and its int8 counterpart in one engine: top-1 in percent, milliseconds for one photo."""
 
@@ -96,7 +109,7 @@ def quantize(
     *,
     calibration: Source,
     validation: Source,
-    smaller: bool = False,
+    policy: Policy = Policy(),
     say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Bundle, list[Measured]]:
     """Add an int8 file to the bundle if measurement speaks for it; return the bundle and what was measured.
@@ -104,10 +117,10 @@ def quantize(
     Args:
         bundle: an open bundle in a folder.
         name: a format of ``FORMATS`` that can be int8.
-        calibration: photos of the kind that the model will see; up to 256 of them, evenly spread, are
-            used, without the few that the network answers most wildly.
-        validation: labelled photos, on which top-1 may fall by at most ``MAX_LOSS`` points.
-        smaller: keep an accurate file that is not faster, because it is smaller.
+        calibration: photos of the kind that the model will see; up to ``policy.calibration_images`` of them,
+            evenly spread, are used, without the outliers.
+        validation: labelled photos, on which top-1 may fall by at most ``policy.max_loss`` points.
+        policy: what is tried and what is kept.
         say: called with a line for every candidate.
 
     Raises:
@@ -122,17 +135,18 @@ def quantize(
         raise UsageError(f"no installed engine reads {name}, so int8 cannot be judged here")
     labelled = align_source(validation, bundle.classes)
     count = len(calibration.samples)
-    spread = np.linspace(0, count - 1, min(count, CALIBRATION_IMAGES)).astype(int).tolist()
+    spread = np.linspace(0, count - 1, min(count, policy.calibration_images)).astype(int).tolist()
     tried: list[str] = []
     accuracy_lost = False
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
-        usual = _without_outliers(bundle, _read(bundle, calibration, spread, Path(folder) / "read.npy")[0])
+        read, _ = _read(bundle, calibration, spread, Path(folder) / "read.npy")
+        usual = without_outliers(bundle, read, policy.outliers)
         np.save(Path(folder) / "photos.npy", usual)
         photos, indices = _read(bundle, labelled, range(len(labelled.samples)), Path(folder) / "labelled.npy")
         labels = np.array([labelled.samples[index].label for index in indices])
         floats = _float_files(bundle, name, engines, Path(folder) / "float")
         top1_float = {engine: measure_top1(engine, file, photos, labels) for engine, file in floats.items()}
-        for candidate in CANDIDATES:
+        for candidate in policy.candidates:
             trial = copy_bundle(bundle, Path(folder) / "trial")
             how = Quantization(calibration=Path(folder) / "photos.npy", **candidate._asdict())
             try:
@@ -149,16 +163,16 @@ def quantize(
             )
             say(f"int8 {name} with {tried[-1]}")
             accuracy_lost = True
-            accurate = [e for e in engines if top1[e] >= top1_float[e] - MAX_LOSS]
+            accurate = [e for e in engines if policy.is_accurate(top1[e], top1_float[e])]
             if not accurate:
                 continue
             found = [
-                Measured(e, top1_float[e], top1[e], *_milliseconds(e, floats[e], file, photos))
+                Measured(e, top1_float[e], top1[e], *milliseconds(e, floats[e], file, photos))
                 for e in accurate
             ]
             for measured in found:
                 say(f"int8 {name} {measured}")
-            if not smaller and all(measured.ms_int8 >= measured.ms_float for measured in found):
+            if not policy.keeps(found):
                 figures = "; ".join(map(str, found))
                 raise ExportError(f"int8 is slower here than float: nothing was added. {name} {figures}")
             kept = _keep(bundle, trial, name)
@@ -168,7 +182,11 @@ def quantize(
                 metric = Metric(dataset=dataset, images=len(labels), top1=measured.top1_int8, through=through)
                 kept = record_metric(kept, metric)
             return kept, found
-    why = f"int8 costs more than {MAX_LOSS} points of top-1" if accuracy_lost else "int8 could not be made"
+    why = (
+        f"int8 costs more than {policy.max_loss} points of top-1"
+        if accuracy_lost
+        else "int8 could not be made"
+    )
     raise ExportError("\n       ".join([f"{why}: nothing was added to {bundle.path}", *tried]))
 
 
@@ -201,12 +219,12 @@ def _read(bundle: Bundle, source: Source, indices: Sequence[int], target: Path) 
     return photos, read
 
 
-def _without_outliers(bundle: Bundle, photos: UInt8) -> UInt8:
-    """Leave out the photos with the largest logits."""
+def without_outliers(bundle: Bundle, photos: UInt8, fraction: float) -> UInt8:
+    """Leave out that fraction of the photos, uint8 ``[N, H, W, 3]``, those with the largest logits."""
     with closing(open_engine("auto", bundle)) as engine:
         starts = range(0, len(photos), BATCH_SIZE)
         largest = np.concatenate([np.abs(engine.run(photos[i : i + BATCH_SIZE])).max(axis=1) for i in starts])
-    kept = np.argsort(largest, kind="stable")[: len(photos) - int(OUTLIERS * len(photos))]
+    kept = np.argsort(largest, kind="stable")[: len(photos) - int(fraction * len(photos))]
     return photos[np.sort(kept)]
 
 
@@ -235,7 +253,7 @@ def measure_top1(name: str, file: BundleFile, photos: UInt8, labels: NDArray[np.
     return 100 * float((np.concatenate(best) == labels).mean())
 
 
-def _milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt8) -> tuple[float, float]:
+def milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt8) -> tuple[float, float]:
     """Return the medians of one photo in one thread, timed in turn: what disturbs one disturbs both.
 
     A turn is one call that does not count, since the other file has used the caches, and ``CALLS`` that do.
