@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ghostclas.training.curves import draw_curves
+from ghostclas.training.curves import Curves, draw_curves
 
 
 @pytest.mark.parametrize("top5", [{}, {"top5": 95.0}])
@@ -29,3 +29,12 @@ def test_a_log_becomes_a_picture_also_where_epochs_were_not_validated(
 def test_nothing_is_drawn_of_an_empty_log(tmp_path: Path) -> None:
     draw_curves([], tmp_path / "curves.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_epoch_right_after_a_drawing_is_left_to_the_next(tmp_path: Path) -> None:
+    entries = [{"epoch": epoch, "loss": 2.0 / epoch, "lr": 0.1, "top1": 50.0 + epoch} for epoch in (1, 2)]
+    curves = Curves(tmp_path / "curves.png")
+    curves.update(entries[:1])
+    first = curves.path.read_bytes()
+    curves.update(entries)
+    assert curves.path.read_bytes() == first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,26 @@ from typing import Any
 from ghostclas.extras import require
 from ghostclas.files import replacing
 
+SHARE = 0.05
+"""Drawing takes at most this share of a run's time."""
+
 TRAIN, VAL, RATE = "#2458a6", "#c8501e", "#8a8a8a"
+
+
+class Curves:
+    """The plot at ``path`` of a run that goes on; short epochs are drawn several at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next = 0.0
+
+    def update(self, entries: Sequence[dict[str, Any]]) -> None:
+        """Plot the ``entries`` of the log, unless that would take more than ``SHARE`` of the time."""
+        began = time.monotonic()
+        if began >= self._next:
+            draw_curves(entries, self.path)
+            ended = time.monotonic()
+            self._next = ended + (ended - began) / SHARE
 
 
 def draw_curves(entries: Sequence[dict[str, Any]], path: Path) -> None:

@@ -24,7 +24,7 @@ from ghostclas.models.cpu import compile_training
 from ghostclas.progress import ProgressLine
 from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
 from ghostclas.training.config import LoopConfig, TrainConfig
-from ghostclas.training.curves import draw_curves
+from ghostclas.training.curves import Curves
 from ghostclas.training.ema import EMA
 from ghostclas.training.input.failures import loader_failures_explained
 from ghostclas.training.input.images import BadImage, Batch, EvaluationImages, TrainingImages
@@ -95,6 +95,7 @@ class Trainer:
     def __post_init__(self) -> None:
         loop, world = self.config.loop, self.accelerator.num_processes
         check_batch(loop, len(self.train_source.samples), world=world)
+        self.curves = Curves(self.run.curves)
         self.criterion = self.objective or CrossEntropy(loop.label_smoothing)
         self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
         # A data set smaller than a batch is one batch.
@@ -384,7 +385,7 @@ class Trainer:
                 self._save_best(entry["epoch"], entry["top1"])
             self.run.write_entries([*self.run.entries(), entry])
             if due:
-                draw_curves(self.run.entries(), self.run.curves)
+                self.curves.update(self.run.entries())
             self.progress.say(epoch_line(entry, self.config.schedule.epochs, left=self._time_left()))
         self.accelerator.log(
             {key: value for key, value in entry.items() if isinstance(value, int | float)},
