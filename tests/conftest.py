@@ -94,6 +94,14 @@ def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
+def weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test end with their last checkpoint."""
+    from tests.training.runs import end_without_bundle
+
+    end_without_bundle(monkeypatch)
+
+
+@pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 0)
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):

@@ -147,6 +147,7 @@ def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
     [("model.name=ghostnet_x0_5",), ("distil.blockwise_epochs=1", "distil.batch_norm=eval")],
     ids=["projected", "fed"],
 )
+@pytest.mark.usefixtures("weights_only")
 def test_a_killed_run_ends_with_the_weights_of_the_uninterrupted_one(
     more: tuple[str, ...], folder: Path, teacher: Path, tmp_path: Path
 ) -> None:

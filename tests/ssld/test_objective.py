@@ -77,6 +77,7 @@ def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("distil.views=2",)], ids=["on the fly", "stored"])
+@pytest.mark.usefixtures("weights_only")
 def test_a_killed_distillation_ends_with_the_weights_of_the_uninterrupted_one(
     more: tuple[str, ...], folder: Path, teacher: Path, tmp_path: Path
 ) -> None:

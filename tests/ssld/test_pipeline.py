@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
 from tests.ssld.pictures import tiny_members, unpack
 from tests.training.photos import photo_folder, photos
+from tests.training.runs import end_without_bundle
 
 TINY_RUN = [
     "model.name=ghostnet_x0_2",
@@ -145,17 +145,21 @@ def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFix
 
 
 def test_a_stopped_distillation_goes_on_from_its_directory_alone(
-    folder: Path, teacher: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    folder: Path,
+    teacher: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / "run"
     words = ["ssld", "distil", "--teacher", str(teacher), "--labeled", str(folder), "--recipe", "scratch"]
     changes = ("data.progressive=[]", "schedule.epochs=1", "distil.features=1", "distil.fed_epochs=0.5")
-    assert main([*words, *settings(*changes), "--output", str(output)]) == 0
-    assert "distil.fed_epochs is now called distil.blockwise_epochs" in capfd.readouterr().err
-    shutil.rmtree(output / "bundle")
-    assert main(["ssld", "distil", "--output", str(output), "--resume"]) == 0
-    assert (output / "bundle" / "manifest.json").exists()
-    shutil.rmtree(output / "bundle")
+    with monkeypatch.context() as patch:
+        end_without_bundle(patch)
+        assert main([*words, *settings(*changes), "--output", str(output)]) == 0
+        assert "distil.fed_epochs is now called distil.blockwise_epochs" in capfd.readouterr().err
+        assert main(["ssld", "distil", "--output", str(output), "--resume"]) == 0
+    assert not (output / "bundle").exists()
     # As it was written when distilling was a part of training.
     capfd.readouterr()
     assert main(["train", "--output", str(output), "--resume"]) == 0

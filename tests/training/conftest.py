@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostclas.spec import Metric
 from ghostclas.training import train
 from tests.training.photos import photo_folder
 from tests.training.runs import WHOLE, settings
@@ -18,13 +17,6 @@ def _one_thread() -> None:
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return photo_folder(tmp_path_factory.mktemp("photos"))
-
-
-@pytest.fixture
-def weights_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """End a run with its last checkpoint: the export takes longer than these epochs."""
-    nothing = Metric(dataset="none", images=0, top1=0, through="nothing")
-    monkeypatch.setattr("ghostclas.training.run._finish", lambda *_: nothing)
 
 
 @pytest.fixture(scope="package")

@@ -14,6 +14,7 @@ from tests.training.killed import run_killed
 from tests.training.runs import settings
 
 
+@pytest.mark.usefixtures("weights_only")
 def test_an_unreadable_newest_checkpoint_falls_back_to_the_one_before(folder: Path, tmp_path: Path) -> None:
     config = settings(folder, "loop.save_minutes=0")
     assert run_killed(config, tmp_path / "run", "step", 8) == -signal.SIGKILL

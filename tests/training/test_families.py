@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ghostclas.bundle import Bundle
-from ghostclas.training import resolve_config, train
+from ghostclas.training import train
 from tests.training.photos import photo_folder
-
-SETTINGS = [
-    "data.resolution=32",
-    "data.workers=0",
-    "schedule.epochs=2",
-    "schedule.warmup_epochs=0.5",
-    "optimizer.lr=0.01",
-    "optimizer.lr_batch=null",
-    "loop.batch_size=8",
-    "loop.ema=0.9",
-    "loop.device=cpu",
-]
+from tests.training.runs import settings
 
 
-@pytest.mark.parametrize("name", [pytest.param("ghostnetv2_x0_2", marks=pytest.mark.slow), "ghostnetv3_x0_2"])
-def test_it_trains_and_becomes_a_bundle(name: str, tmp_path: Path) -> None:
+def test_version_3_trains_with_its_branches_and_becomes_a_bundle(tmp_path: Path) -> None:
     folder = photo_folder(tmp_path / "photos")
-    config = resolve_config("scratch", [*SETTINGS, f"model.name={name}"], {"data": {"path": str(folder)}})
-    run = train(config=config, output=tmp_path / "run")
+    run = train(config=settings(folder, "model.name=ghostnetv3_x0_2"), output=tmp_path / "run")
     bundle = Bundle.open(run.bundle)
-    assert (bundle.name, bundle.spec.flavour) == (name, "original")
+    assert (bundle.name, bundle.spec.flavour) == ("ghostnetv3_x0_2", "original")
     assert bundle.manifest.metrics[0].top1 == run.top1
+
+
+@pytest.mark.usefixtures("weights_only")
+def test_version_2_learns(tmp_path: Path) -> None:
+    config = settings(photo_folder(tmp_path / "photos"), "model.name=ghostnetv2_x0_2", "schedule.epochs=4")
+    run = train(config=config, output=tmp_path / "run")
+    losses = [json.loads(line)["loss"] for line in (run.path / "log.jsonl").read_text().splitlines()]
+    assert losses[-1] < losses[0]

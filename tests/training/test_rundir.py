@@ -47,6 +47,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.usefixtures("weights_only")
 def test_a_start_that_failed_does_not_block_the_corrected_one(folder: Path, tmp_path: Path) -> None:
     run, wrong = tmp_path / "run", tmp_path / "wrong.pth"
     torch.save({"unknown.weight": torch.zeros(1)}, wrong)
@@ -55,6 +56,7 @@ def test_a_start_that_failed_does_not_block_the_corrected_one(folder: Path, tmp_
     assert train(config=settings(folder, "schedule.epochs=1"), output=run).epochs == 1
 
 
+@pytest.mark.usefixtures("weights_only")
 def test_a_start_killed_before_its_settings_were_written_can_be_repeated(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
