@@ -50,7 +50,7 @@ def test_a_cache_of_another_teacher_is_refused_and_both_are_named(tmp_path: Path
 
 def test_a_cache_of_other_views_is_refused_and_the_difference_is_named(tmp_path: Path) -> None:
     opened(tmp_path / "cache")
-    with pytest.raises(DataError, match="other views of the pictures: crop 64, not 96"):
+    with pytest.raises(DataError, match="other views of the images: crop 64, not 96"):
         opened(tmp_path / "cache", view={"crop": 96})
 
 

@@ -125,7 +125,7 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
     file = onnx_file(tmp_path / "t.onnx", side=32)
     (tmp_path / "map.csv").write_text("0,0\n1,1\n2,2\n")
     mapping = f"distil.teacher.mapping={tmp_path / 'map.csv'}"
-    with pytest.raises(UsageError, match=r"feature maps, and those of .*t\.onnx cannot be had"):
+    with pytest.raises(UsageError, match=r"feature maps, and .*t\.onnx does not offer its own"):
         distillation(folder, file, mapping)
     with pytest.raises(UsageError, match="the student is a Linear"):
         distillation(folder, teacher).wrap(torch.nn.Linear(2, 2))

@@ -77,6 +77,6 @@ def test_a_full_disk_is_one_error_that_names_the_folder() -> None:
     with (
         FeatureStore() as store,
         largest_file(2000),
-        pytest.raises(DataError, match="cannot keep the features of pictures in"),
+        pytest.raises(DataError, match="cannot keep the features of images in"),
     ):
         store.append(features)

@@ -52,7 +52,7 @@ def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_
     mapping = f"distil.teacher.mapping={tmp_path / 'map.csv'}"
     with pytest.raises(UsageError) as caught:
         objective(folder, file, mapping)
-    assert "takes pictures of 64 x 64 and would see 32 x 32" in str(caught.value)
+    assert "takes images of 64 x 64 and would see 32 x 32" in str(caught.value)
     assert "--set distil.resolution=64 scales the student's views for it" in str(caught.value)
     found, _, _ = objective(folder, file, mapping, "distil.resolution=64")
     assert found.targets(torch.zeros(2, 3, 32, 32)).shape == (2, 3)

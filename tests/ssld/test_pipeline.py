@@ -90,7 +90,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     assert opened == ["OnnxTeacher.__init__"], "the teacher is opened once for all steps"
     assert splits == ["splits_of"], "so are the labelled pictures"
     out, err = capfd.readouterr()
-    for step in ("scoring the pictures", "mining", "distilling", "fine-tuning on the labels"):
+    for step in ("scoring the images", "mining", "distilling", "fine-tuning on the labels"):
         assert step in err
     assert "1 that are in the validation set" in err
     result = json.loads(out)
@@ -198,7 +198,7 @@ def test_ctrl_c_names_the_command_that_continues_the_whole(
         dump_config(config.model_copy(update={"distil": distil})), encoding="utf-8"
     )
     assert main(["ssld", "--output", str(run), "--resume"]) == 2
-    assert "does not name the unlabelled pictures, as an earlier version" in capfd.readouterr().err
+    assert "does not name the unlabelled images, as an earlier version" in capfd.readouterr().err
     with monkeypatch.context() as patch:
         patch.setattr(EMA, "update", interrupted)
         assert main(["ssld", "--output", str(run), "--resume", *pool]) == 130

@@ -51,7 +51,7 @@ def test_an_onnx_file_that_is_no_teacher_is_refused(tmp_path: Path) -> None:
         open_teacher(TeacherConfig(model=str(tmp_path / "bad.onnx")))
     with pytest.raises(UsageError, match=r"gone\.onnx.*neither a path nor a known name"):
         open_teacher(TeacherConfig(model=str(tmp_path / "gone.onnx")))
-    with pytest.raises(UsageError, match="takes pictures of 32 x 32, not 64"):
+    with pytest.raises(UsageError, match="takes images of 32 x 32, not 64"):
         open_teacher(TeacherConfig(model=str(onnx_file(tmp_path / "t.onnx")), resolution=64))
     (tmp_path / "names.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match=r"names.txt names 2 classes; .*t.onnx has 3 outputs"):

@@ -39,5 +39,5 @@ def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_agai
     assert before == 3 * len(source.samples)
     again, _, _ = objective(folder, teacher, "distil.views=3", f"distil.cache={tmp_path / 'cache'}")
     assert len(again.stored.cache) == before, "nothing was asked twice"
-    with pytest.raises(DataError, match=r"other views of the pictures: .*views 3, not 4"):
+    with pytest.raises(DataError, match=r"other views of the images: .*views 3, not 4"):
         objective(folder, teacher, "distil.views=4", f"distil.cache={tmp_path / 'cache'}")

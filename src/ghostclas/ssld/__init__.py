@@ -1,10 +1,10 @@
-"""Semi-supervised label distillation: a teacher, its answers, the pictures worth learning from, a student.
+"""Semi-supervised label distillation: a teacher answers unlabelled images, and a student learns the answers.
 
     from ghostclas import ssld
 
     run = ssld.distil(teacher="runs/teacher", labeled="photos", unlabeled="more-photos")
 
-Each step is a function as well. What is named here is imported when it is used: scoring and mining with a
+Each step is a function as well. Names are imported when they are first used: scoring and mining with a
 teacher that is a bundle or an ONNX file need no torch.
 """
 

@@ -1,9 +1,9 @@
-"""A teacher's answers on disk: shards of rows, each row found by a 32-byte key.
+"""A teacher's logits on disk: shards of rows, each row found by a 32-byte key.
 
-A cache is a folder of one teacher and one way of looking at pictures, both written in ``about.json``. A shard
-is a safetensors file with ``keys``, uint8 ``[n, 32]``, and columns of n rows. It appears whole, by a rename,
-or not at all, and is never changed, so that a kill at any instant, a full disk or several writers at once
-leave every row that was reported as written. Columns are read in place, by memory mapping.
+A cache folder belongs to one teacher and one preprocessing of images, both written in ``about.json``. A shard
+is a safetensors file with ``keys``, uint8 ``[n, 32]``, and columns of n rows. A rename puts the whole shard
+in place, and nothing changes it later. A kill at any instant, a full disk or several writers at once
+therefore leave every row that was reported as written. Columns are memory-mapped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TYPES: Mapping[str, npt.DTypeLike] = {
 
 
 class LogitCache:
-    """The rows of one folder, as they were when it was opened or last written to by this object."""
+    """The rows of one folder, as of when this object opened it, refreshed it or last wrote to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,18 +55,18 @@ class LogitCache:
     def open(
         cls, folder: Path, *, teacher: str, digest: str, outputs: int, view: Mapping[str, Any]
     ) -> LogitCache:
-        """Open or make the cache in ``folder``.
+        """Open the cache in ``folder``, or create it.
 
         Args:
-            folder: made if absent.
-            teacher: what the teacher is called, for people.
-            digest: of its weights.
-            outputs: how many logits it gives.
-            view: how it looks at pictures, as plain JSON.
+            folder: the directory of the cache, created if absent.
+            teacher: the teacher's name, for messages.
+            digest: the sha256 of the teacher's weights.
+            outputs: the number of the teacher's logits.
+            view: the preprocessing of images, as plain JSON.
 
         Raises:
-            DataError: the folder holds answers of another teacher or to other views, is something else than a
-                cache, or cannot be written.
+            DataError: the folder holds logits of another teacher or of other views, is no cache, or cannot be
+                written.
         """
         about = {
             "schema": SCHEMA,
@@ -94,7 +94,7 @@ class LogitCache:
         return len(self._table.keys)
 
     def refresh(self) -> None:
-        """Take in the shards that appeared since; one that is damaged is warned about and left out."""
+        """Index the shards that appeared since; warn about a damaged one and leave it out."""
         added = []
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             if path.name in self._known:
@@ -104,15 +104,15 @@ class LogitCache:
                 added.append(_map(path))
             except (OSError, ValueError, KeyError) as error:
                 warnings.warn(
-                    f"{path} is damaged ({error}); its pictures are scored again; remove it", stacklevel=2
+                    f"{path} is damaged ({error}); its images are scored again; remove it", stacklevel=2
                 )
         if added:
             self._index([*self._shards, *added])
 
     def find(self, keys: Keys) -> npt.NDArray[np.int64]:
-        """Return the row of each key of uint8 ``[N, 32]``, int64 ``[N]``, -1 where there is none.
+        """Return the row of each key of uint8 ``[N, 32]`` as int64 ``[N]``, -1 where there is none.
 
-        May be called from other threads while this one writes.
+        Other threads may call it while this one writes.
         """
         table = self._table
         rows = np.full(len(keys), -1, np.int64)
@@ -144,7 +144,7 @@ class LogitCache:
             columns: arrays of n rows, of the same names and types in every shard.
 
         Raises:
-            DataError: the disk is full or refuses; everything written before is intact.
+            DataError: the disk is full or refuses to write; earlier shards are intact.
         """
         path = self.folder / f"shard-{time.time_ns():x}-{secrets.token_hex(4)}.safetensors"
         content = {KEYS: np.ascontiguousarray(keys)} | {
@@ -155,7 +155,7 @@ class LogitCache:
         except OSError as error:
             raise DataError(
                 f"cannot write logits to {self.folder}: {error.strerror or error}\n"
-                "       what was written before is intact: make room, then run the same command again"
+                "       the earlier rows are intact: make room, then run the same command again"
             ) from None
         self._known.add(path.name)
         self._index([*self._shards, _map(path)])
@@ -167,7 +167,7 @@ class LogitCache:
 
 
 class _Table(NamedTuple):
-    """Keys in the order of their rows, and the rows in the order of the keys' prefixes."""
+    """Keys in the order of their rows, and the order that sorts their prefixes."""
 
     keys: Keys
     prefixes: npt.NDArray[np.uint64]
@@ -186,7 +186,7 @@ def content_key(content: bytes) -> bytes:
 
 
 def _prefixes(keys: Keys) -> npt.NDArray[np.uint64]:
-    """Return the first 8 of 32 bytes as numbers; that two of a billion keys share them is unlikely."""
+    """Return the first 8 of the 32 bytes as numbers; two of a billion keys are unlikely to share them."""
     return np.ascontiguousarray(keys[:, :8]).view(np.uint64)[:, 0]
 
 
@@ -235,7 +235,7 @@ def _check(folder: Path, about: Mapping[str, Any]) -> None:
     if view != wanted:
         keys = [key for key in {**view, **wanted} if view.get(key) != wanted.get(key)]
         raise DataError(
-            f"{folder} holds this teacher's logits for other views of the pictures: "
+            f"{folder} holds this teacher's logits for other views of the images: "
             + ", ".join(f"{key} {view.get(key)!r}, not {wanted.get(key)!r}" for key in keys)
             + "\n       choose another --cache, or leave it out"
         )

@@ -1,4 +1,4 @@
-"""Which outputs of a teacher are which of our classes."""
+"""The mapping from a teacher's outputs to the classes of the data."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ClassMap:
-    """For each of our classes the teacher's outputs that mean it, one or several; no output means two."""
+    """The teacher's outputs of each class: one or several. No output belongs to two classes."""
 
     columns: tuple[tuple[int, ...], ...]
     outputs: int
 
     @property
     def is_identity(self) -> bool:
-        """Every output is the class of the same index."""
+        """Whether every output is the class of the same index."""
         return self.columns == tuple((index,) for index in range(self.outputs))
 
     @cached_property
@@ -43,9 +43,9 @@ class ClassMap:
         return {index: columns for index, columns in enumerate(self.columns) if len(columns) > 1}
 
     def logits(self, outputs: npt.NDArray[np.floating]) -> Float32:
-        """Turn the teacher's logits ``[N, outputs]`` into ours, float32 ``[N, C]``.
+        """Turn the teacher's logits ``[N, outputs]`` into logits of the classes, float32 ``[N, C]``.
 
-        Their softmax is the teacher's, given that the picture shows one of our classes: the logit of a class
+        Their softmax is the teacher's, given that the image shows one of these classes. The logit of a class
         with several outputs is the logarithm of the sum of their exponentials.
         """
         values = np.asarray(outputs, np.float32)
@@ -57,7 +57,7 @@ class ClassMap:
         return ours
 
     def probabilities(self, outputs: npt.NDArray[np.floating]) -> Float32:
-        """Return the probability of each of our classes among all of the teacher's, float32 ``[N, C]``."""
+        """Return the probability of each class among all of the teacher's outputs, float32 ``[N, C]``."""
         values = np.asarray(outputs, np.float32)
         top = values.max(axis=1, keepdims=True)
         total = np.log(np.exp(values - top).sum(axis=1, keepdims=True)) + top
@@ -67,18 +67,19 @@ class ClassMap:
 def map_classes(
     labels: Sequence[Sequence[str]] | None, outputs: int, source: Source, teacher: str, mapping: Path | None
 ) -> ClassMap:
-    """Find the teacher's outputs for the classes of labelled images.
+    """Find the teacher's outputs of the classes of labelled images.
 
     Args:
-        labels: the names by which each output is known; ``None`` where nobody knows.
-        outputs: how many there are.
-        source: its classes are matched by their folders' names, such as ``n01443537``, and by their own.
-        teacher: what it is called, for messages.
-        mapping: a CSV file of ``output,class`` rows that decides instead: an output's index or name, and a
-            class or its folder; the first row may be a header.
+        labels: the names of each output; ``None`` where they are not known.
+        outputs: the number of outputs.
+        source: the labelled images. Names of classes and of their folders, such as ``n01443537``, are
+            matched.
+        teacher: the teacher's name, for messages.
+        mapping: a CSV file of ``output,class`` rows that replaces the matching. A row holds an output's index
+            or name, and a class or its folder; the first row may be a header.
 
     Raises:
-        DataError: a class without an output, or a mapping that does not fit; the message names them.
+        DataError: a class has no output, or the mapping does not fit; the message names them.
     """
     folders = class_folders(source)
     classes = tuple(source.classes)
@@ -92,7 +93,7 @@ def map_classes(
         for index, (name, folder) in enumerate(zip(classes, folders, strict=True)):
             matches = named.get(folder) or named.get(name) or []
             found[index] = matches if len(matches) == 1 else []
-        advice = "say which output means which class: --mapping FILE, a CSV of output,class rows"
+        advice = "map outputs to classes with --mapping FILE, a CSV of output,class rows"
     missing = [name for name, columns in zip(classes, found, strict=True) if not columns]
     if missing:
         raise DataError(

@@ -10,12 +10,13 @@ from ghostclas.spec import Fraction, Frozen, Interpolation, NonNegative, Positiv
 
 
 class TeacherConfig(Frozen):
-    """Who teaches.
+    """The teacher and the preprocessing of its images.
 
     ``model`` is a bundle, a run, ``default``, an ``.onnx`` file, ``efficientnet_lite0`` to ``2``, or
-    ``timm:NAME``; ``weights`` is a file for the last. ``classes`` names the outputs, one a line, where the
-    model does not; ``mapping`` is a CSV of ``output,class`` rows where names do not match. The rest says how
-    pictures are prepared, in place of what the model says or of ImageNet's usual; a bundle's is fixed.
+    ``timm:NAME``; ``weights`` is a file for the last. ``classes`` is a text file that names the outputs, one
+    a line, where the model does not. ``mapping`` is a CSV of ``output,class`` rows where names do not match.
+    The other settings replace the preprocessing of the model or, without one, ImageNet's; a bundle's is
+    fixed.
     """
 
     model: str
@@ -30,12 +31,12 @@ class TeacherConfig(Frozen):
 
 
 class MineConfig(Frozen):
-    """What is taken from the pool: for each class the ``top_k`` likeliest pictures of at least ``floor``.
+    """The images taken from the pool: for each class the ``top_k`` most probable ones of at least ``floor``.
 
-    ``neighbours`` is how many validation pictures, those whose features are most like its own, are compared
-    with each picture of the pool, besides those whose perceptual hashes are close; 0 for none.
-    ``max_bad`` is the part of the pool that may be unreadable. ``pool`` is where the unlabelled pictures are,
-    ``cache`` where the teacher's answers to whole pictures are kept; in the user's cache when absent.
+    ``neighbours`` validation images with the most similar features are compared with each image of the pool,
+    besides those with close perceptual hashes; 0 for none. ``max_bad`` is the part of the pool that may be
+    unreadable. ``pool`` is the path of the unlabelled images, ``cache`` the directory of the teacher's logits
+    of whole images; a directory in the user's cache when absent.
     """
 
     pool: str | None = None
@@ -48,7 +49,7 @@ class MineConfig(Frozen):
 
 
 class FinetuneConfig(Frozen):
-    """After distillation: the labels, at ``lr`` times the rate, optionally on larger pictures."""
+    """After distillation: training on the labels at ``lr`` times the rate, optionally with larger images."""
 
     epochs: Positive = 30
     warmup_epochs: NonNegative = 0
@@ -61,15 +62,15 @@ class DistilConfig(Frozen):
     """Learning from a teacher's answers instead of labels (docs/ssld.md).
 
     ``loss`` is ``js`` (half of both directions of KL), ``kl`` or ``dkd``; ``temperature`` is for the last
-    two, ``dkd_alpha`` and ``dkd_beta`` for the last. ``batch_norm``: whether a teacher that runs in torch
-    normalises by the batch (``train``) or by what it learned (``eval``). ``views``: 0 asks the teacher about
-    every view as it comes; n stores n views of each image and the teacher's answers before training.
-    ``resolution`` is what the teacher sees, by default what the student sees. ``features`` is the weight of
-    following each of the teacher's feature maps as well; 0 for its answers alone. For the first
+    two, ``dkd_alpha`` and ``dkd_beta`` for the last. ``batch_norm``: whether a torch teacher normalises with
+    the batch's statistics (``train``) or with the learned ones (``eval``). With ``views`` 0 the teacher
+    answers every view during training; with n, training starts by storing n views of each image and the
+    teacher's answers. ``resolution`` is the side of the teacher's images, by default that of the student's.
+    ``features`` is the weight of the loss on each feature map; 0 leaves feature maps out. For the first
     ``blockwise_epochs`` each block of the student takes the teacher's feature map as its input.
-    ``mined`` is the list that mining wrote, ``cache`` where stored answers are kept. ``adapt`` is whether the
-    teacher learns the labels first, ``adapt_epochs`` how long, as its recipe says when absent. ``mine`` and
-    ``finetune`` are the steps before and after.
+    ``mined`` is the list that mining wrote, ``cache`` the directory of stored answers. ``adapt`` is whether
+    the teacher first trains on the labels, for ``adapt_epochs`` or, when absent, as long as its recipe says.
+    ``mine`` and ``finetune`` are the steps before and after.
     """
 
     teacher: TeacherConfig | None = None

@@ -1,9 +1,9 @@
-"""Which pictures of a pool show the same photograph as pictures that are measured on, or as each other.
+"""Duplicates in a pool: images that show the same photograph as a reference set, or as each other.
 
-Candidates come cheaply, from three signs: the same bytes, perceptual hashes that are close, and features
-that are alike (``ssld.features``), which finds what was cut off at the edges, too. Each candidate is then
-confirmed by comparing both pictures: in colour as a whole, as ``ghostclas.datasets.audit`` does, or by SIFT
-features that agree on one affine transform (found by RANSAC) under which the pictures' grey values correlate.
+Three cheap signs give candidates: the same bytes, close perceptual hashes, and similar features
+(``ssld.features``), which also find cropped copies. Each candidate is then confirmed by a comparison of both
+images: of their colours as a whole, as in ``ghostclas.datasets.audit``, or of their SIFT features, which must
+agree on one affine transform (found by RANSAC) under which the grey values correlate.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from ghostclas.ssld.scoring import Fingerprint
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 Pairs = npt.NDArray[np.int64]
-Why = Literal["same bytes", "same picture", "same scene by SIFT"]
+MatchKind = Literal["same bytes", "same picture", "same scene by SIFT"]
 
 ROUGH_FREQUENCIES = 20
 ROUGH_GRADIENTS = 12
-ROUGH_LIKENESS = 0.93
-"""Where SIFT may look, too, a picture is the same if its gradients are about the same and its colours at
-16 x 16 correlate so.
+ROUGH_CORRELATION = 0.93
+"""Images whose hashes are this close are duplicates if their colours at 16 x 16 correlate this well. The
+limits are looser than the audit's, because SIFT sees the other candidates.
 """
 
 MIN_INLIERS = 8
 RANSAC_PIXELS = 3.0
 SCALE = (0.35, 2.9)
 MIN_OVERLAP = 0.3
-"""The part of the smaller picture that lies in the other one."""
+"""The smallest part of the smaller image that must lie in the other one."""
 MIN_CORRELATION = 0.9
 EXPOSURES = (1.0, 1.2, 1.4, 1.6)
-"""What one of them may have been brightened by: what was bright is white in it, and no more correlates."""
+"""Factors by which one may be brighter. Clipped highlights would otherwise spoil the correlation."""
 
-AT_A_TIME = 128
-"""Pictures of a pool that are compared at a time."""
+SEARCH_BATCH = 128
+"""Images of a pool that are compared in one batch."""
 
 _PAIRS = 1 << 21
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is known of a set of pictures without opening them.
+    """Keys and hashes of a set of images, which replace reading them again.
 
     Attributes:
         keys: content keys, uint8 ``[N, 32]``.
@@ -65,7 +65,7 @@ class Fingerprints:
 
     @classmethod
     def of(cls, keys: Sequence[bytes], fingerprints: Sequence[Fingerprint]) -> Fingerprints:
-        """Put the fingerprints of single pictures together."""
+        """Join the fingerprints of single images."""
         return cls(
             np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),
             np.array([each[:2] for each in fingerprints], np.uint64).reshape(-1, 2),
@@ -81,7 +81,7 @@ def same_bytes(one: UInt8, other: UInt8) -> Pairs:
 
 
 def close_hashes(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, int]]:
-    """Yield pairs whose perceptual hashes are close, as in ``datasets.audit``; blank ones have none."""
+    """Yield pairs with close perceptual hashes, as in ``datasets.audit``; blank images have no pairs."""
     hashes = np.concatenate([one.hashes, other.hashes])
     detail = np.concatenate([one.detail, other.detail])
     seen = np.flatnonzero(detail >= BLANK_DETAIL)
@@ -98,7 +98,7 @@ def close_hashes(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, 
 
 
 def roughly_close(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int, int]]:
-    """Yield pairs whose perceptual hashes are not far apart; each picture is held against each."""
+    """Yield pairs whose perceptual hashes are roughly close, from a comparison of every pair."""
     seen = one.detail >= BLANK_DETAIL
     block = max(1, _PAIRS // max(1, len(one.keys)))
     for start in range(0, len(other.keys), block):
@@ -110,12 +110,12 @@ def roughly_close(one: Fingerprints, other: Fingerprints) -> Iterator[tuple[int,
 
 
 class ReferenceSet:
-    """Pictures that others are searched for: an ``Inspection`` of the source that they are in.
+    """The reference images of a search: an ``Inspection`` of their source.
 
     Attributes:
-        images: their indices in the source.
-        by_key: the same by content key; of equal files the first.
-        features: of each, in the store that was given.
+        images: the indices of the images in the source.
+        by_key: the same indices by content key; of equal files the first.
+        features: the features of each image, in the store that was given.
     """
 
     inspects_all = True
@@ -129,11 +129,11 @@ class ReferenceSet:
         self.features = features
 
     def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features:
-        """Return a picture's features."""
+        """Return an image's features."""
         return self._extract(data)
 
     def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
-        """Add a picture."""
+        """Add an image."""
         self.images.append(image)
         self.by_key.setdefault(key, image)
         self._keys.append(key)
@@ -141,18 +141,18 @@ class ReferenceSet:
         self.features.append(features or NO_FEATURES)
 
     def finish(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no image waits."""
 
     def fingerprints(self) -> Fingerprints:
-        """Return the fingerprints of all pictures."""
+        """Return the fingerprints of all images."""
         return Fingerprints.of(self._keys, self._fingerprints)
 
 
 class DuplicateSearch:
-    """Finds which pictures of a source a reference set shows, too: an ``Inspection`` of that source.
+    """The search for duplicates of reference images in a source: an ``Inspection`` of that source.
 
     Attributes:
-        found: by the picture's index, the index of the reference picture and how it was told.
+        found: for an image's index, the index of the reference image and the kind of match.
     """
 
     inspects_all = False
@@ -165,10 +165,10 @@ class DuplicateSearch:
         self._theirs = reference.fingerprints()
         self._gallery = Gallery(reference.features if neighbours else ())
         self._waiting: list[tuple[int, bytes, Fingerprint, Features]] = []
-        self.found: dict[int, tuple[int, Why]] = {}
+        self.found: dict[int, tuple[int, MatchKind]] = {}
 
     def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features | None:
-        """Return a picture's features where they are needed."""
+        """Return an image's features if the search needs them."""
         if key in self._reference.by_key:
             return None
         if not self._neighbours and not any(
@@ -178,17 +178,17 @@ class DuplicateSearch:
         return self._extract(data)
 
     def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
-        """Search for a picture; pictures are compared ``AT_A_TIME``."""
+        """Queue an image; a full batch is searched."""
         same = self._reference.by_key.get(key)
         if same is not None:
             self.found[image] = (same, "same bytes")
         elif features is not None:
             self._waiting.append((image, key, fingerprint, features))
-            if len(self._waiting) == AT_A_TIME:
+            if len(self._waiting) == SEARCH_BATCH:
                 self.finish()
 
     def finish(self) -> None:
-        """Search for the pictures that wait."""
+        """Search for the queued images."""
         if not self._waiting:
             return
         images, keys, fingerprints, features = zip(*self._waiting, strict=True)
@@ -200,7 +200,7 @@ class DuplicateSearch:
         for row, others in enumerate(self._gallery.nearest(features, self._neighbours)):
             candidates[row] += others
 
-        def first(row: int) -> tuple[int, Why] | None:
+        def first(row: int) -> tuple[int, MatchKind] | None:
             for other in dict.fromkeys(candidates[row]):
                 theirs = self._reference.features[other]
                 near = distance(ours.hashes[row], self._theirs.hashes[other])
@@ -213,23 +213,23 @@ class DuplicateSearch:
                 self.found[image] = match
 
 
-def same_picture(one: Float32, other: Float32, near: UInt8) -> bool:
-    """Whether two whole pictures are the same photograph.
+def same_image(one: Float32, other: Float32, near: UInt8) -> bool:
+    """Whether two whole images are the same photograph.
 
     Args:
-        one: a signature; see ``datasets.phash.signature``.
-        other: that of the other picture.
-        near: the distances of their two perceptual hashes.
+        one: the signature of one image; see ``datasets.phash.signature``.
+        other: the signature of the other.
+        near: the distances between their two perceptual hashes.
     """
     by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
     return bool(by_hash and likeness(one, other) >= NEAR_LIKENESS)
 
 
-def same_photograph(one: Features, other: Features, near: UInt8) -> Why | None:
-    """Return why two pictures, of which each may be a part, are the same photograph, or ``None``."""
-    if same_picture(one.signature, other.signature, near):
+def same_photograph(one: Features, other: Features, near: UInt8) -> MatchKind | None:
+    """Return how two images, each perhaps a crop, match as the same photograph, or ``None``."""
+    if same_image(one.signature, other.signature, near):
         return "same picture"
-    alike = likeness(_coarse(one.signature), _coarse(other.signature)) >= ROUGH_LIKENESS
+    alike = likeness(_coarse(one.signature), _coarse(other.signature)) >= ROUGH_CORRELATION
     if alike and near[1] <= ROUGH_GRADIENTS:
         return "same picture"
     return "same scene by SIFT" if _same_scene(one, other) else None
@@ -249,7 +249,7 @@ def _same_scene(a: Features, b: Features) -> bool:
         method=cv2.RANSAC,
         ransacReprojThreshold=RANSAC_PIXELS,
     )
-    if transform is None or int(inliers.sum()) < MIN_INLIERS or not _upright(transform):
+    if transform is None or int(inliers.sum()) < MIN_INLIERS or not _only_scales(transform):
         return False
     height, width = b.grey.shape
     moved = cv2.warpAffine(a.grey, transform, (width, height), flags=cv2.INTER_LINEAR)
@@ -262,12 +262,12 @@ def _same_scene(a: Features, b: Features) -> bool:
 
 
 def _coarse(signature_of: Float32) -> Float32:
-    """Return a signature ``[32, 32, 3]`` at half its size, in which how a copy was scaled no longer shows."""
+    """Return a signature ``[32, 32, 3]`` at half its size, which hides how a copy was resampled."""
     return np.asarray(signature_of.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3)), np.float32)
 
 
-def _upright(transform: npt.NDArray[np.float64]) -> bool:
-    """Whether a transform only scales, a little differently both ways at most: copies are not turned."""
+def _only_scales(transform: npt.NDArray[np.float64]) -> bool:
+    """Whether a transform scales with nearly the same factor both ways, without rotation or shear."""
     a, b, c, d = map(float, transform[:, :2].ravel())
     return (
         SCALE[0] <= a <= SCALE[1]
@@ -279,7 +279,7 @@ def _upright(transform: npt.NDArray[np.float64]) -> bool:
 
 
 def _best_correlation(a: UInt8, b: UInt8) -> float:
-    """Return how well two pictures' values correlate, one of them brightened until they do so best."""
+    """Return the highest correlation of two images over the exposures of either."""
     x, y = a.astype(np.float32), b.astype(np.float32)
     brightened = [(np.minimum(gain * x, 255), y) for gain in EXPOSURES]
     darkened = [(x, np.minimum(gain * y, 255)) for gain in EXPOSURES[1:]]
@@ -294,7 +294,7 @@ def _correlation(x: Float32, y: Float32) -> float:
 def _across(
     left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], split: int, hashes: npt.NDArray[np.uint64]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of a left picture of the first set and a right one of the second, gradients close."""
+    """Yield pairs with close gradient hashes: a left image of the first set, a right one of the second."""
     theirs = right[right >= split]
     if not len(theirs):
         return

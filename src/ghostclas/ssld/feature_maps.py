@@ -1,7 +1,7 @@
-"""Feature distillation: a student that learns the teacher's feature maps besides its answers.
+"""Feature distillation: the student learns the teacher's feature maps besides its logits.
 
-Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, let one feature map of the student follow one
-of the teacher's; here every size has one. In blockwise distillation (Li et al., "Blockwisely Supervised
+Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, match one feature map of the student with one
+of the teacher's; here every resolution has one. In blockwise distillation (Li et al., "Blockwisely Supervised
 Neural Architecture Search with Knowledge Distillation", CVPR 2020) each block of the student takes the
 teacher's feature map as its input, so that all blocks learn at once.
 """
@@ -21,13 +21,13 @@ from ghostclas.training.objective import Objective, Views
 
 
 class ProjectedStudent(nn.Module):
-    """A student, and for each of its maps a 1x1 convolution to the teacher's channels where they differ.
+    """A student, and a 1x1 convolution to the teacher's channels for each feature map whose channels differ.
 
-    The convolutions are trained with it and thrown away.
+    The convolutions are trained with the student and are not exported.
 
     Args:
         student: the network that is kept.
-        channels: those of the teacher's maps.
+        channels: the channels of the teacher's feature maps.
     """
 
     def __init__(self, student: MappedNetwork, channels: Sequence[int]) -> None:
@@ -51,15 +51,16 @@ class ProjectedStudent(nn.Module):
 
 @dataclass(frozen=True)
 class FeatureDistillation(Objective):
-    """The teacher's answers to every view that the student sees, and its feature maps of it.
+    """The teacher's logits and feature maps of every view that the student sees.
 
     Attributes:
-        targets: maps the student's images, normalised float ``[N, 3, H, W]``, to the teacher's logits of our
+        targets: maps the student's images, normalised float ``[N, 3, H, W]``, to the teacher's logits of the
             classes and its feature maps.
-        channels: those of the teacher's maps.
-        loss: of the answers.
-        weight: of each map's loss beside it.
-        blockwise_epochs: for so long, each block of the student takes the teacher's map as its input.
+        channels: the channels of the teacher's feature maps.
+        loss: the loss of the logits.
+        weight: the weight of each feature map's loss.
+        blockwise_epochs: the epochs in which each block of the student takes the teacher's feature map as
+            input.
     """
 
     targets: Callable[[Tensor], LogitsAndMaps]
@@ -72,7 +73,7 @@ class FeatureDistillation(Objective):
         """Return the student with its projections.
 
         Raises:
-            UsageError: a network whose maps are not known, or that cannot take the teacher's.
+            UsageError: the network's feature maps are not known, or it cannot take the teacher's.
         """
         if not has_maps(student):
             raise UsageError(
@@ -90,11 +91,11 @@ class FeatureDistillation(Objective):
         return projected
 
     def heads(self) -> tuple[str, ...]:
-        """Return how the names of parameters start that begin anew: the classifier's and the projections'."""
+        """Return the prefixes of parameters with random initial values: classifier and projections."""
         return "student.classifier.", "projections."
 
     def __call__(self, forward: Callable[..., LogitsAndMaps], views: Views) -> Tensor:
-        """Return the loss against the teacher's answers and maps."""
+        """Return the loss against the teacher's logits and feature maps."""
         targets = self.targets(views.images)
         blockwise = views.epoch < self.blockwise_epochs
         outputs = forward(views.images, targets.maps[:-1]) if blockwise else forward(views.images)

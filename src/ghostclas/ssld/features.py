@@ -1,10 +1,10 @@
-"""The SIFT features of a picture, and the pictures of a set whose features are most like its own.
+"""SIFT features of images, and the search for the images of a set with the most similar ones.
 
-Features are SIFT's (Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", 2004). A picture is
-summed up by what its features add up to around each of 64 visual words (VLAD: Jegou et al., "Aggregating
-Local Descriptors into a Compact Image Representation", CVPR 2010), after the square root of the descriptors
-(Arandjelovic and Zisserman, "Three Things Everyone Should Know to Improve Object Retrieval", CVPR 2012) and
-with each word's sum brought to length 1 (the same, "All About VLAD", CVPR 2013).
+Features are SIFT's (Lowe, "Distinctive Image Features from Scale-Invariant Keypoints", 2004). A VLAD vector
+sums the differences between an image's descriptors and the nearest of 64 visual words (Jegou et al.,
+"Aggregating Local Descriptors into a Compact Image Representation", CVPR 2010). Descriptors are square-rooted
+before (Arandjelovic and Zisserman, "Three Things Everyone Should Know to Improve Object Retrieval", CVPR
+2012), and each word's sum is normalised to length 1 (the same, "All About VLAD", CVPR 2013).
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 
 SIFT_SIDE = 192
-"""Pictures are brought to this long side: small ones have too few features at their own size."""
+"""The long side to which images are resized; small ones have too few features at their own size."""
 MAX_FEATURES = 400
 MIN_CONTRAST = 0.02
-"""Half of what section 4 of the paper takes: smooth pictures have too few features otherwise."""
+"""Half of the value in section 4 of the paper, which gives smooth images too few features."""
 RATIO = 0.8
-"""Lowe's ratio of the nearest to the second nearest descriptor, section 7.1."""
+"""Lowe's ratio of the distances to the nearest and the second nearest descriptor, section 7.1."""
 WORDS = 64
-LEARNT_FROM = 512
-"""Pictures that the visual words are learnt from, and as many features as ``LEARNT_FEATURES`` of them."""
-LEARNT_FEATURES = 20_000
+VOCABULARY_IMAGES = 512
+"""The visual words are the k-means of at most ``VOCABULARY_FEATURES`` features of so many images."""
+VOCABULARY_FEATURES = 20_000
 
 
 class Features(NamedTuple):
-    """What two pictures are compared by.
+    """The features by which two images are compared.
 
     Attributes:
-        signature: see ``data.phash.signature``.
+        signature: see ``datasets.phash.signature``.
         grey: uint8 ``[H, W]``, the longer side ``SIFT_SIDE``.
-        points: of the descriptors in ``grey``, float32 ``[N, 2]``: x and y.
+        points: the positions of the descriptors in ``grey``, float32 ``[N, 2]``: x and y.
         descriptors: SIFT's, uint8 ``[N, 128]``.
     """
 
@@ -63,39 +63,39 @@ NO_FEATURES = Features(
     np.zeros((0, 2), np.float32),
     np.zeros((0, 128), np.uint8),
 )
-"""Those of a picture that cannot be read."""
+"""The features of an image that cannot be read."""
 
 
 class FeatureExtractor:
-    """Computes features; may be used from several threads. Needs OpenCV, which ``ghostclas[ssld]`` brings."""
+    """Computes features, also from several threads. Needs OpenCV, which ``ghostclas[ssld]`` brings."""
 
     def __init__(self) -> None:
         self._cv2: Any = require("cv2", extra="ssld")
         self._own = threading.local()
 
     def __call__(self, data: bytes) -> Features:
-        """Return the features of the picture in these bytes.
+        """Return the features of the encoded image ``data``.
 
         Raises:
-            ImageError: there is no picture in them.
+            ImageError: the bytes hold no image.
         """
         image = imaging.decode(data, short_side=SIFT_SIDE)
         scale = SIFT_SIDE / max(image.size)
         size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
         grey = np.asarray(image.convert("L").resize(size, Image.Resampling.BICUBIC))
-        if not hasattr(self._own, "sift"):  # OpenCV's is not made to be shared
+        if not hasattr(self._own, "sift"):  # threads cannot share OpenCV's object
             self._own.sift = self._cv2.SIFT_create(nfeatures=MAX_FEATURES, contrastThreshold=MIN_CONTRAST)
         keypoints, found = self._own.sift.detectAndCompute(grey, None)
         points = np.array([point.pt for point in keypoints], np.float32).reshape(-1, 2)
-        # Their values are whole numbers up to 255.
+        # OpenCV's descriptors are floats with whole values up to 255.
         descriptors = np.zeros((0, 128), np.uint8) if found is None else found.astype(np.uint8)
         return Features(signature(image), grey, points, descriptors)
 
 
 class FeatureStore(Sequence[Features]):
-    """The features of many pictures, in a temporary file: about 100 kB a picture.
+    """The features of many images in a temporary file, about 100 kB an image.
 
-    May be read from several threads. Use it as a context manager: it removes the file at the end.
+    Several threads may read it. It is a context manager, which removes the file at the end.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class FeatureStore(Sequence[Features]):
         self._file.close()
 
     def append(self, features: Features) -> None:
-        """Add the features of the next picture.
+        """Add the features of the next image.
 
         Raises:
             DataError: the disk is full.
@@ -127,7 +127,7 @@ class FeatureStore(Sequence[Features]):
                     np.save(self._file, values, allow_pickle=False)
         except OSError as error:
             raise DataError(
-                f"cannot keep the features of pictures in {tempfile.gettempdir()}: {error.strerror}\n"
+                f"cannot keep the features of images in {tempfile.gettempdir()}: {error.strerror}\n"
                 "       make room, or name another folder with the environment variable TMPDIR"
             ) from None
 
@@ -150,11 +150,11 @@ class FeatureStore(Sequence[Features]):
 
 
 def matches(a: UInt8, b: UInt8) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the nearest row of ``b`` for each row of ``a``, and whether it is so by Lowe's ratio.
+    """Return the nearest row of ``b`` for each row of ``a``, and whether it passes Lowe's ratio test.
 
-    Descriptors are uint8 ``[N, 128]`` and ``[M, 128]``, M at least 2. Squares and products of them add up to
-    less than 2^24, so that float32 is exact, and one product of matrices takes a small part of the time of
-    OpenCV's matcher, which finds the same.
+    Descriptors are uint8 ``[N, 128]`` and ``[M, 128]``, M at least 2. Sums of their squares and products stay
+    below 2^24, so float32 is exact. One matrix product takes a fraction of the time of OpenCV's matcher and
+    finds the same.
     """
     ours, theirs = a.astype(np.float32), b.astype(np.float32)
     squared = (ours * ours).sum(1)[:, None] + (theirs * theirs).sum(1) - 2 * (ours @ theirs.T)
@@ -165,11 +165,11 @@ def matches(a: UInt8, b: UInt8) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.b
 
 
 class Gallery:
-    """The pictures of a set, each as one vector: those most like another picture are found at once."""
+    """The VLAD vectors of a set of images, for nearest-neighbour search."""
 
     def __init__(self, features: Sequence[Features]) -> None:
         count = len(features)
-        chosen = np.linspace(0, count - 1, min(count, LEARNT_FROM)).astype(int).tolist()
+        chosen = np.linspace(0, count - 1, min(count, VOCABULARY_IMAGES)).astype(int).tolist()
         sample = [features[index].descriptors for index in chosen]
         self._words = _words(np.concatenate([np.zeros((0, 128), np.uint8), *sample]))
         self._vectors = np.zeros((count, 128 * len(self._words)), np.float32)
@@ -177,7 +177,7 @@ class Gallery:
             self._vectors[index] = _vlad(features[index].descriptors, self._words)
 
     def nearest(self, features: Sequence[Features], count: int) -> list[list[int]]:
-        """Return the ``count`` pictures most like each of these, unordered; none for one without features."""
+        """Return the ``count`` most similar images of each query, unordered; none without features."""
         count = min(count, len(self._vectors))
         if not count:
             return [[] for _ in features]
@@ -187,12 +187,12 @@ class Gallery:
 
 
 def _words(descriptors: UInt8) -> Float32:
-    """Return the centres of k-means over some of these, float32 ``[K, 128]``; fewer for few, or none."""
+    """Return the k-means centres of a sample, float32 ``[K, 128]``; fewer for few descriptors."""
     count = min(WORDS, len(descriptors) // 8)
     if not count:
         return np.zeros((0, 128), np.float32)
     cv2 = require("cv2", extra="ssld")
-    sample = np.random.default_rng(0).permutation(len(descriptors))[:LEARNT_FEATURES]
+    sample = np.random.default_rng(0).permutation(len(descriptors))[:VOCABULARY_FEATURES]
     cv2.setRNGSeed(0)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 10, 1e-3)
     _, _, centres = cv2.kmeans(_root(descriptors[sample]), count, None, stop, 1, cv2.KMEANS_PP_CENTERS)
@@ -200,7 +200,7 @@ def _words(descriptors: UInt8) -> Float32:
 
 
 def _vlad(descriptors: UInt8, words: Float32) -> Float32:
-    """Return what descriptors are beside their nearest words, float32 ``[K * 128]`` of length 1, or zeros."""
+    """Return the VLAD vector of descriptors, float32 ``[K * 128]`` of length 1, or zeros."""
     if not len(words):
         return np.zeros(0, np.float32)
     values = _root(descriptors)

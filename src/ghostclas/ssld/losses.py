@@ -1,4 +1,4 @@
-"""Losses against a teacher. Each takes per-image weights ``[N]``, among others, and returns a scalar."""
+"""Distillation losses. Each takes weights of the images ``[N]``, among others, and returns a scalar."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of student logits, teacher logits, both ``[N, C]``, and weights ``[N]``."""
+"""Takes student logits and teacher logits, both ``[N, C]``, and weights ``[N]``."""
 
 
 def symmetric_kl(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Return half of KL(teacher, student) + KL(student, teacher): summed over classes, the mean of the batch.
+    """Return half of KL(teacher, student) + KL(student, teacher): the sum over classes, the batch's mean.
 
     The loss of PaddleClas' SSLD (``DMLLoss``), which its authors call JS divergence.
     """
@@ -36,15 +36,15 @@ def soft_kl(student: Tensor, teacher: Tensor, weights: Tensor, *, temperature: f
 def decoupled_kl(
     student: Tensor, teacher: Tensor, weights: Tensor, *, temperature: float, alpha: float, beta: float
 ) -> Tensor:
-    """Return ``alpha`` times the target class' part of the divergence and ``beta`` times the other classes'.
+    """Return ``alpha`` times the KL of the target class plus ``beta`` times that of the other classes.
 
-    Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, equation 7. There the target class is the
-    label's; here, where nothing is labelled, it is the teacher's best.
+    Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, equation 7. The paper's target class is the
+    label. Here images have no labels, and the target class is the teacher's most probable one.
     """
     p, q = teacher.float() / temperature, student.float() / temperature
     target = F.one_hot(p.argmax(1), p.shape[1]).bool()
     log_p, log_q = p.log_softmax(1), q.log_softmax(1)
-    # The probabilities of the target and of all the others together; those of the others by themselves.
+    # First the target against all other classes together, then the other classes among themselves.
     pair_p, pair_q = (_pair(log, target) for log in (log_p, log_q))
     rest_p, rest_q = (logits.masked_fill(target, -1e9).log_softmax(1) for logits in (p, q))
     between = (pair_p.exp() * (pair_p - pair_q)).sum(1)
@@ -54,15 +54,15 @@ def decoupled_kl(
 
 
 def feature_map_loss(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
-    """Return how much of a teacher's feature map the student misses.
+    """Return the normalised squared difference between the student's and the teacher's feature maps.
 
-    0 for nothing, 1 for a student that knows the mean of each channel and no more: the squared difference of
-    maps ``[N, C, H, W]``, each channel divided by the teacher's variance over these images, averaged. It
-    depends on which images are looked at together.
+    0 means equal maps; a student that outputs each channel's mean gets 1. The squared difference of maps
+    ``[N, C, H, W]`` is divided by the teacher's variance of each channel over the batch, then averaged. The
+    value therefore depends on the batch.
     """
     ours, theirs = student.float(), teacher.float()
     variances = theirs.var((0, 2, 3), unbiased=False, keepdim=True)
-    # A channel that hardly moves says nothing, and would say it loudly.
+    # A nearly constant channel carries no information, and dividing by its variance would amplify noise.
     floor = 1e-3 * variances.mean() + 1e-12
     differences = (ours - theirs) ** 2 / torch.maximum(variances, floor)
     return (differences.mean((1, 2, 3)) * weights).sum() / len(weights)

@@ -1,9 +1,8 @@
-"""The second step: which pictures of a pool are worth learning from.
+"""The second step: the choice of images in a pool to learn from.
 
-First everything goes that must not be learned from: pictures that are in the validation set, in whatever
-form, pictures that are labelled already, and copies of others in the pool. Of the rest each class takes the
-``top_k`` to which the teacher gives the highest probability of it, if that is at least ``floor``. A picture
-that several classes take is listed once, under the class whose probability is highest.
+Duplicates go first: images of the validation set in any form, labelled images, and copies within the pool. Of
+the rest each class takes the ``top_k`` images with the teacher's highest probability of it, if that is at
+least ``floor``. An image that several classes take is listed once, under its most probable class.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from ghostclas.ssld.config import MineConfig
 from ghostclas.ssld.duplicates import (
     DuplicateSearch,
     Fingerprints,
+    MatchKind,
     ReferenceSet,
-    Why,
     close_hashes,
     same_bytes,
-    same_picture,
+    same_image,
 )
 from ghostclas.ssld.features import SIFT_SIDE, FeatureExtractor, FeatureStore
 from ghostclas.ssld.scoring import DETAIL, HASHES, Gather, Inspection, Progress, Scores, score
@@ -48,7 +47,7 @@ _CHUNK = 16_384
 
 
 class Taken(NamedTuple):
-    """A picture to learn from: its index in the pool, its class for the teacher, and how probable that is."""
+    """A mined image: its index in the pool, the teacher's class and its probability."""
 
     image: int
     label: int
@@ -56,31 +55,31 @@ class Taken(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """A picture left out: its index in the pool, where its duplicate is (``val``, ``train`` or ``pool``), the
-    duplicate's index there, and how that was found."""
+    """An image left out as a duplicate: its index in the pool, where its duplicate is (``val``, ``train`` or
+    ``pool``), the duplicate's index there, and the kind of match."""
 
     image: int
     where: str
     duplicate: int
-    why: Why
+    why: MatchKind
 
 
 @dataclass(frozen=True)
 class Mined:
-    """What was taken from a pool and what was left out.
+    """The result of mining a pool.
 
     Attributes:
-        pool: the pictures.
+        pool: the unlabelled images.
         location: the path that opens them again.
-        teacher: who chose.
-        config: by which settings.
+        teacher: the name of the teacher.
+        config: the settings of mining.
         classes: names by index.
-        taken: in the order of the pool.
-        removed: duplicates, in the order of the pool.
-        unread: pictures that cannot be read, and why, by key.
-        passed_over: how many were readable and no duplicates, but no class took them.
+        taken: the mined images, in the order of the pool.
+        removed: the duplicates, in the order of the pool.
+        unread: the error of each unreadable image, by key.
+        passed_over: the number of readable images without duplicates that no class took.
         teacher_top1: the teacher's accuracy on the validation set, in percent.
-        splits: where the duplicates are, for the report.
+        splits: the labelled images, which the report shows beside their duplicates.
     """
 
     pool: Source
@@ -97,20 +96,20 @@ class Mined:
 
     @cached_property
     def counts(self) -> npt.NDArray[np.int64]:
-        """Pictures taken for each class, int64 ``[C]``."""
+        """The number of mined images of each class, int64 ``[C]``."""
         return np.bincount([one.label for one in self.taken], minlength=len(self.classes))
 
     @property
     def empty_classes(self) -> tuple[str, ...]:
-        """Classes for which nothing was taken."""
+        """The classes without a mined image."""
         return tuple(name for name, count in zip(self.classes, self.counts, strict=True) if not count)
 
     def removed_from(self, where: str) -> int:
-        """Return how many pictures were left out for a duplicate in ``val``, ``train`` or ``pool``."""
+        """Return the number of images left out as duplicates of one in ``val``, ``train`` or ``pool``."""
         return sum(one.where == where for one in self.removed)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain values: what :func:`open_mined` reads."""
+        """Return the result as plain JSON, which :func:`open_mined` reads."""
         samples = self.pool.samples
         sides = {"val": self.splits.val.samples, "train": self.splits.train.samples, "pool": samples}
         return {
@@ -161,8 +160,8 @@ class Mined:
 
 
 @dataclass(frozen=True, eq=False)
-class Picked:
-    """Some pictures of a pool with the teacher's classes: a :class:`~ghostclas.data.source.Source`."""
+class MinedSource:
+    """Mined images of a pool with the teacher's classes: a :class:`~ghostclas.data.source.Source`."""
 
     pool: Source
     indices: npt.NDArray[np.int64]
@@ -181,19 +180,19 @@ class Picked:
 
 @dataclass(frozen=True)
 class Survey:
-    """A teacher's answers to all pictures, and which of the pool the validation set shows, too.
+    """A teacher's logits of all images, and the images of the pool that duplicate validation images.
 
     Attributes:
-        pool: the answers to the pool.
-        val: those to the validation pictures.
-        train: those to the labelled pictures.
-        in_val: by the index in the pool, the index of the validation picture and how it was told.
+        pool: the logits of the pool.
+        val: the logits of the validation images.
+        train: the logits of the training images.
+        in_val: by index in the pool, the index of the validation image and the kind of match.
     """
 
     pool: Scores
     val: Scores
     train: Scores
-    in_val: Mapping[int, tuple[int, Why]]
+    in_val: Mapping[int, tuple[int, MatchKind]]
 
 
 def survey(
@@ -208,22 +207,21 @@ def survey(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Survey:
-    """Score all pictures and search the pool for those of the validation set, reading each picture once.
+    """Score all images and search the pool for those of the validation set, reading each image once.
 
     Args:
-        teacher: who answers what the cache does not know.
-        splits: the labelled pictures.
-        pool: the others.
-        cache: of this teacher.
-        config: how to search, and how many pictures may be unreadable.
-        share: see ``scoring.score``. Every process reads all validation pictures, and its share of the
-            others.
+        teacher: answers the images that the cache lacks.
+        splits: the labelled images.
+        pool: the unlabelled images.
+        cache: the cache of this teacher.
+        config: the settings of the search, and the limit of unreadable images.
+        share: see ``scoring.score``. Every process reads all validation images, and its share of the others.
         gather: see ``scoring.score``.
-        threads: how many pictures to decode at a time.
-        progress: called with the pictures done and those there are, anew for each source.
+        threads: the number of images that are decoded at a time.
+        progress: called for each source with the number of images done and their total.
 
     Raises:
-        DataError: too many unreadable pictures, a full disk.
+        DataError: there are too many unreadable images, or the disk is full.
         MissingExtraError: OpenCV is not installed.
     """
 
@@ -263,21 +261,21 @@ def mine(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Mined:
-    """Choose the pictures of a pool to learn from. What the cache does not know is scored in the same pass.
+    """Choose the images of a pool to learn from. The same pass scores what the cache lacks.
 
     Args:
-        teacher: who chooses.
-        splits: the labelled pictures: their classes, and what must not be learned from.
-        location: of the pool, for ``data.pool.open_pool``.
-        cache: of this teacher.
-        config: what to take.
-        mapping: which of the teacher's outputs is which class; see ``classmap.map_classes``.
-        threads: how many pictures to decode at a time.
+        teacher: chooses by its probabilities.
+        splits: the labelled images: their classes, and what the pool must not duplicate.
+        location: the path of the pool, for ``data.pool.open_pool``.
+        cache: the cache of this teacher.
+        config: the settings of mining.
+        mapping: the file that maps the teacher's outputs to classes; see ``classmap.map_classes``.
+        threads: the number of images that are decoded at a time.
         progress: see :func:`survey`.
 
     Raises:
-        DataError: no picture in the pool, or none left; classes that the teacher does not know; too many
-            unreadable pictures; a full disk.
+        DataError: the pool holds no image, or none is left; the teacher does not know a class; there are too
+            many unreadable images; the disk is full.
         MissingExtraError: OpenCV is not installed.
     """
     config = config or MineConfig()
@@ -288,7 +286,7 @@ def mine(
 
 
 def classes_of(teacher: Teacher, splits: Splits, mapping: str | Path | None) -> ClassMap:
-    """Return which of a teacher's outputs is which class; see ``classmap.map_classes``."""
+    """Map a teacher's outputs to the classes; see ``classmap.map_classes``."""
     return map_classes(
         teacher.labels, teacher.outputs, splits.train, teacher.name, Path(mapping) if mapping else None
     )
@@ -297,15 +295,15 @@ def classes_of(teacher: Teacher, splits: Splits, mapping: str | Path | None) -> 
 def pick(
     found: Survey, splits: Splits, location: str | Path, teacher: str, classes: ClassMap, config: MineConfig
 ) -> Mined:
-    """Choose what to learn from among the pictures that were surveyed.
+    """Choose what to learn from among surveyed images.
 
     Args:
-        found: of the teacher.
-        splits: the labelled pictures.
-        location: that opens the pool again.
-        teacher: what the teacher is called.
-        classes: which of its outputs is which class.
-        config: what to take.
+        found: the survey with this teacher.
+        splits: the labelled images.
+        location: the path that opens the pool again.
+        teacher: the teacher's name.
+        classes: the mapping from its outputs to the classes.
+        config: the settings of mining.
 
     Raises:
         DataError: nothing is left to learn from.
@@ -337,11 +335,12 @@ def pick(
     )
 
 
-def open_mined(file: str | Path, classes: Sequence[str]) -> Picked:
-    """Open the pictures that a ``mined.json`` lists, with the teacher's classes as their labels.
+def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
+    """Open the images that a ``mined.json`` lists, with the teacher's classes as their labels.
 
     Raises:
-        DataError: it is no such list, is for other classes, or names pictures that the pool no longer has.
+        DataError: the file is no such list, is for other classes, or names images that the pool no longer
+            has.
     """
     file = Path(file)
     try:
@@ -352,7 +351,7 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> Picked:
     except OSError as error:
         raise DataError(f"cannot read the mined list {file}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{file} is no list that ghostclas ssld mine wrote") from None
+        raise DataError(f"{file} is not a list that ghostclas ssld mine wrote") from None
     if tuple(names) != tuple(classes):
         raise DataError(
             f"{file} was mined for other classes than those of the labelled data; mine again for them"
@@ -364,13 +363,13 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> Picked:
         raise DataError(
             f"{len(lost)} images of {file} are no longer in {location}, such as {lost[0]!r}; mine again"
         )
-    return Picked(
+    return MinedSource(
         pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), Samples(wanted)
     )
 
 
 def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, config: MineConfig) -> list[Taken]:
-    """Return what the classes take of the pictures ``left``, in the order of the pool."""
+    """Return the images of ``left`` that the classes take, in the order of the pool."""
     count = len(classes.columns)
     best = np.empty((0, count), np.float32)
     whose = np.empty((0, count), np.int64)
@@ -410,10 +409,10 @@ def _duplicates(found: Survey, config: MineConfig) -> list[Removed]:
     return list(removed.values())
 
 
-def _within(scores: Scores, gone: set[int]) -> Iterator[tuple[int, int, Why]]:
-    """Yield the pictures of a pool, but for those gone, that an earlier one shows, too, and that one.
+def _within(scores: Scores, gone: set[int]) -> Iterator[tuple[int, int, MatchKind]]:
+    """Yield each image of a pool that duplicates an earlier one, and that one. ``gone`` images are skipped.
 
-    Pictures whose perceptual hashes are close are read again.
+    Images with close perceptual hashes are read again.
     """
     images = _readable(scores)
     rows = scores.rows[images]
@@ -434,8 +433,8 @@ def _within(scores: Scores, gone: set[int]) -> Iterator[tuple[int, int, Why]]:
         if one < other and one not in gone and other not in gone:
             near = distance(pool.hashes[row], pool.hashes[later])
             try:
-                same = same_picture(signature_of(one), signature_of(other), near)
-            except ImageError:  # it was there when it was scored
+                same = same_image(signature_of(one), signature_of(other), near)
+            except ImageError:  # removed since it was scored
                 continue
             if same:
                 gone.add(other)
@@ -449,6 +448,6 @@ def _readable(scores: Scores) -> npt.NDArray[np.int64]:
 
 
 def reasons(mined: Mined) -> list[tuple[str, str, int]]:
-    """Return how many pictures were left out for each place of the duplicate and each sign, most first."""
+    """Return the number of images left out for each duplicate's place and kind of match, most first."""
     counted = Counter((one.where, one.why) for one in mined.removed)
     return [(where, why, count) for (where, why), count in counted.most_common()]

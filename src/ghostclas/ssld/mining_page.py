@@ -1,4 +1,4 @@
-"""What mining took and left out, as one page to look at: ``index.html``, with its pictures inside."""
+"""A page that shows what mining took and left out: ``index.html``, with its images inside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN_UNREAD = 200
 _THUMBNAIL = 112
 _PAGE = Path(__file__).with_name("pages") / "mined.html.jinja"
 _PLACES = {
-    "val": "In the validation set: what is measured on such pictures would be memory, not skill.",
+    "val": "In the validation set: a student that learned them would score by memory.",
     "train": "Labelled already.",
     "pool": "Twice in the pool: the first one stays.",
 }
@@ -64,7 +64,7 @@ def _classes(mined: Mined) -> list[dict[str, Any]]:
 
 
 def _examples(mined: Mined) -> Iterable[dict[str, Any]]:
-    """Yield the likeliest and the least likely pictures of some classes, evenly over all of them."""
+    """Yield the most and the least probable images of some classes, spread evenly over all classes."""
     by_class: dict[int, list[Taken]] = {}
     for one in mined.taken:
         by_class.setdefault(one.label, []).append(one)
@@ -81,7 +81,7 @@ def _examples(mined: Mined) -> Iterable[dict[str, Any]]:
 def _duplicates(mined: Mined, where: str, lead: str) -> dict[str, Any]:
     sources = {"val": mined.splits.val, "train": mined.splits.train, "pool": mined.pool}
     chosen = [one for one in mined.removed if one.where == where]
-    # What was hardest to find is what one wants to see.
+    # The matches that were hardest to find come first.
     order: dict[str, int] = {"same scene by SIFT": 0, "same picture": 1, "same bytes": 2}
 
     def rank(one: Removed) -> tuple[int, int]:
@@ -108,6 +108,6 @@ def _shown(source: Source, index: int, note: str) -> dict[str, str]:
     name = source.samples[index].key
     try:
         uri = thumbnail(source.read(index), _THUMBNAIL)
-    except ImageError:  # it was there when it was scored
+    except ImageError:  # removed since it was scored
         uri = ""
     return {"name": name, "note": note, "uri": uri}

@@ -1,4 +1,4 @@
-"""What a student minimises: the loss of the third step of SSLD.
+"""The loss of the third step of SSLD, which trains the student.
 
 Cui et al., "Beyond Self-Supervision: A Simple Yet Effective Network Distillation Alternative to Improve
 Backbones", 2021 (arXiv 2103.05959).
@@ -33,7 +33,7 @@ from ghostclas.training.objective import Objective, RunContext, Views
 
 
 def with_mined(train: Source, config: DistilConfig) -> Source:
-    """Return the labelled pictures and, after them, those that ``config.mined`` lists.
+    """Return the labelled images, followed by those that ``config.mined`` lists.
 
     Raises:
         DataError: the list does not fit the classes or its pool.
@@ -44,18 +44,18 @@ def with_mined(train: Source, config: DistilConfig) -> Source:
 def build_objective(
     config: SsldConfig, teacher: Teacher, labelled: Source, source: Source, context: RunContext
 ) -> Objective:
-    """Return what the student minimises. It may change how the teacher normalises.
+    """Return the loss of the student. It may change the teacher's batch normalisation.
 
     Args:
-        config: how to distil.
-        teacher: who teaches.
-        labelled: the labelled pictures, whose classes the teacher's outputs are matched with.
-        source: every picture to learn from.
-        context: whose device and precision the teacher uses.
+        config: the settings of distillation.
+        teacher: the teacher.
+        labelled: the labelled images, to whose classes the teacher's outputs are mapped.
+        source: all images to learn from.
+        context: the device and precision for the teacher.
 
     Raises:
-        UsageError: a teacher that takes pictures of another size, or whose feature maps cannot be had.
-        DataError: classes that the teacher does not know, a cache of another teacher, a full disk.
+        UsageError: the teacher takes images of another size, or its feature maps are not available.
+        DataError: the teacher does not know a class, the cache is another teacher's, or the disk is full.
     """
     distil, accelerator, mapping = config.distil, context.accelerator, config.teacher.mapping
     classes = map_classes(
@@ -66,7 +66,7 @@ def build_objective(
         teacher.normalise_by_batch()
     elif distil.batch_norm == "train":
         context.say(
-            "the teacher normalises as it learned to: its answers are stored, or it is no network of torch"
+            "the teacher's batch norms keep learned statistics: its answers are stored, or it is not torch"
         )
     if isinstance(teacher, TorchTeacher) and config.loop.compile:
         teacher.compile()
@@ -93,7 +93,7 @@ def build_objective(
 
 
 def build_loss(config: DistilConfig) -> Loss:
-    """Return the loss of student logits, teacher logits, both ``[N, C]``, and weights ``[N]``."""
+    """Return the loss, which takes student logits and teacher logits ``[N, C]``, and weights ``[N]``."""
     if config.loss == "kl":
         return lambda student, teacher, weights: soft_kl(
             student, teacher, weights, temperature=config.temperature
@@ -129,14 +129,14 @@ class LogitDistillation(Objective):
 
 @dataclass(frozen=True)
 class StoredDistillation(Objective):
-    """The teacher's answers were stored together with what makes the same views again."""
+    """Distillation from stored logits, whose stored seeds make the same views again."""
 
     stored: StoredViews
     classes: ClassMap
     loss: Loss
 
     def seeds(self, images: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
-        """Return the seeds of stored views, another view of each picture in each epoch."""
+        """Return the seeds of stored views; each epoch takes another view of an image."""
         return self.stored.seeds(images, epoch)
 
     def __call__(self, forward: Callable[..., Any], views: Views) -> Tensor:
@@ -153,7 +153,7 @@ def _check_sides(config: SsldConfig, teacher: Teacher, say: Callable[[str], None
     if teacher.side is not None and seen != {teacher.side}:
         shown = " and ".join(f"{side} x {side}" for side in sorted(seen))
         raise UsageError(
-            f"the teacher {teacher.name} takes pictures of {teacher.side} x {teacher.side} and would see "
+            f"the teacher {teacher.name} takes images of {teacher.side} x {teacher.side} and would see "
             f"{shown}\n"
             f"       --set distil.resolution={teacher.side} scales the student's views for it"
         )

@@ -1,4 +1,4 @@
-"""Open the teacher that a configuration names; torch is imported for those alone that need it."""
+"""Opening of the teacher that a configuration names; only teachers that need torch import it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def open_teacher(config: TeacherConfig, *, threads: int | None = None, device: s
 
     Args:
         config: see :class:`~ghostclas.ssld.config.TeacherConfig`.
-        threads: how many cores it may use; all when absent.
-        device: where a network of torch runs.
+        threads: the number of cores it may use; all when absent.
+        device: the device of a torch network.
 
     Raises:
-        UsageError: there is no such teacher, or a setting that it does not take.
-        DataError: a list of classes that does not fit its outputs.
-        BundleError: a bundle or file that does not verify or load.
+        UsageError: there is no such teacher, or it does not take a setting.
+        DataError: a list of classes does not fit its outputs.
+        BundleError: a bundle or file does not verify or load.
         MissingExtraError: the package that carries it is not installed.
     """
     located = locate(config.model)
@@ -33,7 +33,7 @@ def open_teacher(config: TeacherConfig, *, threads: int | None = None, device: s
 
 
 def open_training_teacher(config: TeacherConfig, *, device: str = "cpu") -> Teacher:
-    """Open a teacher to train with: a network of torch, or an ONNX file beside torch.
+    """Open a teacher for training: a torch network, or an ONNX file that runs beside torch.
 
     Raises:
         UsageError, DataError, BundleError, MissingExtraError: as ``open_teacher`` does.
@@ -43,6 +43,6 @@ def open_training_teacher(config: TeacherConfig, *, device: str = "cpu") -> Teac
     from ghostclas.ssld.torch_teacher import open_torch_teacher
 
     if locate(config.model).kind == "onnx":
-        # On as many cores as torch uses here.
+        # As many threads as torch uses.
         return OnnxTeacher(config, threads=torch.get_num_threads())
     return open_torch_teacher(config, device=device)

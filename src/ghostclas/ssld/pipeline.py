@@ -1,4 +1,4 @@
-"""SSLD as one run: score, mine, distil, fine-tune, each to be had by itself and each resumable.
+"""SSLD as one run of four steps: score, mine, distil, fine-tune. Each also runs alone and can be resumed.
 
 runs/<name>/
   config.yaml   the resolved configuration of all steps
@@ -47,8 +47,8 @@ from ghostclas.training.rundir import RunDirectory
 Count = Callable[[int, int | None], None]
 
 TEACHER_RECIPE = "ssld_teacher"
-# Scoring and mining may take hours while other processes wait.
-_PATIENCE = timedelta(days=7)
+# Scoring and mining may take hours, in which other processes wait.
+_WAIT_LIMIT = timedelta(days=7)
 
 
 def distil(
@@ -66,25 +66,25 @@ def distil(
     quiet: bool = True,
     count: Count | None = None,
 ) -> Run:
-    """Distil a teacher into a small network with the help of unlabelled pictures; all four steps.
+    """Distil a teacher into a small network with the help of unlabelled images, in all four steps.
 
     Args:
         teacher: see ``ssld.config.TeacherConfig``.
-        labeled: labelled pictures, as for ``train``.
-        unlabeled: the pool, as for ``data.pool.open_pool``; what of it is in the validation set is left out.
+        labeled: the labelled images, as for ``train``.
+        unlabeled: the pool, as for ``data.pool.open_pool``. Duplicates of validation images are left out.
         network: the student; the recipe's when absent.
         recipe: a recipe with ``distil`` in it, or a YAML file; ``ssld`` when absent.
-        settings: ``"key=value"`` strings that win over the recipe. ``loop.time`` is for both trainings.
-        cache: where the teacher's answers to whole pictures are kept; in the user's cache when absent.
+        settings: ``"key=value"`` strings that override the recipe. ``loop.time`` is for both trainings.
+        cache: the directory of the teacher's logits of whole images; in the user's cache when absent.
         adapt_teacher: train the teacher on the labels first; see :func:`adapt`.
         output: the run directory; ``runs/<data>-<network>-ssld`` when absent.
-        resume: go on with the run in ``output``, or the newest of that name; see ``train``. What is not
-            given is as it was, where ``output`` is given.
-        quiet: no progress on stderr.
-        count: called with the pictures that are scored and those there are.
+        resume: continue the run in ``output``, or the newest of that name; see ``train``. With ``output``,
+            arguments that are absent keep the run's own values.
+        quiet: show no progress on stderr.
+        count: called with the number of images scored and their total.
 
     Returns:
-        The fine-tuning, with the whole run's directory and bundle.
+        The run of the fine-tuning, with the directory and bundle of the whole run.
 
     Raises:
         UsageError, DataError, BundleError, TrainingError, MissingExtraError: as the steps do.
@@ -98,11 +98,11 @@ def distil(
         settings=settings,
         pool=unlabeled,
         cache=cache,
-        # A run that goes on has its own answer, unless the caller adapts.
+        # A resumed run keeps its own choice, unless the caller adapts.
         adapt=adapt_teacher or (None if own else False),
     ).absolute()
     pool = _pool_of(config, own)
-    state = PartialState(cpu=config.loop.device == "cpu", timeout=_PATIENCE)
+    state = PartialState(cpu=config.loop.device == "cpu", timeout=_WAIT_LIMIT)
     path, continued = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
     progress = ProgressLine(enabled=state.is_main_process and not quiet)
@@ -124,7 +124,7 @@ def distil(
 
 @dataclass(frozen=True)
 class _Steps:
-    """The steps of one run. The teacher is opened once, when it is needed."""
+    """The steps of one run. They open the teacher once, when the first of them needs it."""
 
     config: SsldConfig
     directory: RunDirectory
@@ -137,14 +137,14 @@ class _Steps:
 
     def run(self) -> Run:
         path, state = self.directory.path, self.state
-        # Earlier versions did not record whether they adapted; the folder tells.
-        adapts = self.config.distil.adapt or (self.config.distil.adapt is None and _begun(path / "teacher"))
+        # Earlier versions did not record whether they adapted; the folder shows it.
+        adapts = self.config.distil.adapt or (self.config.distil.adapt is None and _started(path / "teacher"))
         config = self.adapted() if adapts else self.config
         mined, student, tuned = path / "mine" / "mined.json", path / "distil", path / "finetune"
         with ExitStack() as stack:
             teacher = _opened_once(config.teacher, state.device, stack)
             if not mined.exists():
-                self.progress.say("steps 1 and 2 of 4: scoring the pictures and mining")
+                self.progress.say("steps 1 and 2 of 4: scoring the images and mining")
                 self.mine(config, teacher(), mined.parent)
             first, second = _stages(config, mined, student / "bundle")
             self.progress.say("step 3 of 4: distilling")
@@ -154,7 +154,7 @@ class _Steps:
                     splits=self.splits,
                     open_teacher=teacher,
                     output=student,
-                    resume=_begun(student),
+                    resume=_started(student),
                     verb=None,
                     quiet=self.quiet,
                     keep_processes=True,
@@ -166,7 +166,7 @@ class _Steps:
                 config=second,
                 splits=self.splits,
                 output=tuned,
-                resume=_begun(tuned),
+                resume=_started(tuned),
                 verb=None,
                 quiet=self.quiet,
                 keep_processes=True,
@@ -178,16 +178,16 @@ class _Steps:
         return replace(_read(tuned), path=path, bundle=self.directory.bundle, report=tuned / "report")
 
     def adapted(self) -> SsldConfig:
-        """Adapt the teacher; return the configuration with it."""
+        """Adapt the teacher; return the configuration that names it."""
         self.progress.say("step 0 of 4: adapting the teacher to the labels")
         folder = self.directory.path / "teacher"
         if not _finished(folder):
             adapt(
                 self.config.teacher,
                 self.config.data.path,
-                settings=_as_the_student_sees(self.config),
+                settings=_shared_settings(self.config),
                 output=folder,
-                resume=_begun(folder),
+                resume=_started(folder),
                 verb=None,
                 quiet=self.quiet,
                 keep_processes=True,
@@ -199,7 +199,7 @@ class _Steps:
         )
 
     def mine(self, config: SsldConfig, teacher: Teacher, output: Path) -> None:
-        """Score and mine in one pass over the pictures, which the processes share."""
+        """Score and mine in one pass over the images, which the processes share."""
         state, settings = self.state, config.distil.mine
         classes = classes_of(teacher, self.splits, config.teacher.mapping)
         with state.main_process_first():
@@ -224,7 +224,7 @@ class _Steps:
 
 
 def _own_settings(output: str | Path | None, resume: Resume) -> str | None:
-    """Return the settings of the run that goes on in ``output``, if there is one."""
+    """Return the settings of the run that is resumed in ``output``, if there is one."""
     own = Path(output, "config.yaml") if output is not None else None
     return str(own) if own and resume and own.exists() else None
 
@@ -234,14 +234,14 @@ def _pool_of(config: SsldConfig, own: str | None) -> str:
         return config.distil.mine.pool
     if own:
         raise UsageError(
-            f"{own} does not name the unlabelled pictures, as an earlier version of ghostclas wrote it; "
+            f"{own} does not name the unlabelled images, as an earlier version of ghostclas wrote it; "
             "give --unlabeled"
         )
     raise UsageError("--unlabeled is needed; see: ghostclas ssld --help")
 
 
 def _opened_once(config: TeacherConfig, device: torch.device, stack: ExitStack) -> Callable[[], Teacher]:
-    """Return a function that opens the teacher when it is first called; ``stack`` closes it."""
+    """Return a function that opens the teacher on its first call; ``stack`` closes it."""
 
     @cache
     def opened() -> Teacher:
@@ -260,7 +260,7 @@ def score_all(
     cache: str | Path | None = None,
     count: Count | None = None,
 ) -> tuple[Scores, ...]:
-    """Score the pool (where there is one), the validation and the training pictures: the first step.
+    """Score the pool (if there is one), the validation and the training images: the first step.
 
     Raises:
         DataError: as ``ssld.scoring.score``.
@@ -297,7 +297,7 @@ def mine_pool(
     """Mine the pool and write the list and the page into ``output``: the second step.
 
     Raises:
-        UsageError: nothing can be written into ``output``; nothing was scored.
+        UsageError: ``output`` cannot be written; nothing was scored.
         DataError: as ``ssld.mining.mine``.
     """
     check_folder(output, option="--output")
@@ -338,22 +338,22 @@ def train_student(
     quiet: bool = True,
     keep_processes: bool = False,
 ) -> Run:
-    """Train a student on the teacher's answers to labelled and mined pictures: the third step, a run.
+    """Train a student on the teacher's answers to labelled and mined images: the third step, a run.
 
     Args:
         teacher: see ``ssld.config.TeacherConfig``.
-        labeled: labelled pictures, as for ``train``.
-        mined: the list that mining wrote; labelled pictures alone when absent.
+        labeled: the labelled images, as for ``train``.
+        mined: the list that mining wrote; only labelled images when absent.
         network: the student; the recipe's when absent.
-        recipe: as for :func:`distil`. Where a run is resumed, its own settings when absent.
+        recipe: as for :func:`distil`. When absent, a resumed run keeps its own settings.
         settings: as for ``train``.
         config: a complete configuration, instead of all of these.
-        splits: the labelled pictures, where they are open already.
-        open_teacher: gives the teacher, where it is open already.
+        splits: the labelled images, if they are open already.
+        open_teacher: returns the teacher, if the caller opens it.
         output: the run directory.
-        resume: go on with it.
+        resume: continue the run in ``output``.
         verb: see ``train``.
-        quiet: no progress on stderr.
+        quiet: show no progress on stderr.
         keep_processes: see ``train``.
     """
     if config is None:
@@ -391,16 +391,16 @@ def finetune(
     resume: bool = False,
     quiet: bool = True,
 ) -> Run:
-    """Train a distilled student on the labels, at a hundredth of the rate: the fourth step, a run.
+    """Train a distilled student on the labels at a hundredth of the rate: the fourth step, a run.
 
     Args:
         weights: the run or bundle of the third step.
-        labeled: labelled pictures.
-        recipe: that of the third step; ``distil.finetune`` says how this one differs.
+        labeled: the labelled images.
+        recipe: the recipe of the third step; ``distil.finetune`` holds the differences.
         settings: as for ``train``.
         output: the run directory.
-        resume: go on with it.
-        quiet: no progress on stderr.
+        resume: continue the run in ``output``.
+        quiet: show no progress on stderr.
     """
     given: dict[str, Any] = {"data": {"path": str(Path(labeled))}}
     config = resolve_config(recipe, settings, given, schema=SsldConfig)
@@ -419,21 +419,21 @@ def adapt(
     quiet: bool = True,
     keep_processes: bool = False,
 ) -> Run:
-    """Train a teacher on the labels, from the weights it has; the run's bundle is the adapted teacher.
+    """Train a teacher on the labels, from its own weights; the run's bundle is the adapted teacher.
 
     Args:
         teacher: ``efficientnet_lite0`` to ``2``, or a bundle or run of this package.
-        labeled: labelled pictures.
+        labeled: the labelled images.
         recipe: a training recipe.
         settings: as for ``train``.
         output: the run directory.
-        resume: go on with it.
+        resume: continue the run in ``output``.
         verb: see ``train``.
-        quiet: no progress on stderr.
+        quiet: show no progress on stderr.
         keep_processes: see ``train``.
 
     Raises:
-        UsageError: a teacher that is no network of this package.
+        UsageError: the teacher is no network of this package.
     """
     name = teacher if isinstance(teacher, str) else teacher.model
     located = zoo.locate(name)
@@ -454,7 +454,7 @@ def adapt(
 
 
 def finetune_config(config: SsldConfig, weights: str | Path) -> TrainConfig:
-    """Return the fourth step's configuration: labels, a hundredth of the rate, from ``weights``.
+    """Return the configuration of the fourth step: labels, a hundredth of the rate, from ``weights``.
 
     The resolution is ``distil.finetune.resolution`` where that is set; validation grows with it.
     """
@@ -479,7 +479,7 @@ def finetune_config(config: SsldConfig, weights: str | Path) -> TrainConfig:
 
 
 def summary(found: Mined) -> str:
-    """Return what a person wants to know of mining, in a few lines."""
+    """Describe the result of mining in a few lines."""
     counts = found.counts
     empty = len(found.empty_classes)
     return "\n".join(
@@ -496,7 +496,7 @@ def summary(found: Mined) -> str:
 
 
 def _stages(config: SsldConfig, mined: Path, student: Path) -> tuple[SsldConfig, TrainConfig]:
-    """Return the configurations of the two trainings; each knows nothing of the other's settings."""
+    """Return the configurations of the two trainings, each without the settings of the other."""
     plain = DistilConfig()
     update = {
         "mined": str(mined),
@@ -518,8 +518,8 @@ def _stages(config: SsldConfig, mined: Path, student: Path) -> tuple[SsldConfig,
     return first, second
 
 
-def _as_the_student_sees(config: SsldConfig) -> list[str]:
-    """Return the settings that an adapted teacher shares with its student: it will see the same views."""
+def _shared_settings(config: SsldConfig) -> list[str]:
+    """Return the settings that an adapted teacher shares with its student, so that it sees the same views."""
     data, loop = config.data, config.loop
     shared: dict[str, Any] = {
         "data.resolution": data.resolution,
@@ -540,7 +540,7 @@ def _device(config: SsldConfig) -> str:
     return "cuda" if config.loop.device == "auto" and torch.cuda.is_available() else "cpu"
 
 
-def _begun(folder: Path) -> bool:
+def _started(folder: Path) -> bool:
     return (folder / "config.yaml").exists()
 
 

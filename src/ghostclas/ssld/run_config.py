@@ -1,4 +1,4 @@
-"""The configuration of a run that learns from a teacher: that of training, and the group ``distil``."""
+"""The configuration of a run that learns from a teacher: training's, and the group ``distil``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_RECIPE = "ssld"
 
 
 class SsldConfig(TrainConfig):
-    """One reproducible distillation."""
+    """The configuration of one reproducible distillation."""
 
     renamed: ClassVar[Mapping[str, str]] = {"distil.fed_epochs": "distil.blockwise_epochs"}
 
@@ -34,10 +34,10 @@ class SsldConfig(TrainConfig):
 
     @property
     def teacher(self) -> TeacherConfig:
-        """Who teaches.
+        """The teacher.
 
         Raises:
-            UsageError: nobody does.
+            UsageError: the configuration names none.
         """
         if self.distil.teacher is None:
             raise UsageError(
@@ -96,7 +96,7 @@ class SsldConfig(TrainConfig):
 
 
 def _absolute(group: BaseModel, *names: str) -> dict[str, str]:
-    """Return those of the named settings that are given, as absolute paths."""
+    """Return the named settings that are given, as absolute paths."""
     given = {name: getattr(group, name) for name in names}
     return {name: absolute_path(path) for name, path in given.items() if path is not None}
 
@@ -113,12 +113,12 @@ def ssld_config(
     cache: str | Path | None = None,
     adapt: bool | None = None,
 ) -> SsldConfig:
-    """Return the configuration of the recipe for this teacher and these pictures.
+    """Return the configuration of the recipe for this teacher and these images.
 
-    What is ``None`` is the recipe's.
+    An argument that is ``None`` leaves the recipe's value.
 
     Raises:
-        UsageError: a setting that does not exist, or nobody who teaches.
+        UsageError: a setting does not exist, or no teacher is named.
     """
     given: dict[str, Any] = {"distil": {"mine": {}}}
     for key, place in (("pool", pool), ("cache", cache)):
@@ -142,5 +142,5 @@ def ssld_config(
 
 
 def wants_teacher(recipe: str | None, settings: Iterable[str] = ()) -> bool:
-    """Whether a recipe with these settings on top has settings of distillation."""
+    """Whether a recipe, with these settings on top, distils."""
     return settings_tree(recipe, settings).get("distil") is not None

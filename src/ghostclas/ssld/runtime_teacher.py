@@ -1,4 +1,4 @@
-"""The teachers that need no torch: bundles and ONNX files."""
+"""Teachers that need no torch: bundles and ONNX files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ghostclas.zoo import locate
 
 
 class BundleTeacher:
-    """A bundle, through the fastest engine that is installed."""
+    """A bundle, run by the fastest engine that is installed."""
 
     def __init__(self, config: TeacherConfig, *, threads: int | None = None) -> None:
         bundle = locate(config.model).bundle()
@@ -35,7 +35,7 @@ class BundleTeacher:
         self._engine = open_engine("auto", bundle, threads=threads)
 
     def run(self, images: UInt8) -> Float32:
-        """Return float32 logits ``[N, outputs]`` of uint8 pictures ``[N, H, W, 3]``."""
+        """Return float32 logits ``[N, outputs]`` of uint8 images ``[N, H, W, 3]``."""
         return self._engine.run(images)
 
     def close(self) -> None:
@@ -46,8 +46,8 @@ class BundleTeacher:
 class OnnxTeacher:
     """Any ONNX classifier with one input and one output.
 
-    The input is ``[N, 3, H, W]`` or ``[N, H, W, 3]``: uint8 pixels as they are, or float32 or float16 ones
-    in [0, 1] minus ``mean``, over ``std``; the output is logits ``[N, C]``. N may be fixed.
+    The input is ``[N, 3, H, W]`` or ``[N, H, W, 3]``: uint8 pixels, or float32 or float16 pixels in [0, 1],
+    minus ``mean``, divided by ``std``. The output is logits ``[N, C]``. N may be fixed.
     """
 
     def __init__(self, config: TeacherConfig, *, threads: int | None = None) -> None:
@@ -70,7 +70,7 @@ class OnnxTeacher:
         sides = self._input.shape[1:3] if self._channels_last else self._input.shape[2:4]
         height, width = (side if isinstance(side, int) else None for side in sides)
         if height != width:
-            raise BundleError(f"{file} takes pictures of {height} x {width}; a teacher takes squares")
+            raise BundleError(f"{file} takes images of {height} x {width}; a teacher takes squares")
         self.side = height
         self._batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else None
         self.preprocess = preprocess_of(config, self.side)
@@ -81,7 +81,7 @@ class OnnxTeacher:
         self.labels = labels_of(config, self.outputs)
 
     def run(self, images: UInt8) -> Float32:
-        """Return float32 logits ``[N, outputs]`` of uint8 pictures ``[N, H, W, 3]``."""
+        """Return float32 logits ``[N, outputs]`` of uint8 images ``[N, H, W, 3]``."""
         if self._batch is None:
             return self._run(images)
         parts = []
@@ -108,7 +108,7 @@ class OnnxTeacher:
             (logits,) = self._session.run(
                 [self._output.name], {self._input.name: np.ascontiguousarray(batch)}
             )
-        except Exception as error:  # the classes it raises are private and differ by version
+        except Exception as error:  # ONNX Runtime's classes are private and differ by version
             lines = str(error).splitlines() or [type(error).__name__]
             raise BundleError(f"ONNX Runtime cannot run the teacher {self.name}: {lines[0]}") from None
         logits = np.asarray(logits, np.float32)
@@ -126,7 +126,7 @@ def _session(content: bytes, file: Path, threads: int | None) -> Any:
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the classes it raises are private and differ by version
+    except Exception as error:  # ONNX Runtime's classes are private and differ by version
         lines = str(error).splitlines() or [type(error).__name__]
         raise BundleError(
             f"the teacher {file} is no ONNX file that ONNX Runtime can run: {lines[0]}"

@@ -1,6 +1,6 @@
-"""The first step: a teacher answers every picture, in one pass that reads each picture once.
+"""The first step: a teacher answers every image, in one pass that reads each image once.
 
-What else a step needs of a picture is made in the same pass, while its bytes are there: an ``Inspection``.
+An ``Inspection`` computes whatever else a step needs of an image, while its bytes are in memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 class Fingerprint(NamedTuple):
-    """What a picture looks like in 136 bits; see ``datasets.phash.Hashes``."""
+    """The perceptual hashes of an image, 128 bits, and its detail; see ``datasets.phash.Hashes``."""
 
     frequencies: int
     gradients: int
@@ -44,35 +44,35 @@ class Fingerprint(NamedTuple):
 
 
 class Inspection(Protocol):
-    """What is made of each picture while it is scored.
+    """A computation on each image during scoring.
 
     Attributes:
-        inspects_all: whether it needs every picture where processes share the work, or those of its process.
+        inspects_all: whether it needs every image where processes share the work, or only those of its own.
     """
 
     inspects_all: bool
 
     def inspect(self, key: bytes, data: bytes, fingerprint: Fingerprint) -> Features | None:
-        """Return what is needed of a picture: its content key and bytes. Called from several threads."""
+        """Compute from an image's content key and bytes. Several threads call it."""
 
     def collect(self, image: int, key: bytes, fingerprint: Fingerprint, features: Features | None) -> None:
-        """Take in the pictures one by one, in their order."""
+        """Receive the images one by one, in their order."""
 
     def finish(self) -> None:
-        """Called after the last."""
+        """Called after the last image."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A teacher's answers to the pictures of a source.
+    """A teacher's logits of the images of a source.
 
     Attributes:
-        source: the pictures.
-        cache: where the answers are.
-        keys: content keys, uint8 ``[N, 32]``; zeros for a picture that cannot be read.
-        rows: rows of the cache, int64 ``[N]``; -1 for a picture that cannot be read.
-        bad: why, by the picture's key.
-        scored: how many were new to the cache.
+        source: the images.
+        cache: holds the logits.
+        keys: content keys, uint8 ``[N, 32]``; zeros for an unreadable image.
+        rows: rows of the cache, int64 ``[N]``; -1 for an unreadable image.
+        bad: the error of each unreadable image, by its key.
+        scored: the number of images that the cache lacked.
     """
 
     source: Source
@@ -84,20 +84,20 @@ class Scores:
 
     @property
     def readable(self) -> npt.NDArray[np.int64]:
-        """Indices of the pictures that have an answer."""
+        """The indices of the images that have logits."""
         return np.flatnonzero(self.rows >= 0)
 
     def logits(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
-        """Return the teacher's logits of these pictures, float16 ``[N, outputs]``."""
+        """Return the teacher's logits of these images, float16 ``[N, outputs]``."""
         return self.cache.read(LOGITS, self.rows[indices])
 
 
 def open_cache(teacher: Teacher, folder: str | Path | None = None) -> LogitCache:
-    """Open the cache of a teacher's answers to whole pictures.
+    """Open the cache of a teacher's logits of whole images.
 
     Args:
-        teacher: whose.
-        folder: where; when absent, a folder of its own in the user's cache.
+        teacher: the teacher.
+        folder: the directory of the cache; when absent, one for this teacher in the user's cache.
 
     Raises:
         DataError: the folder is another teacher's, or cannot be written.
@@ -108,7 +108,7 @@ def open_cache(teacher: Teacher, folder: str | Path | None = None) -> LogitCache
 def open_view_cache(
     teacher: Teacher, view: Mapping[str, object], folder: str | Path | None = None
 ) -> LogitCache:
-    """Open the cache of a teacher's answers to stored views, which ``view`` describes as plain JSON."""
+    """Open the cache of a teacher's logits of stored views, which ``view`` describes as plain JSON."""
     return _open(teacher, folder, view)
 
 
@@ -134,24 +134,25 @@ def score(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Scores:
-    """Ask the teacher about every picture that the cache does not know. Each picture is read once.
+    """Score every image that the cache lacks. Each image is read once.
 
-    What was asked is on the disk after every ``SHARD`` pictures, so that the same call goes on after a stop.
+    The cache is written after every ``SHARD`` images, so the same call resumes after a stop.
 
     Args:
-        teacher: whom to ask.
-        source: the pictures.
-        cache: of this teacher, from :func:`open_cache`.
-        share: of several processes that divide the pictures, which one this is, and how many there are.
-        gather: brings the lists of all processes together; without it the answer covers this share alone.
-        inspection: what else is made of each picture.
-        max_bad: the part of the pictures that may be unreadable.
-        batch_size: pictures that go through the teacher together.
-        threads: how many pictures to decode at a time.
-        progress: called with the pictures done and those there are.
+        teacher: answers the images.
+        source: the images.
+        cache: the cache of this teacher, from :func:`open_cache`.
+        share: the index of this process and the number of processes that share the images.
+        gather: joins the lists of all processes; without it the result covers this share alone.
+        inspection: what else is computed from each image.
+        max_bad: the part of the images that may be unreadable.
+        batch_size: the number of images in a batch for the teacher.
+        threads: the number of images that are decoded at a time.
+        progress: called with the number of images done and their total.
 
     Raises:
-        DataError: more unreadable pictures than ``max_bad`` allows, answers that are no numbers, a full disk.
+        DataError: there are more unreadable images than ``max_bad`` allows, or logits that are not finite;
+            the disk is full.
     """
     total, (rank, world) = len(source.samples), share
     read_all = inspection is not None and inspection.inspects_all
@@ -191,7 +192,7 @@ def score(
 
 
 def check_bad(bad: Mapping[str, str], total: int, max_bad: float, source: Source) -> None:
-    """Refuse a source with too many unreadable pictures; the message counts and lists them."""
+    """Refuse a source with too many unreadable images; the message counts and lists them."""
     if len(bad) > max_bad * total:
         shown = "\n".join(f"       {key}: {message}" for key, message in list(bad.items())[:5])
         raise DataError(
@@ -201,8 +202,8 @@ def check_bad(bad: Mapping[str, str], total: int, max_bad: float, source: Source
         )
 
 
-class _Picture(NamedTuple):
-    """A picture that was read: ``pixels`` for the teacher, or ``None`` where the cache knows its answer."""
+class _ReadImage(NamedTuple):
+    """An image that was read: ``pixels`` for the teacher, or ``None`` if the cache has its logits."""
 
     image: int
     key: bytes
@@ -217,7 +218,7 @@ class _Unreadable(NamedTuple):
 
 
 class _Writer:
-    """Collects pictures into batches for the teacher, and answers into shards for the cache."""
+    """Collects images into batches for the teacher, and logits into shards for the cache."""
 
     def __init__(self, teacher: Teacher, cache: LogitCache, batch_size: int) -> None:
         self._teacher, self._cache, self._batch_size = teacher, cache, batch_size
@@ -264,10 +265,10 @@ class _Writer:
 
 
 def to_float16(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray[np.float16]:
-    """Return logits as float16, those beyond its range at its ends.
+    """Return logits as float16, clipped to its range.
 
     Raises:
-        DataError: some are no numbers.
+        DataError: some are NaN.
     """
     if np.isnan(logits).any():
         raise DataError(f"the teacher {teacher.name} gives logits that are no numbers; its file is damaged")
@@ -275,7 +276,7 @@ def to_float16(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray
 
 
 def _prepare(data: bytes, spec: PreprocessSpec) -> tuple[npt.NDArray[np.uint8], Fingerprint]:
-    """Return what ``imaging.preprocess`` does, and the picture's fingerprint, from one decoding."""
+    """Return what ``imaging.preprocess`` returns, and the image's fingerprint, from one decoding."""
     antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
     image = imaging.decode(data, short_side=spec.resize.short_side if antialiased else None, exif=spec.exif)
     return imaging.fit(image, spec), Fingerprint(*perceptual_hashes(image))
@@ -288,10 +289,10 @@ def _read(
     cache: LogitCache,
     inspection: Inspection | None,
     threads: int,
-) -> Iterator[_Picture | _Unreadable]:
-    """Yield the pictures in order; a few are in the making meanwhile."""
+) -> Iterator[_ReadImage | _Unreadable]:
+    """Yield the images in order; threads prepare the next ones meanwhile."""
 
-    def read(index: int) -> _Picture | _Unreadable:
+    def read(index: int) -> _ReadImage | _Unreadable:
         try:
             data = source.read(index)
             key = content_key(data)
@@ -303,11 +304,11 @@ def _read(
                 (frequencies, gradients), detail = cache.read(HASHES, row)[0], cache.read(DETAIL, row)[0]
                 fingerprint = Fingerprint(int(frequencies), int(gradients), float(detail))
             features = inspection.inspect(key, data, fingerprint) if inspection is not None else None
-            return _Picture(index, key, fingerprint, pixels, features)
+            return _ReadImage(index, key, fingerprint, pixels, features)
         except ImageError as error:
             return _Unreadable(index, error)
 
-    waiting: deque[Future[_Picture | _Unreadable]] = deque()
+    waiting: deque[Future[_ReadImage | _Unreadable]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for index in indices:
             waiting.append(pool.submit(read, index))

@@ -1,8 +1,8 @@
-"""Views whose seeds are kept, and a slow teacher's answers to them, asked for once.
+"""Views with stored seeds, and a slow teacher's answers to them, computed once.
 
-A training view is a function of the picture, the augmentation's settings and one seed
-(``training.input``), so that the seed is all that has to be stored to see the view again; which seeds a
-picture gets follows from its content. Shen and Xing, "A Fast Knowledge Distillation Framework for Visual
+A training view is a function of the image, the augmentation's settings and one seed
+(``training.input``), so the seed is enough to make the view again. The image's content decides its
+seeds. Shen and Xing, "A Fast Knowledge Distillation Framework for Visual
 Recognition", ECCV 2022, store the augmentation's parameters instead.
 """
 
@@ -38,13 +38,13 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class StoredViews:
-    """Which views of each picture are stored, and where.
+    """The stored views of each image, and the cache of their logits.
 
     Attributes:
         cache: the teacher's logits of each view.
-        bases: int64 ``[N]``, multiples of ``number``: the seed of view v of picture i is ``bases[i] + v``.
-        rows: int64 ``[N, number]`` of the cache; -1 for views of pictures that cannot be read.
-        number: how many views each picture has.
+        bases: int64 ``[N]``, multiples of ``number``: the seed of view v of image i is ``bases[i] + v``.
+        rows: int64 ``[N, number]``, rows of the cache; -1 for views of unreadable images.
+        number: the number of views of each image.
     """
 
     cache: LogitCache
@@ -53,9 +53,9 @@ class StoredViews:
     number: int
 
     def seeds(self, images: Int64, epoch: int) -> Int64:
-        """Return the seed of a view for each of these pictures, int64 ``[M]``.
+        """Return the seed of a view for each of these images, int64 ``[M]``.
 
-        Each epoch shows the next view of a picture, and so does each repetition within it.
+        Each epoch shows the next view of an image, and so does each repetition within it.
         """
         order = np.argsort(images, kind="stable")
         ranked = images[order]
@@ -67,7 +67,7 @@ class StoredViews:
     def outputs(self, indices: Int64) -> npt.NDArray[np.float16]:
         """Return the teacher's logits of the views of indices ``[M, 2]``, float16 ``[M, outputs]``.
 
-        Those of blanks are any, and have no weight.
+        Those of unreadable images are arbitrary; their weight is 0.
         """
         images, seeds = indices.T
         return np.asarray(self.cache.read(LOGITS, np.maximum(self.rows[images, seeds % self.number], 0)))
@@ -83,12 +83,12 @@ def store_views(
     workers: int,
     say: Callable[[str], None],
 ) -> StoredViews:
-    """Ask the teacher about ``distil.views`` views of each picture, but for those that the cache knows.
+    """Compute the teacher's answers to ``distil.views`` views of each image, except those in the cache.
 
-    Each process asks about its share; every ``SHARD`` answers are on the disk before the next are asked for.
+    Each process answers its share; every ``SHARD`` answers are written before the next are computed.
 
     Raises:
-        DataError: a cache of another teacher or of other views, a full disk.
+        DataError: the cache is for another teacher or other views, or the disk is full.
     """
     distil = config.distil
     number = distil.views
@@ -123,7 +123,7 @@ def store_views(
 
 
 def content_keys(source: Source, *, threads: int) -> Keys:
-    """Return the content key of each picture, uint8 ``[N, 32]``; zeros where one cannot be read."""
+    """Return the content key of each image, uint8 ``[N, 32]``; zeros for an unreadable one."""
 
     def key(index: int) -> bytes:
         try:
@@ -137,7 +137,7 @@ def content_keys(source: Source, *, threads: int) -> Keys:
 
 
 def view_keys(content: Keys, number: int) -> Keys:
-    """Return the key under which view ``number`` of each picture is stored, uint8 ``[N, 32]``."""
+    """Return the key under which view ``number`` of each image is stored, uint8 ``[N, 32]``."""
     ending = number.to_bytes(4, "big")
     keys = b"".join(hashlib.sha256(row.tobytes() + ending).digest() for row in content)
     return np.frombuffer(keys, np.uint8).reshape(-1, 32)

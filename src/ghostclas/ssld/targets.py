@@ -1,4 +1,4 @@
-"""What the teacher answers to the images that the student sees: the targets of distillation."""
+"""The teacher's answers to the student's images: the targets of distillation."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ghostclas.ssld.torch_teacher import TorchTeacher
 
 
 class TeacherTargets:
-    """A teacher as the student needs it: of its classes, and of images normalised as its own are.
+    """A teacher that answers the student's normalised images with logits of the student's classes.
 
     Args:
-        teacher: a network of torch, or one that takes uint8.
-        classes: which of its outputs is which class.
-        mean: by which the student's images are normalised, and ``std``; for pixels in 0 to 1.
+        teacher: a torch network, or a teacher that takes uint8.
+        classes: the mapping from its outputs to the classes.
+        mean: with ``std``, the normalisation of the student's images, for pixels in 0 to 1.
         std: see ``mean``.
-        resolution: the side that images are brought to for the teacher; their own when ``None``.
-        device: where the student's images are.
-        autocast: makes the context in which a network of torch runs.
+        resolution: the side to which images are resized for the teacher; unchanged when ``None``.
+        device: the device of the student's images.
+        autocast: returns the context in which a torch network runs.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class TeacherTargets:
             return select(self.outputs(self._pixels(images)), self._classes)
 
     def logits_and_maps(self, images: Tensor) -> LogitsAndMaps:
-        """Return the same, and the teacher's feature maps of the images; ``channels`` says of which kind.
+        """Return the same, and the teacher's feature maps of the images, whose channels ``channels`` returns.
 
-        The teacher must have passed ``channels``.
+        Call ``channels`` first: it refuses a teacher without feature maps.
         """
         assert isinstance(self._teacher, TorchTeacher)
         with torch.no_grad(), self._autocast():
@@ -76,14 +76,14 @@ class TeacherTargets:
             return LogitsAndMaps(select(logits.float(), self._classes), maps)
 
     def channels(self) -> Sequence[int]:
-        """Return how many channels each of the teacher's feature maps has.
+        """Return the number of channels of each of the teacher's feature maps.
 
         Raises:
-            UsageError: a teacher whose feature maps cannot be had.
+            UsageError: the teacher's feature maps are not available.
         """
         if not isinstance(self._teacher, TorchTeacher) or not has_maps(self._teacher.network):
             raise UsageError(
-                f"distil.features compares feature maps, and those of {self._teacher.name} cannot be had\n"
+                f"distil.features compares feature maps, and {self._teacher.name} does not offer its own\n"
                 "       take efficientnet_lite0 to 2, or a run or bundle of one or of a GhostNet; or leave "
                 "it out with --set distil.features=0"
             )
@@ -94,7 +94,7 @@ class TeacherTargets:
 
 
 def select(outputs: Tensor, classes: ClassMap) -> Tensor:
-    """Turn the teacher's logits ``[N, outputs]`` into ours ``[N, C]``; see ``ClassMap.logits``."""
+    """Turn the teacher's logits ``[N, outputs]`` into the classes' ``[N, C]``; see ``ClassMap.logits``."""
     if classes.is_identity:
         return outputs
     ours = outputs[:, torch.from_numpy(classes.first).to(outputs.device)]

