@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostclas.api import compare, create_model, evaluate, export, list_models, load, verify
+    from ghostclas.api import compare, create_model, evaluate, list_models, load, verify
     from ghostclas.bundle import Bundle
     from ghostclas.errors import (
         BundleError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from ghostclas.exporting import export
     from ghostclas.prediction import Classifier
     from ghostclas.spec import Prediction
     from ghostclas.ssld.pipeline import distil
@@ -66,10 +67,9 @@ _HOMES = {
     "Prediction": "spec",
     "Run": "training",
     "distil": "ssld.pipeline",
+    "export": "exporting",
     "train": "training",
-    **dict.fromkeys(
-        ("compare", "create_model", "evaluate", "export", "list_models", "load", "verify"), "api"
-    ),
+    **dict.fromkeys(("compare", "create_model", "evaluate", "list_models", "load", "verify"), "api"),
 }
 _NEED_TORCH = {"training", "ssld.pipeline"}
 _ROOMS = {

@@ -7,12 +7,12 @@ They take a model as it is named on the command line (a bundle, a run, a zoo nam
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
-from ghostclas.bundle import Bundle, check_target
+from ghostclas.bundle import Bundle
 from ghostclas.data import Source, open_source
 from ghostclas.errors import UsageError
 from ghostclas.evaluation import Comparison, Evaluation, check_writable
@@ -27,8 +27,6 @@ from ghostclas.zoo import EFFICIENTNET_LITE, ZOO, locate, resolve_spec
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from ghostclas.exporting.additions import FormatResult
 
 Model: TypeAlias = str | os.PathLike[str] | Bundle | Classifier
 Data: TypeAlias = str | os.PathLike[str] | Source
@@ -138,59 +136,6 @@ def compare(
     source = _source(data, split)
     with _classifier(a, engine) as first, _classifier(b, engine) as second:
         return compare_classifiers(first, second, source, progress=progress)
-
-
-def export(
-    model: str | os.PathLike[str],
-    formats: str | Sequence[str] = "onnx",
-    *,
-    precision: str = "fp32",
-    output: str | os.PathLike[str] | None = None,
-    network: str | None = None,
-    classes: str | os.PathLike[str] | None = None,
-    calibration: str | os.PathLike[str] | None = None,
-    smaller: bool = False,
-    say: Callable[[str], None] = lambda _: None,
-    on_result: Callable[[FormatResult], None] = lambda _: None,
-) -> Bundle:
-    """Write a model as a bundle, or add files for other runtimes to its bundle, and return the bundle.
-
-    Args:
-        model: a bundle, a run, a file of weights, a zoo name with published weights, ``timm:NAME``, or
-            ``default``.
-        formats: one or several of ``ghostclas.exporting.formats.FORMATS``, or a string with commas.
-        precision: how weights are stored: ``fp32``, ``fp16`` or ``int8``.
-        output: the bundle to write; one there is replaced. When absent, the files are added to the bundle.
-        network: which network a file of weights is for; recognised when absent.
-        classes: a text file of class names for a file of weights, one a line.
-        calibration: labelled photos, for int8.
-        smaller: keep an accurate int8 file that is not faster, too.
-        say: called with what was measured on the way to int8.
-        on_result: called with what became of each format.
-
-    Raises:
-        UsageError: there is no such model, format or precision; nothing was written.
-        BundleError: the model does not verify, or there is something else than a bundle at ``output``.
-        ExportError: a format could not be added; the others were.
-        MissingExtraError: torch or a converter is not installed.
-    """
-    from ghostclas.exporting import export as export_model
-
-    if output is not None:
-        check_target(output)
-    names = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else list(formats)
-    return export_model(
-        model,
-        formats=names,
-        precision=precision,
-        output=output,
-        network=network,
-        classes=classes,
-        calibration=calibration,
-        smaller=smaller,
-        say=say,
-        on_result=on_result,
-    ).bundle
 
 
 def verify(

@@ -16,13 +16,14 @@ from ghostclas.exporting.additions import FormatResult
 
 def test_export_does_the_work_when_it_is_called(small_bundle: Bundle, tmp_path: Path) -> None:
     told: list[FormatResult] = []
-    result = export(small_bundle.path, formats=["openvino"], output=tmp_path / "new", on_result=told.append)
+    bundle = export(small_bundle.path, ["openvino"], output=tmp_path / "new", on_result=told.append)
     assert Bundle.open(tmp_path / "new").file("openvino").entry.features is not None
-    assert result.bundle.path == tmp_path / "new"
-    assert [made.format for made in result.formats] == ["openvino"]
-    assert result.formats[0].files == ("openvino/model.xml", "openvino/model.bin")
-    assert {parity.engine for parity in result.formats[0].compared} == {"openvino"}
-    assert told == list(result.formats)
+    assert bundle.path == tmp_path / "new"
+    (made,) = told
+    assert made.format == "openvino"
+    assert made.files == ("openvino/model.xml", "openvino/model.bin")
+    assert {parity.engine for parity in made.compared} == {"openvino"}
+    assert made.bundle.path == bundle.path
 
 
 def test_a_format_that_fails_is_raised_and_the_others_are_there(
@@ -31,15 +32,15 @@ def test_a_format_that_fails_is_raised_and_the_others_are_there(
     (tmp_path / "pnnx.py").write_text("raise RuntimeError('it rains')\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(ExportError, match=r"1 of 2 formats were not added .*\n +ncnn: .*it rains"):
-        export(tiny_bundle.path, formats=["ncnn", "openvino"])
+        export(tiny_bundle.path, "ncnn, openvino,ncnn")
     assert {entry.format for entry in Bundle.open(tiny_bundle.path).manifest.files} >= {"onnx", "openvino"}
     with pytest.raises(ExportError, match=r"^ncnn: .*it rains"):
-        export(tiny_bundle.path, formats=["ncnn"])
+        export(tiny_bundle.path, ["ncnn"])
 
 
 def test_no_format_at_all_is_refused(tiny_bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="name at least one format"):
-        export(tiny_bundle.path, formats=[])
+        export(tiny_bundle.path, [])
 
 
 def test_the_room_has_no_other_names() -> None:

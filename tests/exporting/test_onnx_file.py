@@ -29,7 +29,7 @@ def test_half_precision_halves_the_file_and_keeps_the_answers(name: str, tiny_bu
 def test_a_half_precision_bundle_gives_full_graphs_to_other_formats(
     small_bundle: Bundle, tmp_path: Path
 ) -> None:
-    half = export(small_bundle.path, precision="fp16", output=tmp_path / "half").bundle
+    half = export(small_bundle.path, precision="fp16", output=tmp_path / "half")
     added = add_format(half, "openvino")
     reference = added.reference()
     logits = load_file("openvino", added.file("openvino")).run(reference.pixels)

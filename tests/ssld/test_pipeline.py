@@ -129,7 +129,7 @@ def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFix
     pool = ["--unlabeled", str(place / "pool")]
     assert main([*command(place, "score"), *pool, *cache, "--json"]) == 0
     parts = json.loads(capfd.readouterr().out)["parts"]
-    assert [part["new"] for part in parts] == [31, 11, 18], "one picture of the pool is that of val"
+    assert [part["new"] for part in parts] == [31, 11, 18], "one image of the pool is that of val"
     words = [*command(place, "mine"), *pool, *cache, "--top-k", "4", "--output", str(place / "mine")]
     assert main([*words, *settings()]) == 0
     out, err = capfd.readouterr()
@@ -142,6 +142,21 @@ def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFix
     words = ["ssld", "finetune", "--weights", str(place / "d"), "--labeled", str(place / "photos")]
     assert main([*words, *settings(), "--output", str(place / "f")]) == 0
     assert (place / "f" / "bundle" / "manifest.json").exists()
+
+
+def test_scoring_and_mining_take_the_pool_and_the_cache_from_settings(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pool, cache = f"distil.mine.pool={place / 'pool'}", f"distil.mine.cache={tmp_path / 'cache'}"
+    assert main([*command(place, "score"), *settings(pool, cache), "--json"]) == 0
+    scored = json.loads(capfd.readouterr().out)
+    assert scored["cache"] == str(tmp_path / "cache")
+    assert len(scored["parts"]) == 3, "the pool is one of them"
+    cache = f"distil.mine.cache={tmp_path / 'another'}"
+    words = [*command(place, "mine"), *settings(pool, cache, "distil.mine.top_k=4")]
+    assert main([*words, "--output", str(tmp_path / "mine")]) == 0
+    assert "taken 12 of 31 images" in capfd.readouterr().out
+    assert (tmp_path / "another" / "about.json").exists()
 
 
 def test_a_stopped_distillation_goes_on_from_its_directory_alone(

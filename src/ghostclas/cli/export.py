@@ -51,7 +51,7 @@ def export_command(
 
     Every file is compared with the network it was made of before it appears; what fails leaves no trace.
     """
-    from ghostclas.api import export
+    from ghostclas.exporting import export
 
     bundle = export(
         model,

@@ -155,8 +155,15 @@ def score_command(
     from ghostclas.ssld.run_config import ssld_config
 
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
-    config = ssld_config(known, _needed(labeled, "--labeled"), recipe=recipe, settings=_settings(settings))
-    parts = score_all(known, config, unlabeled, cache=cache, count=console_progress())
+    config = ssld_config(
+        known,
+        _needed(labeled, "--labeled"),
+        recipe=recipe,
+        settings=_settings(settings),
+        pool=unlabeled,
+        cache=cache,
+    )
+    parts = score_all(config, count=console_progress())
     rows = [
         {
             "images": part.source.location,
@@ -212,9 +219,8 @@ def mine_command(
     ]
     known = _teacher(teacher, weights, classes, mapping, side, mean, std)
     data = _needed(labeled, "--labeled")
-    config = ssld_config(known, data, recipe=recipe, settings=changes)
-    pool = _needed(unlabeled, "--unlabeled")
-    found = mine_pool(known, config, pool, cache=cache, output=output, count=console_progress())
+    config = ssld_config(known, data, recipe=recipe, settings=changes, pool=unlabeled, cache=cache)
+    found = mine_pool(config, output=output, count=console_progress())
     if as_json:
         console.say_json(found.to_json())
     else:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostclas.exporting.model import ExportResult, export
+    from ghostclas.exporting.model import export
 
-__all__ = ["ExportResult", "export"]
+__all__ = ["export"]
 
 
 def __getattr__(name: str) -> Any:

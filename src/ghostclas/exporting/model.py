@@ -1,15 +1,14 @@
-"""From whatever ``--model`` means to a bundle with the files that were asked for."""
+"""The public verb ``export``: it opens a model and writes a bundle with files in the requested formats."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from ghostclas.bundle import Bundle, Precision, copy_bundle, default_bundle_path
+from ghostclas.bundle import Bundle, Precision, check_target, copy_bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
@@ -20,56 +19,53 @@ from ghostclas.files import check_folder
 from ghostclas.zoo import locate
 
 
-@dataclass(frozen=True)
-class ExportResult:
-    """The bundle as it is now, and what became of each format that was asked for."""
-
-    bundle: Bundle
-    formats: tuple[FormatResult, ...]
-
-
 def export(
     model: str | os.PathLike[str],
+    formats: str | Sequence[str] = "onnx",
     *,
-    formats: Sequence[str] = ("onnx",),
     precision: str = "fp32",
     output: str | os.PathLike[str] | None = None,
     network: str | None = None,
     classes: str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
     smaller: bool = False,
-    on_result: Callable[[FormatResult], object] = lambda _: None,
     say: Callable[[str], object] = lambda _: None,
-) -> ExportResult:
-    """Write a model as a bundle with files for these formats.
+    on_result: Callable[[FormatResult], object] = lambda _: None,
+) -> Bundle:
+    """Write a model as a bundle, or add files for other runtimes to its bundle, and return the bundle.
 
     Args:
-        model: ``default``, a bundle, a run, a file of weights, or the name of published ones.
-        formats: keys of ``exporting.formats.FORMATS``. With ``output``, ``onnx`` means the file that every
-            bundle is made of, in ``precision``.
-        precision: of all of them, ``fp32``, ``fp16`` or ``int8``; see ``exporting.quantize``.
-        output: the bundle to write; one there is replaced. When absent the files are added to the bundle, or
-            to the bundle of the run, that ``model`` names.
-        network: which network a file of weights is for; recognised when absent.
+        model: a bundle, a run, a file of weights, a zoo name with published weights, ``timm:NAME``, or
+            ``default``.
+        formats: one or several of ``exporting.formats.FORMATS``, or a string with commas. With ``output``,
+            ``onnx`` means the file that every bundle is made of, in ``precision``.
+        precision: the precision of the stored weights in all formats: ``fp32``, ``fp16`` or ``int8``; see
+            ``exporting.quantize``.
+        output: the bundle to write; it replaces an existing one. When absent, the files are added to the
+            bundle of ``model``.
+        network: the network of a file of weights, by name; recognised when absent.
         classes: a text file of class names for a file of weights, one a line.
-        calibration: labelled photos, for int8: their training split to calibrate on, their validation split
-            to judge on.
-        smaller: keep an accurate int8 file that is not faster, too.
-        on_result: called with what became of a format, as soon as that is known.
-        say: called with what was measured on the way to int8.
+        calibration: labelled photos for int8; their training split calibrates, their validation split
+            measures the loss of accuracy.
+        smaller: keep an accurate int8 file even if it is not faster.
+        say: called with each measurement during quantization.
+        on_result: called with the result of each format as soon as it is known.
 
     Raises:
         UsageError: there is no such model, format or precision; nothing was written.
-        BundleError: the model does not verify, or there is something else than a bundle at ``output``.
-        ExportError: the bundle itself cannot be made, or formats could not be added; the message names them,
-            and all others were added.
-        MissingExtraError: torch or onnx is not installed.
+        BundleError: the model does not verify, or ``output`` holds something other than a bundle.
+        ExportError: the bundle cannot be made, or formats could not be added. The message names them; all
+            others were added.
+        MissingExtraError: torch, onnx or a converter is not installed.
     """
-    formats = list(dict.fromkeys(formats))
-    if not formats:
+    if output is not None:
+        check_target(output)
+    names = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else formats
+    names = list(dict.fromkeys(names))
+    if not names:
         raise UsageError("name at least one format")
     results = []
-    for result in _results(model, formats, precision, output, network, classes, calibration, smaller, say):
+    for result in _results(model, names, precision, output, network, classes, calibration, smaller, say):
         results.append(result)
         on_result(result)
     failed = [result for result in results if result.error is not None]
@@ -81,7 +77,7 @@ def export(
             f"{len(failed)} of {len(results)} formats were not added to {bundle.path}:"
             + "".join(f"\n       {result.error}" for result in failed)
         )
-    return ExportResult(bundle, tuple(results))
+    return bundle
 
 
 def _results(

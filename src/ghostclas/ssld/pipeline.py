@@ -252,70 +252,61 @@ def _opened_once(config: TeacherConfig, device: torch.device, stack: ExitStack) 
     return opened
 
 
-def score_all(
-    teacher: TeacherConfig,
-    config: SsldConfig,
-    unlabeled: str | Path | None,
-    *,
-    cache: str | Path | None = None,
-    count: Count | None = None,
-) -> tuple[Scores, ...]:
+def score_all(config: SsldConfig, *, count: Count | None = None) -> tuple[Scores, ...]:
     """Score the pool (if there is one), the validation and the training images: the first step.
+
+    ``config`` names the teacher, the pool and the cache. ``count`` is called with the number of images
+    scored and their total.
 
     Raises:
         DataError: as ``ssld.scoring.score``.
     """
-    splits = splits_of(config)
-    sources = [*([open_pool(unlabeled)] if unlabeled is not None else []), splits.val, splits.train]
-    known = open_teacher(teacher, device=_device(config))
+    splits, settings = splits_of(config), config.distil.mine
+    sources = [*([open_pool(settings.pool)] if settings.pool is not None else []), splits.val, splits.train]
+    teacher = open_teacher(config.teacher, device=_device(config))
     try:
-        opened = open_cache(known, cache)
+        opened = open_cache(teacher, settings.cache)
         return tuple(
             score(
-                known,
+                teacher,
                 source,
                 opened,
-                max_bad=config.distil.mine.max_bad,
+                max_bad=settings.max_bad,
                 threads=max(1, worker_count(config, 1)),
                 progress=count,
             )
             for source in sources
         )
     finally:
-        known.close()
+        teacher.close()
 
 
-def mine_pool(
-    teacher: TeacherConfig,
-    config: SsldConfig,
-    unlabeled: str | Path,
-    *,
-    cache: str | Path | None = None,
-    output: Path,
-    count: Count | None = None,
-) -> Mined:
+def mine_pool(config: SsldConfig, *, output: Path, count: Count | None = None) -> Mined:
     """Mine the pool and write the list and the page into ``output``: the second step.
 
+    ``config`` and ``count`` are as for :func:`score_all`.
+
     Raises:
-        UsageError: ``output`` cannot be written; nothing was scored.
+        UsageError: no pool is named, or ``output`` cannot be written; nothing was scored.
         DataError: as ``ssld.mining.mine``.
     """
+    pool = _pool_of(config, None)
     check_folder(output, option="--output")
     splits = splits_of(config)
-    known = open_teacher(teacher, device=_device(config))
+    teacher = open_teacher(config.teacher, device=_device(config))
     try:
         found = mine(
-            known,
+            teacher,
             splits,
-            unlabeled,
-            open_cache(known, cache),
+            pool,
+            open_cache(teacher, config.distil.mine.cache),
             config.distil.mine,
-            mapping=teacher.mapping,
+            mapping=config.teacher.mapping,
             threads=max(1, worker_count(config, 1)),
             progress=count,
         )
     finally:
-        known.close()
+        teacher.close()
     write_page(found, output)
     found.write(output)
     return found
