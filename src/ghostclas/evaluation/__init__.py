@@ -1,4 +1,4 @@
-"""Measure a model on labelled images, look at what it gets wrong, and compare it with another.
+"""Evaluation of a model on labelled images, reports of its mistakes, and comparison with another model.
 
     from ghostclas import load
     from ghostclas.data import open_source
@@ -8,7 +8,7 @@
     print(evaluation.top1)
     write_report(evaluation, "report")
 
-``metrics``, ``calibration`` and ``summary`` have the figures alone, as pure functions over logits and labels.
+``metrics``, ``calibration`` and ``summary`` compute the figures, as pure functions over logits and labels.
 """
 
 from ghostclas.evaluation.calibration import (

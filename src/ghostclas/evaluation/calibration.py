@@ -1,4 +1,4 @@
-"""Whether scores can be read as probabilities, and the temperature that makes them so. numpy alone."""
+"""Calibration of scores as probabilities, and the temperature that improves it. It needs numpy alone."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ghostclas.evaluation.metrics import Floats, Ints, Labels, Logits, best_clas
 
 RELIABILITY_BINS = 15
 TEMPERATURES = (0.05, 20.0)
-"""The range in which a temperature is looked for; one at its edge means that the data decide nothing."""
+"""The range of the search for a temperature; one at its edge means that the data do not determine it."""
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """The images whose best score lies in ``(lower, upper]``; the means are ``None`` where there are none."""
+    """The images whose best score lies in ``(lower, upper]``; the means are ``None`` without images."""
 
     lower: float
     upper: float
@@ -27,13 +27,13 @@ class ReliabilityBin:
 
     @property
     def accuracy(self) -> float | None:
-        """The part of them that is right."""
+        """The part of the images that is classified correctly."""
         return self.correct / self.count if self.count else None
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far the scores ``softmax(logits / temperature)`` can be read as probabilities."""
+    """How well the scores ``softmax(logits / temperature)`` match probabilities."""
 
     temperature: float
     nll: float
@@ -45,31 +45,32 @@ class Calibration:
 
 @dataclass(frozen=True)
 class TemperatureFit:
-    """A temperature that was fitted on one half of the images, and what it does to the other half."""
+    """A temperature that was fitted on one half of the images, and its effect on the other half."""
 
     temperature: float
     fitted_on: int
-    """images in the half that it was fitted on"""
+    """images of the half that the temperature was fitted on"""
     before: Calibration
-    """of the other half, at the temperature that the model has"""
+    """of the other half, at the model's temperature"""
     after: Calibration
-    """of the other half, at this temperature"""
+    """of the other half, at the fitted temperature"""
 
     @property
     def determined(self) -> bool:
-        """Whether the images decide on a temperature: it is not at the edge of ``TEMPERATURES``."""
+        """Whether the images determine a temperature: it is not at the edge of ``TEMPERATURES``."""
         return self.temperature not in TEMPERATURES
 
     @property
     def held_out(self) -> int:
-        """Images in the other half."""
+        """The number of images in the other half."""
         return sum(b.count for b in self.after.bins)
 
 
 def halve(labels: Labels) -> tuple[Ints, Ints]:
-    """Split images with these labels, int ``[N]``, into two halves: their rows, int64, ascending.
+    """Split images with these labels, int ``[N]``, into two halves: row indices, int64, ascending.
 
-    Every class is split in two, up to one image, and always in the same way. A single image is in both.
+    Every class is split evenly, up to one image, and always in the same way. A single image is in both
+    halves.
     """
     order = np.argsort(labels, kind="stable")
     if len(order) < 2:
@@ -78,12 +79,12 @@ def halve(labels: Labels) -> tuple[Ints, Ints]:
 
 
 def recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> TemperatureFit:
-    """Fit a temperature on one half of the images and measure it on the other, see ``halve``.
+    """Fit a temperature on one half of the images and measure it on the other; see ``halve``.
 
     Args:
-        logits: float32 ``[N, C]``, as the network gives them.
-        labels: the right classes, int ``[N]``.
-        temperature: the one that the model has, to compare with.
+        logits: float32 ``[N, C]``, from the network.
+        labels: the true classes, int ``[N]``.
+        temperature: the model's temperature, for comparison.
     """
     fitted, held_out = halve(labels)
     found = fit_temperature(logits, labels, rows=fitted)
@@ -96,7 +97,7 @@ def recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> Tem
 
 
 def calibrate(logits: Logits, labels: Labels, temperature: float, *, rows: Ints | None = None) -> Calibration:
-    """Return the calibration of ``softmax(logits / temperature)`` over ``rows``, all if absent."""
+    """Return the calibration of ``softmax(logits / temperature)`` over ``rows``, or all when absent."""
     confidence, log_likelihood = scores(logits, labels, temperature, rows=rows)
     correct = best_class(logits) == labels
     bins, ece = reliability(confidence, correct if rows is None else correct[rows])
@@ -106,9 +107,9 @@ def calibrate(logits: Logits, labels: Labels, temperature: float, *, rows: Ints 
 def scores(
     logits: Logits, labels: Labels, temperature: float = 1.0, *, rows: Ints | None = None
 ) -> tuple[Floats, Floats]:
-    """Return the best score and the log of the right class's score of every image, float64 ``[N]`` each.
+    """Return the best score and the log of the true class's score of every image, float64 ``[N]`` each.
 
-    Of the images in ``rows``, in their order, or of all.
+    The images are those in ``rows``, in their order, or all.
     """
     rows = np.arange(len(labels)) if rows is None else rows
     confidence = np.empty(len(rows), np.float64)
@@ -127,8 +128,8 @@ def reliability(
 ) -> tuple[tuple[ReliabilityBin, ...], float]:
     """Return the reliability diagram of best scores ``[N]`` and its expected calibration error, 0 to 1.
 
-    The images are put into ``bins`` intervals ``(lower, upper]`` of equal width by their best score. The
-    error is the mean over images of ``|accuracy - mean score|`` of the interval that the image is in:
+    ``bins`` intervals ``(lower, upper]`` of equal width hold the images by best score. The error is the mean
+    over images of ``|accuracy - mean score|`` of the image's interval:
     M. P. Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015, as
     used with 15 intervals by C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     """
@@ -153,10 +154,10 @@ def reliability(
 def fit_temperature(logits: Logits, labels: Labels, *, rows: Ints | None = None) -> float:
     """Return the temperature T within ``TEMPERATURES`` at which ``softmax(logits / T)`` has the lowest NLL.
 
-    Temperature scaling is by Guo et al., ICML 2017. The NLL is convex in ``1 / T``, so its slope is searched
-    for a zero: by Newton's steps, and by halving the bracket wherever such a step would leave it. A slope
-    without a zero (every image right, or none better than chance) gives the nearer end of the range; one that
-    is zero at 1 already, as it is for a single class, gives 1. Only the images in ``rows`` count, if given.
+    Temperature scaling is by Guo et al., ICML 2017. The NLL is convex in ``1 / T``, so the search is for a
+    zero of its slope: by Newton's steps, and by bisection where such a step would leave the bracket. A slope
+    without a zero (every image right, or none better than chance) gives the nearer end of the range. One that
+    is zero at 1 already, as for a single class, gives 1. With ``rows``, only those images count.
     """
     rows = np.arange(len(labels)) if rows is None else rows
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
@@ -182,7 +183,7 @@ def fit_temperature(logits: Logits, labels: Labels, *, rows: Ints | None = None)
 
 
 def _slope(logits: Logits, labels: Labels, rows: Ints, beta: float) -> tuple[float, float]:
-    """Return the first and the second derivative by ``beta`` of the NLL of ``softmax(beta * logits)``."""
+    """Return the first and second derivatives by ``beta`` of the NLL of ``softmax(beta * logits)``."""
     first = second = 0.0
     for part in row_chunks(logits, len(rows)):
         chunk = rows[part]

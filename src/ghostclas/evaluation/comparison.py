@@ -1,4 +1,4 @@
-"""Two models on the same images: what changed, image by image, and whether it can be chance."""
+"""Comparison of two models on the same images: the changed images, and the significance of the difference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ClassChange:
-    """How many of the ``support`` images of one class each model gets right."""
+    """The number of a class's ``support`` images that each model classifies correctly."""
 
     name: str
     support: int
@@ -37,9 +37,9 @@ class ClassChange:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What :func:`compare` found, over the images that both models could read.
+    """The result of :func:`compare`, over the images that both models could read.
 
-    The four groups hold positions in the source, int64, ascending; every image is in exactly one.
+    The four groups hold positions in the source, int64, ascending; every image is in exactly one group.
     """
 
     a: Evaluation
@@ -49,17 +49,17 @@ class Comparison:
     only_b: Ints
     neither: Ints
     agreeing: int
-    """images that both models put into the same class, right or wrong"""
+    """images that both models put into the same class, correct or not"""
     per_class: tuple[ClassChange, ...]
 
     @property
     def images(self) -> int:
-        """How many images were compared."""
+        """The number of compared images."""
         return len(self.both) + len(self.only_a) + len(self.only_b) + len(self.neither)
 
     @property
     def agreement(self) -> float:
-        """Images that both put into the same class, in percent."""
+        """The percentage of images that both models put into the same class."""
         return percent(self.agreeing, self.images)
 
     @property
@@ -78,7 +78,7 @@ class Comparison:
         return readable(self.a.source.samples[index].key)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything that the same bundles, engines and data give again, ready for JSON."""
+        """Return the figures that the same bundles, engines and data reproduce, ready for JSON."""
         top1 = self.top1
         return {
             "a": {"model": self.a.model, "through": self.a.through, "top1": top1[0]},
@@ -98,17 +98,17 @@ class Comparison:
 
 
 def compare(a: Classifier, b: Classifier, source: Source, *, progress: Progress | None = None) -> Comparison:
-    """Measure two classifiers on the same images and say what changed from ``a`` to ``b``.
+    """Evaluate two classifiers on the same images and list the changes from ``a`` to ``b``.
 
     Args:
         a: the first model, usually the older one.
         b: the second, with the same classes in the same order.
         source: labelled images, as for :func:`evaluate`.
-        progress: called with how many answers are in and how many there will be, two for each image.
+        progress: called with the number of answers and their total, two for each image.
 
     Raises:
         BundleError: the models have different classes; the message names those that differ.
-        DataError: as for :func:`evaluate`, or no image that both can read.
+        DataError: as for :func:`evaluate`, or both models can read no image.
     """
     check_same_classes(a, b)
     total = len(source.samples)
@@ -149,12 +149,12 @@ def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the exact two-sided p-value that two classifiers are equally often right.
+    """Return the exact two-sided p-value of the hypothesis that two classifiers are equally often right.
 
-    If they are, each image that only one of them gets right is equally likely to be either's, so ``only_a``
-    is binomial with p = 1/2. The value is twice the smaller tail, at most 1: Q. McNemar, "Note on the
-    sampling error of the difference between correlated proportions", Psychometrika 12 (1947), in the exact
-    form. Computed in integers, so it is right for any counts.
+    Under it, each image that only one of them gets right is equally likely to be either's, so ``only_a`` is
+    binomial with p = 1/2. The value is twice the smaller tail, at most 1: Q. McNemar, "Note on the sampling
+    error of the difference between correlated proportions", Psychometrika 12 (1947), in the exact form. The
+    computation is in integers and therefore exact for any counts.
     """
     discordant = only_a + only_b
     tail = term = 1
@@ -165,10 +165,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def check_same_classes(a: Classifier, b: Classifier) -> None:
-    """Refuse two models whose class indices do not mean the same.
+    """Refuse two models whose class indices mean different classes.
 
     Raises:
-        BundleError: their label hashes differ; the message names the classes that do.
+        BundleError: their label hashes differ; the message names the classes.
     """
     if label_hash(a.classes) == label_hash(b.classes):
         return

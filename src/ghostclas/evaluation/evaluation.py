@@ -1,4 +1,4 @@
-"""A classifier over a labelled data set: every image through the path that predictions take."""
+"""Evaluation of a classifier on labelled images, through the path that predictions take."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 VALUES_IN_MEMORY = 100_000_000
-"""How many logits are kept in memory, 400 MB; more are kept in a temporary file."""
+"""The number of logits that are kept in memory, 400 MB; more go to a temporary file."""
 
 
 @dataclass(frozen=True)
 class BadImage:
-    """An image that has no answer. ``key`` names it in its source, ``code`` is stable."""
+    """An image without an answer. ``key`` names it in its source; ``code`` is stable."""
 
     key: str
     code: str
@@ -45,9 +45,9 @@ class BadImage:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Summary):
-    """What :func:`evaluate` measured, and the answers it was measured from.
+    """The result of :func:`evaluate`, with the logits that it was computed from.
 
-    The figures of :class:`Summary` are over the ``images`` that could be read; the others are ``bad``.
+    :class:`Summary` has the figures of the ``images`` that could be read; the others are ``bad``.
     """
 
     model: str
@@ -57,14 +57,14 @@ class Evaluation(Summary):
     source: Source
     """the images, with the model's class indices"""
     indices: Ints
-    """which images of the source were counted, int64 ``[N]``, ascending"""
+    """indices of the evaluated images in the source, int64 ``[N]``, ascending"""
     labels: Ints
-    """their right classes, int64 ``[N]``"""
+    """their true classes, int64 ``[N]``"""
     logits: Logits
-    """their answers, float32 ``[N, C]``; many of them lie in a file and are read when they are used"""
+    """their logits, float32 ``[N, C]``; large arrays are memory-mapped from a file"""
     bad: tuple[BadImage, ...]
     seconds: float
-    """how long it took, decoding included"""
+    """duration, decoding included"""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,17 +73,17 @@ class Evaluation(Summary):
 
     @property
     def images_per_second(self) -> float:
-        """Images read, decoded and classified in a second; bad ones count, as they cost time too."""
+        """Images read, decoded and classified in a second; bad images count, since they take time too."""
         return (self.images + len(self.bad)) / max(self.seconds, 1e-9)
 
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """The scores of every class as deployment gives them, float32 ``[N, C]``; made when first used."""
+        """The scores of every class as in deployment, float32 ``[N, C]``; computed on first use."""
         return softmax(self.logits, self.calibration.temperature)
 
     @cached_property
     def predicted(self) -> Ints:
-        """The best class of every image, int64 ``[N]``; the lower index where two are equal."""
+        """The best class of every image, int64 ``[N]``; the lower index of equal ones."""
         return best_class(self.logits)
 
     @cached_property
@@ -93,7 +93,7 @@ class Evaluation(Summary):
         return best.astype(np.float32)
 
     def score(self, position: int, index: int) -> float:
-        """Return the score that the image in row ``position`` of ``logits`` has for the class ``index``."""
+        """Return the score of class ``index`` for the image in row ``position`` of ``logits``."""
         row = self.logits[position : position + 1]
         return float(softmax(row, self.calibration.temperature)[0, index])
 
@@ -105,24 +105,24 @@ class Evaluation(Summary):
         """Return the encoded bytes of the image in row ``position`` of ``logits``.
 
         Raises:
-            ImageError: it is gone since it was measured.
+            ImageError: the image was removed since the evaluation.
         """
         return self.source.read(int(self.indices[position]))
 
     def mistakes(self) -> Ints:
-        """Return the rows whose best class is wrong, the most confident first, int64."""
+        """Return the rows with a wrong best class, the most confident first, int64."""
         wrong = np.flatnonzero(self.predicted != self.labels)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
     def confused(self) -> list[tuple[int, int, int]]:
-        """Return ``(right class, predicted class, images)`` of every kind of mistake, most frequent first."""
+        """Return ``(true class, predicted class, images)`` of every kind of mistake, most frequent first."""
         return self.confusion.mistakes()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything that the same bundle, engine and data give again, ready for JSON.
+        """Return the figures that the same bundle, engine and data reproduce, ready for JSON.
 
-        Speed is left out, as no two runs agree on it. ``top1`` and the like are percentages, the ratios of
-        classes and calibration lie between 0 and 1. ``confusion`` lists ``[right class, answer, images]``.
+        Speed is left out, since it varies between runs. ``top1`` and the like are percentages; the ratios of
+        classes and calibration lie between 0 and 1. ``confusion`` lists ``[true class, prediction, images]``.
         """
         return {
             "model": self.model,
@@ -145,29 +145,29 @@ class Evaluation(Summary):
         }
 
     def metric(self, dataset: str) -> Metric:
-        """Return the accuracy as a bundle's manifest keeps it, under the name ``dataset``."""
+        """Return the accuracy for a bundle's manifest, under the name ``dataset``."""
         return Metric(
             dataset=dataset, images=self.images, top1=self.top1, top5=self.top5, through=self.through
         )
 
 
 def evaluate(classifier: Classifier, source: Source, *, progress: Progress | None = None) -> Evaluation:
-    """Measure ``classifier`` on every image of ``source``.
+    """Evaluate ``classifier`` on every image of ``source``.
 
-    The images go through ``Classifier.stream_logits``, so what is measured is what is deployed. Images that
-    cannot be read or decoded are left out of every figure and listed in ``bad``. The logits, float32
-    ``[N, C]``, are kept in memory; where they are more than ``VALUES_IN_MEMORY``, in a temporary file, which
-    goes when the evaluation does. Figures are computed from a few megabytes of them at a time.
+    The images go through ``Classifier.stream_logits``, so the measured path is the deployed one. Unreadable
+    images are left out of every figure and listed in ``bad``. The logits, float32 ``[N, C]``, are kept in
+    memory, or above ``VALUES_IN_MEMORY`` in a temporary file that is removed with the evaluation. Figures are
+    computed from a few megabytes of logits at a time.
 
     Args:
         classifier: the model and the engine.
         source: labelled images; its classes are matched to the model's by name and may lack some.
-        progress: called after every image with how many are done and how many there are.
+        progress: called after every image with the number of images done and their total.
 
     Raises:
-        DataError: the source has classes that the model has not, no image of it can be read, or there is no
-            room for the temporary file.
-        BundleError: the model answers with something that is not a number.
+        DataError: the source has classes that the model does not have, none of its images can be read, or the
+            temporary file does not fit on the disk.
+        BundleError: the model's logits are not finite.
     """
     source = align_source(source, classifier.classes)
     samples = source.samples
@@ -230,18 +230,18 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
 
 
 def dataset_name(path: str | Path, source: Source) -> str:
-    """Return what to call the part ``source`` of the data set at ``path``: ``tiny-imagenet-200/val``."""
+    """Return the name of the part ``source`` of the data set at ``path``: ``tiny-imagenet-200/val``."""
     root = Path(path)
     part = source.location.removeprefix(str(root)).strip("/\\").replace("\\", "/")
     name = root.resolve().name
     name = name[: -len(".zip")] if name.lower().endswith(".zip") else name
-    # An archive made of a folder holds that folder: shop.zip/shop/val is shop/val.
+    # An archive of a folder holds the folder itself: shop.zip/shop/val is shop/val.
     part = part.removeprefix(name).lstrip("/") if part.split("/")[0] == name else part
     return f"{name}/{part}" if part else name
 
 
 def check_writable(bundle: Bundle) -> None:
-    """Refuse a bundle that nothing can be written into, before the work whose result is to be written.
+    """Refuse a bundle that cannot be written, before the work whose result is to be written.
 
     Raises:
         BundleError: it is an archive, or this user may not write there.
@@ -257,10 +257,10 @@ def check_writable(bundle: Bundle) -> None:
 def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
     """Write a fitted temperature into the bundle: its scores become ``softmax(logits / temperature)``.
 
-    The order of the classes, and so the accuracy, stays as it is.
+    The order of the classes, and therefore the accuracy, stays the same.
 
     Raises:
-        DataError: the data did not determine a temperature: it lies at the edge of the range searched.
+        DataError: the data did not determine a temperature: it lies at the edge of the search range.
         BundleError: the bundle cannot be written to.
     """
     if not fitted.determined:
@@ -274,7 +274,7 @@ def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
 
 
 def readable(name: str) -> str:
-    """Return a file name that any encoding of Unicode can hold: bytes that are not UTF-8 become escapes."""
+    """Return a file name that any Unicode encoding can hold: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -286,7 +286,7 @@ def _room_for(images: int, classes: int) -> Logits:
     try:
         with tempfile.TemporaryFile() as file:
             if sys.platform == "linux":
-                # Writing into a map of a file that the disk has no room for would kill the process.
+                # Writing to a memory-mapped file that does not fit on the disk would kill the process.
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.asarray(np.memmap(file, np.float32, "w+", shape=(images, classes)))
     except OSError as error:

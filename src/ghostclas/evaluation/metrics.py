@@ -1,7 +1,7 @@
-"""What logits and labels say together: accuracy and confusion. Pure functions over numpy arrays.
+"""Metrics of logits and labels: accuracy and confusion. Pure functions over numpy arrays.
 
-Everything here is computed from counts or in float64, in rows at a time, so that 50,000 x 1,000 logits
-(200 MB) need only a few megabytes more, and the same arrays always give the same figures.
+All metrics use counts or float64 and process rows in blocks. So 50,000 x 1,000 logits (200 MB) need only a
+few megabytes more, and the same arrays always give the same figures.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class, one against all others. A ratio whose denominator is zero is ``None``."""
+    """One class against all others. A ratio with a zero denominator is ``None``."""
 
     name: str
     support: int
-    """images that are of this class"""
+    """images of this class"""
     predicted: int
-    """images that the model says are of this class"""
+    """images that the model assigns to this class"""
     correct: int
 
     @property
     def precision(self) -> float | None:
-        """Of the images said to be of this class, the part that is."""
+        """The part of the images assigned to this class that belongs to it."""
         return self.correct / self.predicted if self.predicted else None
 
     @property
     def recall(self) -> float | None:
-        """Of the images of this class, the part that was found."""
+        """The part of the images of this class that is assigned to it."""
         return self.correct / self.support if self.support else None
 
     @property
@@ -52,7 +52,7 @@ class ClassMetrics:
 
 
 def topk_accuracy(logits: Logits, labels: Labels, k: int = 1) -> float:
-    """Return the percentage of images whose right class is among the ``k`` best; ties go to the lower index.
+    """Return the percentage of images whose true class is among the ``k`` best; ties go to the lower index.
 
     Raises:
         ValueError: as ``check_answers``.
@@ -62,7 +62,7 @@ def topk_accuracy(logits: Logits, labels: Labels, k: int = 1) -> float:
 
 
 def label_ranks(logits: Logits, labels: Labels) -> Ints:
-    """Return how many classes come before the right one, int64 ``[N]``; equal logits rank by class index."""
+    """Return the number of classes ranked before the true one, int64 ``[N]``; ties rank by class index."""
     ranks = np.empty(len(labels), np.int64)
     indices = np.arange(logits.shape[1])
     for rows in row_chunks(logits):
@@ -73,51 +73,51 @@ def label_ranks(logits: Logits, labels: Labels) -> Ints:
 
 
 def best_class(logits: Logits) -> Ints:
-    """Return the index of the largest logit of every image, int64 ``[N]``; of equal ones the lower."""
+    """Return the index of the largest logit of every image, int64 ``[N]``; the lower of equal ones."""
     return np.asarray(logits.argmax(axis=1), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """A confusion matrix without its zeros: memory grows with the images, not with the classes squared.
+    """A sparse confusion matrix: its memory grows with the images, not with the square of the classes.
 
-    The three arrays, int64 ``[K]``, hold its K cells by row, then by column.
+    The three arrays, int64 ``[K]``, hold its K nonzero cells by row, then by column.
     """
 
     num_classes: int
     right: Ints
-    """row: the right class"""
+    """row: the true class"""
     predicted: Ints
-    """column: the class that the model says"""
+    """column: the predicted class"""
     images: Ints
     """at least 1"""
 
     @classmethod
     def of(cls, labels: Labels, predicted: Labels, num_classes: int) -> Confusion:
-        """Count right classes ``labels`` and answers ``predicted``, int ``[N]`` each."""
+        """Count pairs of true classes ``labels`` and ``predicted`` classes, int ``[N]`` each."""
         cells = labels.astype(np.int64) * num_classes + predicted
         found, images = np.unique(cells, return_counts=True)
         return cls(num_classes, *np.divmod(found, num_classes), images.astype(np.int64))
 
     def dense(self) -> Ints:
-        """Return the whole matrix, int64 ``[C, C]``: 8 bytes a cell, 200 MB for 5,000 classes."""
+        """Return the dense matrix, int64 ``[C, C]``: 8 bytes a cell, 200 MB for 5,000 classes."""
         matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
         matrix[self.right, self.predicted] = self.images
         return matrix
 
     def cells(self) -> list[tuple[int, int, int]]:
-        """Return ``(right class, predicted class, images)`` of every cell that is not zero."""
+        """Return ``(true class, predicted class, images)`` of every nonzero cell."""
         return list(zip(self.right.tolist(), self.predicted.tolist(), self.images.tolist(), strict=True))
 
     def mistakes(self) -> list[tuple[int, int, int]]:
-        """Return the cells off the diagonal, most images first; of equal ones the lower classes first."""
+        """Return the cells off the diagonal, most images first; the lower classes first among equal ones."""
         wrong = np.flatnonzero(self.right != self.predicted)
         order = wrong[np.argsort(-self.images[wrong], kind="stable")].tolist()
         cells = self.cells()
         return [cells[i] for i in order]
 
     def per_class(self, classes: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
-        """Return the figures of every class; ``classes`` are their names."""
+        """Return the metrics of every class; ``classes`` are the names."""
         hit = self.right == self.predicted
         columns = (
             _counted(self.right, self.images, self.num_classes),
@@ -137,7 +137,7 @@ def _counted(classes: Ints, images: Ints, num_classes: int) -> list[int]:
 
 
 def percent(part: int, whole: int) -> float:
-    """Return ``part`` of ``whole`` in percent, rounded to four digits after the point."""
+    """Return ``part`` of ``whole`` in percent, rounded to four decimals."""
     return round(100 * part / whole, _PERCENT_DIGITS)
 
 
@@ -154,7 +154,7 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float]:
 
 
 def shifted(logits: Logits) -> Floats:
-    """Return the logits in float64, each row moved so that its best is zero."""
+    """Return the logits in float64, each row shifted so that its maximum is zero."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=1, keepdims=True)
     return wide
@@ -168,7 +168,7 @@ def row_chunks(logits: Logits, count: int | None = None) -> Iterator[slice]:
 
 
 def check_answers(logits: Logits, labels: Labels) -> None:
-    """Raise ValueError where ``logits`` and ``labels`` cannot be measured."""
+    """Raise ValueError for ``logits`` and ``labels`` that do not fit each other."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or 0 in logits.shape:
         raise ValueError(f"expected logits [N, C] and labels [N], got {logits.shape} and {labels.shape}")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:

@@ -1,7 +1,7 @@
-"""Evaluations and comparisons as pages that people look at.
+"""HTML reports of evaluations and comparisons.
 
-A report is a directory with ``index.html``, one file that needs nothing else, and ``report.json``, the same
-figures for programs. Neither holds a date or a speed, so the same measurement gives the same bytes.
+A report is a directory with ``index.html``, which needs no other file, and ``report.json``, the same figures
+for programs. Neither holds a date or a speed, so the same measurement gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MISTAKES = 24
 PAIRS = 9
 CHANGES = 12
 TABLE_CLASSES = 40
-"""Up to so many classes the confusion matrix is a table with its numbers; beyond, it is a map."""
+"""Up to so many classes, the confusion matrix is a table with numbers; above, it is an image."""
 MAP_CLASSES = 1000
-"""Beyond so many classes a map would be larger than a screen: only the most frequent mistakes are shown."""
+"""Above so many classes, the image would exceed a screen, and only the most frequent mistakes are shown."""
 MANY_PAIRS = 60
 LISTED_CLASSES = 1000
-"""How many classes the page lists, those with the lowest F1; ``report.json`` has all."""
+"""The number of classes on the page, those with the lowest F1; ``report.json`` has all."""
 
 _BESIDE_CLASSES = 12
 _MARK = b'<meta name="generator" content="ghostclas">'
@@ -53,7 +53,7 @@ def write_report(
     """Write the report of ``evaluation`` and return the path of its ``index.html``.
 
     The directory appears whole or not at all; an earlier report in it is replaced. ``curves`` is a PNG of the
-    training that led to the model.
+    training curves.
 
     Raises:
         UsageError: the directory holds something else, or cannot be written.
@@ -73,10 +73,10 @@ def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) 
 
 
 def check_report(directory: str | os.PathLike[str]) -> None:
-    """Raise now what writing a report to ``directory`` would raise after the measurement.
+    """Raise before the measurement what writing a report to ``directory`` would raise after it.
 
     Raises:
-        UsageError: the directory holds something else than a report, or cannot be written to.
+        UsageError: the directory holds something other than a report, or cannot be written to.
         MissingExtraError: jinja2 is not installed.
     """
     require("jinja2", extra="report")
@@ -93,7 +93,7 @@ def check_report(directory: str | os.PathLike[str]) -> None:
 
 
 def _is_page(path: Path) -> bool:
-    """Whether this package wrote the page: by its mark or, before there was one, by its footer."""
+    """Whether this package wrote the page: by its ``generator`` tag or, in older pages, by its footer."""
     page = path.read_bytes() if path.is_file() else b""
     return _MARK in page or b"<footer>Measured by ghostclas " in page
 
@@ -109,7 +109,7 @@ def _is_figures(path: Path) -> bool:
 _OWN = {PAGE: _is_page, FIGURES: _is_figures}
 
 
-# ------------------------------------------------------------------ what the pages show
+# ------------------------------------------------------------------ contents of the pages
 
 
 def _evaluation_page(e: Evaluation) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _comparison_page(c: Comparison) -> dict[str, Any]:
 
 
 def verdict(comparison: Comparison) -> str:
-    """Return one sentence that says which model is better and whether chance explains it."""
+    """Return one sentence that names the better model and says whether chance explains the difference."""
     gained, lost, p = len(comparison.only_b), len(comparison.only_a), comparison.p_value
     if not gained and not lost:
         return "Both are right on exactly the same images."
@@ -178,7 +178,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def format_p(p: float) -> str:
-    """Return a p-value for people."""
+    """Return a p-value in readable form."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
 
 
@@ -219,14 +219,14 @@ def _pairs(e: Evaluation, wrong: Ints, most: int) -> list[dict[str, Any]]:
 
 
 def _thumbnail(e: Evaluation, row: int) -> str:
-    """Return the photo as a data URI, or nothing where it is gone since it was measured."""
+    """Return the photo as a data URI, or nothing if it was removed since the evaluation."""
     try:
         return thumbnail(e.read(row), _THUMBNAIL)
     except ImageError:
         return ""
 
 
-# ------------------------------------------------------------------ pictures of numbers
+# ------------------------------------------------------------------ charts
 
 
 def _matrix(e: Evaluation) -> list[dict[str, Any]]:
@@ -235,7 +235,7 @@ def _matrix(e: Evaluation) -> list[dict[str, Any]]:
         cells = []
         for j, count in enumerate(counts):
             share = count / figures.support if figures.support else 0.0
-            # The root lets a handful of mistakes show beside hundreds that are right.
+            # The square root keeps a handful of mistakes visible beside hundreds of correct images.
             alpha = round(0.12 + 0.88 * share**0.5, 3)
             cells.append(
                 {"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha, "light": alpha > 0.72}
@@ -259,7 +259,7 @@ def _map(confusion: Ints) -> str:
 
 
 def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, Any]]:
-    """Return where the bars of both charts lie in their drawing of 440 x 300 units."""
+    """Return the positions of both charts' bars in a drawing of 440 x 300 units."""
     most = max(b.count for b in bins)
     wide, high = _CHART["right"] - _CHART["left"], _CHART["bottom"] - _CHART["top"]
     bars = []
@@ -307,7 +307,7 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def _write(target: Path, page: str, figures: Mapping[str, Any]) -> Path:
-    """Put a new directory with both files in the place of ``target``, which is absent, empty or a report."""
+    """Replace ``target``, which is absent, empty or a report, by a new directory with both files."""
     text = json.dumps(figures, ensure_ascii=False, separators=(",", ":")) + "\n"
     try:
         with replacing_folder(target) as folder:

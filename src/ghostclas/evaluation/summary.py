@@ -1,4 +1,4 @@
-"""Every figure that logits and labels determine together."""
+"""All figures that follow from logits and labels."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ghostclas.evaluation.metrics import (
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """Every figure that logits ``[N, C]`` and labels ``[N]`` determine."""
+    """All figures that follow from logits ``[N, C]`` and labels ``[N]``."""
 
     images: int
     correct_top1: int
     correct_top5: int | None
-    """``None`` for five classes or fewer, where it would say nothing"""
+    """``None`` for five classes or fewer, where it would always be 100"""
     confusion: Confusion
     per_class: tuple[ClassMetrics, ...]
     calibration: Calibration
-    """at the temperature that was given"""
+    """at the given temperature"""
     fitted: TemperatureFit
     """a better temperature, fitted on one half of the images and measured on the other"""
 
@@ -46,7 +46,7 @@ class Summary:
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 over the classes that have images, each class counting the same."""
+        """Mean F1 over the classes that have images, with equal weights."""
         return float(np.mean([c.f1 for c in self.per_class if c.support]))
 
     @property
@@ -58,16 +58,16 @@ class Summary:
 def summarize(
     logits: Logits, labels: Labels, *, classes: tuple[str, ...] | None = None, temperature: float = 1.0
 ) -> Summary:
-    """Return every figure for ``logits``, float32 ``[N, C]``, and class indices ``labels``, int ``[N]``.
+    """Compute all figures from ``logits``, float32 ``[N, C]``, and class indices ``labels``, int ``[N]``.
 
     Args:
-        logits: the model's answers.
-        labels: the right classes.
+        logits: the logits of the model.
+        labels: the true classes.
         classes: the class names; the indices as text when absent.
-        temperature: what the scores are computed with; it changes the calibration and nothing else.
+        temperature: the temperature of the scores; it affects the calibration alone.
 
     Raises:
-        ValueError: no images, shapes that do not fit, a label out of range or a logit that is not finite.
+        ValueError: there are no images, shapes do not fit, a label is out of range, or a logit is not finite.
     """
     check_answers(logits, labels)
     num_classes = logits.shape[1]

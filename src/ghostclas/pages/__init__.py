@@ -1,4 +1,4 @@
-"""HTML pages that need no other file: pictures are inside, and they are written whole or not at all."""
+"""HTML pages that need no other file: images are embedded. A page is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ghostclas.files import write_text
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill a jinja2 template, which may extend ``base.html.jinja`` and import from ``parts.html.jinja``.
+    """Render a jinja2 template, which may extend ``base.html.jinja`` and import from ``parts.html.jinja``.
 
-    ``version`` is this package's. Text is escaped, whatever it holds.
+    ``version`` is this package's. All text is escaped.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -36,7 +36,7 @@ def render(template: Path, **values: Any) -> str:
 
 
 def write_html(template: Path, folder: Path, **values: Any) -> Path:
-    """Fill a template, see ``render``, and write it as ``index.html`` into ``folder``, made if absent.
+    """Render a template, see ``render``, and write it as ``index.html`` into ``folder``, created if absent.
 
     Returns:
         The path of the page.
@@ -55,10 +55,10 @@ def write_html(template: Path, folder: Path, **values: Any) -> Path:
 
 
 def thumbnail(data: bytes, side: int) -> str:
-    """Return an encoded picture, at most ``side`` pixels wide and high, as a ``data:`` address.
+    """Return an encoded image, at most ``side`` pixels wide and high, as a ``data:`` URI.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: the image cannot be decoded.
     """
     image = imaging.decode(data, short_side=side)
     image.thumbnail((side, side))
@@ -68,5 +68,5 @@ def thumbnail(data: bytes, side: int) -> str:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Return ``content`` of the media type ``kind`` as an address that needs no file."""
+    """Return ``content`` of the media type ``kind`` as a ``data:`` URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""How an object shows itself in a notebook: a small table."""
+"""HTML tables that represent objects in a notebook."""
 
 from __future__ import annotations
 

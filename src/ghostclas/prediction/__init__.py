@@ -1,4 +1,4 @@
-"""From photos to labels: the classifier, its answers, finding photos and writing results."""
+"""Prediction: the classifier, its answers, the search for photos, and files of results."""
 
 from ghostclas.prediction.answers import to_predictions
 from ghostclas.prediction.classifier import Classifier

@@ -1,4 +1,4 @@
-"""From logits to predictions: scores, labels and whether a photo is unknown. It needs no engine."""
+"""Logits to predictions: scores, labels and the decision that a photo is unknown. It needs no engine."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def to_predictions(
     """Return the prediction of each photo from its logits.
 
     Args:
-        logits: float32 ``[N, C]``, as an engine or another runtime gives them.
+        logits: float32 ``[N, C]``, from an engine or another runtime.
         classes: the C class names in the order of the logits.
-        postprocess: temperature and the score below which a photo is unknown.
-        top: how many labels each photo gets, best first; at most C.
-        files: the name of each photo, if they have any.
+        postprocess: the temperature, and the score below which a photo is unknown.
+        top: the number of labels of each photo, best first; at most C.
+        files: the name of each photo, if they have names.
 
     Raises:
         UsageError: the shapes do not fit, or ``top`` is not positive.

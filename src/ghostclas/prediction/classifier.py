@@ -1,4 +1,4 @@
-"""From photos to labels: a bundle, an engine and ``imaging`` put together."""
+"""The classifier: a bundle, an engine and ``imaging`` that label photos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 BATCH_SIZE = 4
 BATCH_SIZE_IN_BF16 = 8
-"""The fastest of 2, 4, 8 and 16 with GhostNet x1.0 on a processor with bf16; in float32 it was 4."""
+"""The fastest of 2, 4, 8 and 16 for GhostNet x1.0 on a processor with bf16; in float32 it was 4."""
 
 _BATCH_OF_IMAGES = 4
 _SHOWN = 6
@@ -41,10 +41,10 @@ _ONE = (str, bytes, bytearray, memoryview, os.PathLike)
 
 
 class Classifier:
-    """A model ready to label photos.
+    """A model that labels photos.
 
-    It holds one engine on one bundle. ``predict``, ``stream`` and ``logits`` may be called from several
-    threads at once where the engine allows it, as all engines of this package do.
+    It holds one engine on one bundle. Several threads may call ``predict``, ``stream`` and ``logits`` at once
+    if the engine allows it, as all engines of this package do.
 
         from ghostclas.prediction import Classifier, find_images
 
@@ -82,13 +82,13 @@ class Classifier:
                 model, or a bundle that is already open.
             engine: one of ``ghostclas.engines.installed_engines()``, or ``"auto"`` for the fastest of them
                 that can run this bundle.
-            precision: ``fp32``, ``fp16`` or ``int8``, where the bundle has several; its first when absent.
-                ``bf16`` where the engine and the processor can compute in it.
-            threads: how many cores to use, for decoding as for the network; ``None`` for all there are.
-                Each decodes and runs batches of its own, so one photo alone is computed on one core;
-                ``engines.open_engine`` computes one batch on several.
-            batch_size: how many photos go through the network together in ``stream``; ``None`` for what was
-                fastest where it was measured: ``BATCH_SIZE``, or ``BATCH_SIZE_IN_BF16``.
+            precision: ``fp32``, ``fp16`` or ``int8``, if the bundle has several; its first when absent.
+                ``bf16`` if the engine and the processor can compute in it.
+            threads: the number of cores for decoding and the network; ``None`` for all. Each core decodes and
+                runs its own batches, so a single photo uses one core; ``engines.open_engine`` runs one batch
+                on several.
+            batch_size: the number of photos in a batch in ``stream``; ``None`` for the fastest measured one:
+                ``BATCH_SIZE``, or ``BATCH_SIZE_IN_BF16``.
             optimize_for: ``"startup"`` for a few photos: ``auto`` then takes the engine that starts fastest.
 
         Raises:
@@ -113,7 +113,7 @@ class Classifier:
         )
         if batch_size is None:
             batch_size = BATCH_SIZE_IN_BF16 if opened.inference_precision == "bf16" else BATCH_SIZE
-        # All workers may decode at once: where the caller keeps cores free, there is one for each core used.
+        # All workers may decode at once, so a caller that limits the cores gets one worker a core.
         per_core = workers_per_core(opened.name) if cores >= usable_cores() else 1
         return cls(model, opened, batch_size=batch_size, workers=cores * per_core)
 
@@ -124,15 +124,15 @@ class Classifier:
 
     @property
     def preprocess(self) -> PreprocessSpec:
-        """How a photo becomes the network's input."""
+        """The preprocessing of a photo into the network's input."""
         return self.bundle.preprocess
 
     @property
     def postprocess(self) -> PostprocessSpec:
-        """How logits become scores."""
+        """The postprocessing of logits into scores."""
         return self.bundle.postprocess
 
-    # A path is a string, and a string is iterable: the first of the two decides.
+    # A path is a string, and a string is iterable: the first overload decides.
     @overload
     def __call__(self, photos: ImageSource, *, top: int = 5) -> Prediction: ...  # type: ignore[overload-overlap]
 
@@ -142,7 +142,7 @@ class Classifier:
     def __call__(
         self, photos: ImageSource | Iterable[ImageSource], *, top: int = 5
     ) -> Prediction | list[Prediction]:
-        """Label one photo, and return its prediction, or several, and return a list; see :meth:`predict`."""
+        """Label one photo and return its prediction, or several and return a list; see :meth:`predict`."""
         predictions = self.predict(photos, top)
         return predictions[0] if is_one(photos) else predictions
 
@@ -178,7 +178,7 @@ class Classifier:
         Args:
             sources: a path, encoded bytes, a PIL image, a uint8 array ``[H, W, 3]`` (RGB) or ``[H, W]``,
                 or an iterable of these; an array ``[N, H, W, 3]`` is N photos.
-            top: how many labels each photo gets, best first; at most the number of classes.
+            top: the number of labels of each photo, best first; at most the number of classes.
 
         Returns:
             One prediction for each photo, in the order given. A photo that cannot be decoded has its
@@ -187,12 +187,13 @@ class Classifier:
         return list(self.stream(_each(sources), top))
 
     def stream(self, sources: Iterable[ImageSource], top: int = 5) -> Iterator[Prediction]:
-        """Label photos as they come, in order, in bounded memory.
+        """Label photos in order, in bounded memory.
 
-        Every core decodes a batch and runs the network on it, several batches at a time. ``sources`` is read
-        lazily, two batches a worker ahead of what is returned, so it may be endless; if it raises, the photos
-        before that are answered first. Batches are always filled, so that the same photos give the same
-        scores in every run.
+        Every core decodes a batch and runs the network on it, several batches at a time. ``sources`` may be
+        endless: it is read lazily, at most two batches a worker ahead of the results. If it raises, the
+            photos
+        before that are answered first. Batches are always filled, so the same photos give the same scores in
+        every run.
         """
         check_top(top)
         _refuse_file(sources)
@@ -205,10 +206,10 @@ class Classifier:
     def stream_logits(
         self, sources: Iterable[ImageSource]
     ) -> Iterator[NDArray[np.float32] | PredictionError]:
-        """Run the network on photos as they come: what ``stream`` does, without scores and labels.
+        """Run the network on photos in order, as ``stream`` does, without scores and labels.
 
         Yields:
-            For each photo, in order, its float32 logits ``[classes]``, or why it could not be decoded.
+            For each photo, in order, its float32 logits ``[classes]``, or its decoding error.
         """
         for photos, logits in self._batches(iter(sources), self.engine.run):
             rows = iter(logits)
@@ -216,21 +217,21 @@ class Classifier:
                 yield next(rows) if error is None else error
 
     def embed(self, sources: ImageSource | Iterable[ImageSource]) -> NDArray[np.float32]:
-        """Return the pooled features of one photo or several: what the last layer turns into logits.
+        """Return the pooled features of one photo or several: the input of the last layer.
 
-        Photos alike have features alike, also of classes that the model does not know: for search, for
-        clustering, or to train a small classifier on.
+        Similar photos have similar features, even of classes that the model does not know. They serve search,
+        clustering, or the training of a small classifier.
 
         Args:
             sources: as ``predict`` takes them.
 
         Returns:
-            float32 ``[N, D]``, a row for each photo, in the order given.
+            float32 ``[N, D]``, one row for each photo, in the order given.
 
         Raises:
             ImageError: a photo cannot be decoded; the message names it.
-            UsageError: the engine gives no features; the message names those that do.
-            BundleError: the bundle's file has no such output; the message says how to write one that has.
+            UsageError: the engine gives no features; the message names engines that do.
+            BundleError: the bundle's file has no such output; the message says how to write one.
         """
         able = [name for name, runtime in ENGINES.items() if runtime.features]
         if self.engine.name not in able:
@@ -252,7 +253,7 @@ class Classifier:
         """Run the network on prepared images, ``batch_size`` at a time.
 
         Args:
-            images: uint8 ``[N, crop, crop, 3]``, as ``imaging.preprocess`` makes them.
+            images: uint8 ``[N, crop, crop, 3]``, from ``imaging.preprocess``.
 
         Returns:
             float32 logits ``[N, classes]``, before temperature and softmax.
@@ -285,11 +286,11 @@ class Classifier:
         self.close()
 
     def _batches(self, sources: Iterator[ImageSource], run: Compute) -> Iterator[Batch]:
-        """Yield what ``run`` makes of batch after batch."""
+        """Yield the result of ``run`` for batch after batch."""
         parts = _parts(sources, self.batch_size)
         first = next(parts, [])
         if len(first) < 2 <= self.batch_size:
-            # One photo: starting threads for it would only cost time.
+            # Starting threads for a single photo would only cost time.
             if first:
                 yield self._work(first, run)
             yield from (self._work(part, run) for part in parts)
@@ -303,7 +304,7 @@ class Classifier:
         try:
             while True:
                 try:
-                    # Twice the workers: one slow photo at the front holds nobody up.
+                    # Twice the workers, so that one slow photo at the front does not stop the others.
                     for part in islice(parts, 2 * self._workers - len(pending)):
                         pending.append(pool.submit(self._work, part, run))
                 except Exception as error:
@@ -317,7 +318,7 @@ class Classifier:
             raise failure
 
     def _work(self, sources: Sequence[ImageSource], run: Compute) -> Batch:
-        """Decode a batch into the memory that the network reads, and run the network on it."""
+        """Decode a batch into the network's input array, and run the network on it."""
         side = self.preprocess.crop
         images = np.empty((len(sources), side, side, 3), np.uint8)
         photos: list[tuple[str | None, PredictionError | None]] = []
@@ -333,7 +334,7 @@ class Classifier:
         return photos, run(images[:good])
 
     def _predictions(self, photos: Photos, logits: NDArray[np.float32], top: int) -> Iterator[Prediction]:
-        """Yield the prediction of each photo, those with an error in their places."""
+        """Yield the prediction of each photo; errors keep their places."""
         files = [file for file, error in photos if error is None]
         answered = iter(to_predictions(logits, self.classes, self.postprocess, top=top, files=files))
         for file, error in photos:
@@ -341,7 +342,7 @@ class Classifier:
 
 
 def _parts(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Yield lists of ``size`` items; the last may be shorter. What ``items`` raises comes after them."""
+    """Yield lists of ``size`` items; the last may be shorter. An error of ``items`` comes last."""
     part: list[Item] = []
     try:
         for item in items:
@@ -358,7 +359,7 @@ def _parts(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
 
 
 def is_one(sources: ImageSource | Iterable[ImageSource]) -> bool:
-    """Return whether this is one photo, and not several."""
+    """Return whether ``sources`` is a single photo."""
     if isinstance(sources, np.ndarray):
         return sources.ndim != _BATCH_OF_IMAGES
     return isinstance(sources, _ONE) or not isinstance(sources, Iterable)
@@ -370,7 +371,7 @@ def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]
 
 
 def _refuse_file(sources: object) -> None:
-    # An open file is iterable, too: by lines.
+    # An open file is iterable by lines, too.
     if hasattr(sources, "read"):
         raise UsageError("a photo is a path, bytes, an image or an array, not an open file: give file.read()")
 

@@ -1,4 +1,4 @@
-"""Finding photos: which image files a path, a folder, a pattern or a list names."""
+"""The search for photos: the image files that a path, a folder, a pattern or a list names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ghostclas.errors import UsageError
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
 SORTED_TOGETHER = 10_000
-"""How many entries of a folder are read and sorted before the first of them is labelled."""
+"""Entries of a folder that are read and sorted together, before the first of them is labelled."""
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -28,21 +28,21 @@ def find_images(
 ) -> Iterator[Path]:
     """Yield the images that ``paths`` name, lazily and in a stable order.
 
-    A file stands for itself whatever its name; a folder for the images below it, sorted by name, folder by
-    folder; a pattern with ``*``, ``?`` or ``[`` that is no file for what it matches, sorted. What does not
-    exist or cannot be read is yielded as it is, so that it gets its own error in its place.
+    A file gives itself, whatever its name. A folder gives the images below it, sorted by name, folder by
+    folder. A pattern with ``*``, ``?`` or ``[`` that is no file gives its matches, sorted. A missing or
+    unreadable path is yielded as it is, so that it gets its own error in its place.
 
-    The images of a folder are those that training would take (:mod:`ghostclas.data.filenames`) and, so that
-    they get an error, photographs in formats that are not read here, such as HEIC.
+    The images of a folder are those that training takes (:mod:`ghostclas.data.filenames`). Photos in formats
+    that are not supported, such as HEIC, are yielded too, so that they get an error.
 
-    Of a folder or a pattern with more than ``SORTED_TOGETHER`` entries, so many at a time are read and
-    sorted, in the order in which the file system lists them: the first image of a million comes at once, and
-    a folder that nobody changes gives the same order again.
+    Larger folders and patterns are read and sorted in parts of ``SORTED_TOGETHER`` entries, in the order of
+    the file system. The first of a million images therefore comes at once, and an unchanged folder gives the
+    same order again.
 
     Args:
         paths: files, folders and patterns.
-        literal: no path is a pattern, as in a list of files.
-        left_out: counts the files of folders that are no images, by kind, as they are passed over.
+        literal: treat no path as a pattern, as in a list of files.
+        left_out: counts the files of folders that are no images, by kind.
     """
     left_out = Counter() if left_out is None else left_out
     for path in paths:
@@ -58,19 +58,19 @@ def find_images(
         if first is None:
             yield Path(text)
             continue
-        # What matched is no pattern, even if its own name holds a mark.
+        # A match is a path and no pattern, even if its name holds a special character.
         yield from _in_path(Path(first), left_out)
         for match in matches:
             yield from _in_path(Path(match), left_out)
 
 
 def count_images(paths: Sequence[str | os.PathLike[str]]) -> int:
-    """Return how many images ``find_images`` yields now; it reads folders, and no image."""
+    """Return the number of images that ``find_images`` yields now; it reads folders, and no image."""
     return sum(1 for _ in find_images(paths))
 
 
 def read_list(lines: BinaryIO) -> Iterator[str]:
-    """Yield the paths of a list, one a line, as they come; empty lines and a byte order mark do not count.
+    """Yield the paths of a list, one a line, lazily; empty lines and a byte order mark are skipped.
 
     Raises:
         UsageError: the list is UTF-16.
@@ -94,7 +94,7 @@ def _in_path(path: Path, left_out: Counter[str]) -> Iterator[Path]:
 def _walk(
     folder: Path, left_out: Counter[str], above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[Path]:
-    # Links to folders are followed, as data sets are made of them, but not into a folder they lie in.
+    # Data sets use links to folders, so links are followed, but not into a folder that holds the link.
     try:
         here = folder.stat()
         identity = (here.st_dev, here.st_ino)

@@ -1,4 +1,4 @@
-"""Predictions as files: one line of JSON and one row of a table for each photo."""
+"""Files of predictions: one line of JSON and one row of a table for each photo."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ Source = TypeVar("Source", bound=str | os.PathLike[str])
 
 
 class PredictionFiles:
-    """``predictions.jsonl`` and ``predictions.csv`` in a folder, for as many predictions as there are.
+    """``predictions.jsonl`` and ``predictions.csv`` in a folder, for any number of predictions.
 
-    A context manager. Answers go to ``predictions.partial.jsonl``, each as it is written. The two files
-    appear when the block ends, whole and on the disk. When the block raises, or the process dies, the partial
-    file keeps every answer, and ``resume`` goes on from it. Finished files are never replaced: without
-    ``resume`` a folder that has some is refused, with it the answers that they lack are added.
+    A context manager. Each prediction goes to ``predictions.partial.jsonl`` at once. The two files appear,
+    whole and flushed to disk, when the block ends. If the block raises or the process dies, the partial file
+    keeps every prediction, and ``resume`` continues it. Finished files are never replaced: without ``resume``
+    a folder that has them is refused; with it, missing predictions are added.
 
     The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
     then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first. ``predictions.model.json``
+    names the model of the predictions.
     says whose answers they are.
     """
 
@@ -45,14 +46,14 @@ class PredictionFiles:
         self._resume = resume
         self._answered: Counter[str] = Counter()
         self.count = 0
-        """How many answers there are, those of earlier runs included."""
+        """The number of predictions, those of earlier runs included."""
 
     def __enter__(self) -> Self:
         """Open the partial file.
 
         Raises:
-            UsageError: the folder cannot be written, has answers and ``resume`` is not given, or another
-                process writes there.
+            UsageError: the folder cannot be written, it has predictions and ``resume`` is not given, or
+                another process writes there.
         """
         self._partial = self._folder / PARTIAL
         try:
@@ -73,10 +74,10 @@ class PredictionFiles:
         return self
 
     def require_model(self, bundle: Bundle) -> None:
-        """Note whose answers these are.
+        """Record the model of these predictions.
 
         Raises:
-            UsageError: those that are there come from another model, or have another number of labels.
+            UsageError: earlier predictions come from another model, or have another number of labels.
         """
         manifest = bundle.manifest
         wanted = {
@@ -104,7 +105,7 @@ class PredictionFiles:
             raise UsageError(f"{path} is damaged; delete it if the answers are of this model") from None
 
     def remaining(self, sources: Iterable[Source]) -> Iterator[Source]:
-        """Yield the photos that have no answer yet, lazily; one that is named twice has two answers."""
+        """Yield the photos without a prediction, lazily; a photo that is named twice gets two."""
         left = self._answered.copy()
         for source in sources:
             text = source if isinstance(source, str) else source.__fspath__()
@@ -118,7 +119,7 @@ class PredictionFiles:
         """Add one prediction.
 
         Raises:
-            UsageError: the disk is full or gone; the answers before this one are kept.
+            UsageError: the disk is full or gone; earlier predictions are kept.
         """
         line = prediction.model_dump_json() + "\n"
         try:
@@ -132,7 +133,7 @@ class PredictionFiles:
     ) -> None:
         with self._lock:
             if kind is not None:
-                # A full disk refuses what is still in the buffer, too.
+                # A full disk refuses to flush the buffer, too.
                 with suppress(OSError):
                     self._lines.close()
                 if not self.count:
@@ -164,11 +165,11 @@ class PredictionFiles:
                 shutil.copyfile(finished, copy)
         if self._partial.exists():
             self._read_answers()
-        # A line is written when it is complete: a process that is killed loses none.
+        # Line buffering: a process that is killed loses no complete line.
         return self._partial.open("a", encoding="utf-8", newline="", buffering=1)
 
     def _read_answers(self) -> None:
-        """Count the photos that have an answer, and cut off a line that was never completed."""
+        """Count the photos that have a prediction, and cut off an incomplete last line."""
         complete = 0
         with self._partial.open("rb+") as lines:
             for number, line in enumerate(lines, 1):
@@ -203,7 +204,8 @@ class PredictionFiles:
 class _UnixLines:
     """Ends the rows of a ``csv.writer`` with a line feed alone.
 
-    The writer is told ``\\r\\n``: otherwise it quotes no ``\\r`` in a name, and readers see two rows.
+    The writer's own line end is ``\\r\\n``: with ``\\n`` it would not quote ``\\r`` in a name, and readers
+    would see two rows.
     """
 
     def __init__(self, to: TextIO) -> None:
