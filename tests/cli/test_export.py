@@ -35,7 +35,7 @@ def test_weights_become_a_bundle_that_predicts(tmp_path: Path, capsys: pytest.Ca
     ("arguments", "said"),
     [
         (["--format", "onx"], "did you mean 'onnx'?"),
-        (["--precision", "fp8"], "it can in: fp32, fp16"),
+        (["--precision", "fp8"], "only in: fp32, fp16"),
         (["--model", "nonsense"], "nonsense"),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_file_that_answers_differently_is_refused(
 
 
 def test_the_file_that_the_bundle_is_made_of_is_not_replaced(tiny_bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match=r"is made of its model\.onnx: that is there already"):
+    with pytest.raises(UsageError, match=r"was made with model\.onnx: it is there already"):
         add_format(tiny_bundle, "onnx")
 
 

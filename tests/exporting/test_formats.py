@@ -69,11 +69,11 @@ def test_a_moved_archive_runs_in_another_place(full_bundle: Bundle, tmp_path: Pa
         (["onxx"], "fp32", "no format 'onxx'; did you mean 'onnx'"),
         (["openvino", "tflite"], "fp32", "no format 'tflite'; did you mean 'litert'"),
         (["xyz"], "fp32", "no format 'xyz'; there are: onnx, openvino"),
-        (["executorch"], "fp16", "executorch cannot be written in 'fp16'; it can in: fp32"),
+        (["executorch"], "fp16", "executorch cannot be written in 'fp16', only in: fp32"),
         (
             ["ncnn"],
             "int8",
-            "ncnn cannot be written in 'int8'; it can in: fp32, fp16; int8 there is of: onnx, openvi",
+            "ncnn cannot be written in 'int8', only in: fp32, fp16; formats with int8: onnx, openvi",
         ),
     ],
 )

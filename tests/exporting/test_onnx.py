@@ -152,7 +152,7 @@ def test_a_half_bundle_can_be_exported_again_without_loss(tmp_path: Path, compac
 
 
 def test_only_a_half_bundle_can_be_compact(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a compact bundle is one in fp16"):
+    with pytest.raises(UsageError, match="only an fp16 bundle of a network without branches"):
         export_bundle(network(), SPEC, CLASSES, PREPROCESS, tmp_path / "bundle", compact=True)
 
 

@@ -197,7 +197,7 @@ def test_int8_and_photos_go_together(
     arguments: list[str], tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["export", "--model", str(tiny_bundle.path), *arguments]) == 2
-    assert "needs labelled photos to judge it by: --calibration DIR" in capsys.readouterr().err
+    assert "needs labelled photos that measure it: --calibration DIR" in capsys.readouterr().err
 
 
 def test_other_classes_and_unreadable_photos_are_refused(tiny_bundle: Bundle, labelled: Labelled) -> None:

@@ -46,7 +46,7 @@ def test_a_converter_that_is_isolated_gets_the_onnx_file_and_cannot_import_torch
     made = json.loads(add_format(tiny_bundle, "made").read("made.json"))
     if isolated:
         halted = "import of torch halted; None in sys.modules"
-        assert made == [halted, "a converter that is isolated from torch has the ONNX file alone", True]
+        assert made == [halted, "a converter that is isolated from torch has only the ONNX file", True]
     else:
         assert made == [torch.__version__, "Normalised", True]
 

@@ -1,6 +1,7 @@
-"""Bundles and their files, made from trained networks: one file per format.
+"""Export of trained networks: bundles and their files, one module per format.
 
-``export`` does it all: ``onnx`` makes a bundle, ``additions`` adds to it what the table in ``formats`` has.
+``export`` is the public verb: ``onnx`` makes a bundle, ``additions`` adds the formats of the table
+``formats``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["export"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: the command line reads the table of formats, which needs nothing of it.
+    # Imported on first use: the command line reads the table of formats, which needs none of it.
     if name not in __all__:
         raise AttributeError(f"module 'ghostclas.exporting' has no attribute {name!r}")
     from ghostclas.exporting import model

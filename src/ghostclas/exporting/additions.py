@@ -1,8 +1,8 @@
-"""A format is added to a bundle: converted, compared, then kept.
+"""Adding a format to a bundle: it is converted, compared, then kept.
 
-Every conversion starts from the bundle's own weights, runs in a process of its own and is compared with the
-bundle's reference in every installed engine that reads it, all before the bundle changes. Whatever fails
-leaves the bundle as it was.
+Every conversion starts from the bundle's own weights and runs in a process of its own. Every installed engine
+that reads the result is compared with the bundle's reference before the bundle changes. After a failure the
+bundle is as it was.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ghostclas.verification import verify
 
 
 class FormatResult(NamedTuple):
-    """What became of one format: the bundle with it, or the error that left the bundle as it was.
+    """The result for one format: the bundle with it, or the error that left the bundle as it was.
 
-    ``compared`` is empty where no engine here runs the format, as Core ML away from a Mac.
+    ``compared`` is empty if no engine here runs the format, such as Core ML on a system other than macOS.
     """
 
     format: str
@@ -38,15 +38,15 @@ class FormatResult(NamedTuple):
 def add_formats(
     bundle: Bundle, formats: Sequence[str], *, precision: Precision = "fp32"
 ) -> Iterator[FormatResult]:
-    """Add one file after the other to the bundle, and yield what became of each.
+    """Add one format after the other to the bundle, and yield each result.
 
     Args:
         bundle: an open bundle in a folder.
         formats: keys of ``FORMATS``.
-        precision: of all of them.
+        precision: the precision of all formats.
 
     Raises:
-        UsageError: before anything is done, for a format or a precision that there is not.
+        UsageError: a format or a precision does not exist; nothing was done.
     """
     check_formats(formats, precision)
     for name in formats:
@@ -59,14 +59,14 @@ def add_formats(
 
 
 def success(name: str, bundle: Bundle, precision: Precision) -> FormatResult:
-    """Describe a format that the bundle has."""
+    """Return the result for a format that the bundle has."""
     made = [f.path for f in bundle.manifest.files if (f.format, f.precision) == (name, precision)]
     compared = [result for result in bundle.manifest.parity if result.file in made]
     return FormatResult(name, bundle, tuple(made), tuple(compared))
 
 
 def failure(name: str, bundle: Bundle, error: GhostclasError | OSError) -> FormatResult:
-    """Describe a format that was not added to the bundle."""
+    """Return the result for a format that was not added to the bundle."""
     known = error if isinstance(error, GhostclasError) else ExportError(f"{name}: {error}")
     return FormatResult(name, bundle, error=known)
 
@@ -78,24 +78,24 @@ def add_format(
     precision: Precision = "fp32",
     quantization: Quantization | None = None,
 ) -> Bundle:
-    """Convert the bundle's network, compare it with the reference, add it, and return the bundle opened anew.
+    """Convert the bundle's network, compare it with the reference, add it, and return the reopened bundle.
 
-    ``quantization`` is for ``int8``, and needed there; ``export.quantize`` decides it by measurement.
+    ``int8``, and only it, needs ``quantization``; ``exporting.quantize`` chooses it by measurement.
 
     Raises:
-        UsageError: there is no such format or precision, or the bundle has that file from its making.
+        UsageError: there is no such format or precision, or the bundle was made with that file.
         MissingExtraError: the toolchain is not installed.
-        ExportError: a step of the conversion failed, or its result answers differently; says which.
+        ExportError: a step of the conversion failed, or its result answers differently; the message names it.
         BundleError: the bundle is an archive or does not verify.
     """
     check_formats([name], precision)
     if (quantization is not None) != (precision == "int8"):
-        raise UsageError("int8 files, and no others, are made with photos to calibrate on")
+        raise UsageError("int8 files, and only they, are made with photos to calibrate on")
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
     default = bundle.file().entry
     if (default.format, default.precision) == (name, precision):
-        raise UsageError(f"{bundle.path} is made of its {default.path}: that is there already")
+        raise UsageError(f"{bundle.path} was made with {default.path}: it is there already")
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         folder = Path(scratch)
         written = _convert(bundle, name, precision, quantization, folder)

@@ -1,4 +1,4 @@
-"""What a converter gets and what it gives back; the same for every format. Nothing here imports torch."""
+"""Input and output of a converter, the same for every format. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ INPUT, LOGITS, FEATURES = "images", "logits", "features"
 
 
 class Quantization(Frozen):
-    """How a file becomes int8.
+    """The settings of a quantization to int8.
 
-    ``calibration`` is a ``.npy`` of photos as the network takes them, uint8 ``[N, H, W, 3]``. Weights have
-    one scale for each output channel, or one for each matrix. Layers whose names contain one of
-    ``keep_float`` stay as they are.
+    ``calibration`` is a ``.npy`` of photos as network input, uint8 ``[N, H, W, 3]``. Weights have one scale
+    for each output channel, or one for each matrix. Layers whose names contain one of ``keep_float`` stay in
+    float.
     """
 
     calibration: Path
@@ -32,11 +32,11 @@ class Quantization(Frozen):
 
 @dataclass(frozen=True)
 class Conversion:
-    """One file to make of a bundle.
+    """The conversion of a bundle into one file.
 
-    ``folder`` is empty; the converter writes below it, under the names that the bundle will have, and may
-    leave other things there. ``step`` is called with what is about to happen, so that a failure can say
-    where it happened, even one that ends the process.
+    ``folder`` is empty. The converter writes into it, under the names that the bundle will have, and may
+    leave other files there. ``step`` is called with each next step, so that an error can name it, even one
+    that ends the process.
     """
 
     bundle: Bundle
@@ -49,7 +49,7 @@ class Conversion:
 
     @cached_property
     def network(self) -> Normalised:
-        """The folded network in evaluation mode; torch is imported when it is first asked for.
+        """The folded network in evaluation mode; torch is imported on first use.
 
         Raises:
             RuntimeError: the converter is isolated from torch.
@@ -72,12 +72,12 @@ class Conversion:
 
     @property
     def num_classes(self) -> int:
-        """How many logits there are."""
+        """The number of logits."""
         return len(self.bundle.classes)
 
     @property
     def feature_size(self) -> int | None:
-        """How many pooled features the ONNX file gives; ``None`` where it has no such output."""
+        """The number of pooled features of the ONNX file; ``None`` if it has no such output."""
         features = self.bundle.file("onnx").entry.features
         return features.size("C") if features else None
 
@@ -87,7 +87,7 @@ class Conversion:
 
 
 class Written(Frozen):
-    """A file that a converter wrote, by its path below the folder. Companions have no ``input``."""
+    """A file that a converter wrote, by its path in the folder. Companion files have no ``input``."""
 
     path: str
     input: TensorSpec | None = None
@@ -96,12 +96,12 @@ class Written(Frozen):
 
 
 def photos_port(crop: int, *, batch: int | None = None, name: str = INPUT) -> TensorSpec:
-    """Describe an input that takes photos as they are."""
+    """Describe an input of uint8 photos."""
     return TensorSpec(name=name, dtype="uint8", layout="NHWC", shape=(batch, crop, crop, 3))
 
 
 def planes_port(crop: int, *, name: str = INPUT) -> TensorSpec:
-    """Describe an input that takes one photo as planes of floats."""
+    """Describe an input of one photo as float planes."""
     return TensorSpec(name=name, dtype="float32", layout="NCHW", shape=(1, 3, crop, crop))
 
 

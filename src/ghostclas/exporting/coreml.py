@@ -1,7 +1,7 @@
 """Core ML: ``model.mlpackage`` for Apple's devices, made by coremltools from a traced network.
 
-Takes one RGB image; normalisation is in the graph. It can be converted and its description read anywhere, but
-run on a Mac only, so no engine here reads it.
+It takes one RGB image; normalisation is in the graph. Any system can convert it and read its description, but
+only macOS can run it, so no engine here reads it.
 """
 
 from __future__ import annotations

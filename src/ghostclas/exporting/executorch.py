@@ -1,6 +1,6 @@
-"""ExecuTorch: ``model.pte`` for PyTorch's own runtime on phones, its convolutions delegated to XNNPACK.
+"""ExecuTorch: ``model.pte`` for PyTorch's runtime on phones; XNNPACK runs the convolutions.
 
-One photo at a time, uint8 in, float32.
+It takes one uint8 photo at a time and computes in float32.
 """
 
 from __future__ import annotations

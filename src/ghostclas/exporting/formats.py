@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """A row of the table.
+    """One row of the table.
 
     Attributes:
-        converter: the module whose ``convert`` takes a ``Conversion`` and returns what it wrote.
-        precisions: those that it can write.
-        isolated: it runs where torch cannot be imported, and gets the ONNX file, not the network. For
-            toolchains that cannot share a process with torch, and for those that have no need of it.
+        converter: the module whose ``convert`` takes a ``Conversion`` and returns the written files.
+        precisions: the precisions that it can write.
+        isolated: whether it runs without torch and gets the ONNX file instead of the network: for toolchains
+            that cannot share a process with torch, and for those that do not need it.
     """
 
     converter: str
@@ -39,7 +39,7 @@ FORMATS: Mapping[str, Format] = {
 
 
 def check_formats(formats: Sequence[str], precision: str) -> None:
-    """Raise UsageError for a format or a precision that there is not."""
+    """Raise UsageError for a format or a precision that does not exist."""
     for name in formats:
         if name not in FORMATS:
             near = did_you_mean(name, FORMATS) or f"; there are: {', '.join(FORMATS)}"
@@ -47,6 +47,6 @@ def check_formats(formats: Sequence[str], precision: str) -> None:
         if precision not in FORMATS[name].precisions:
             able = [other for other, row in FORMATS.items() if precision in row.precisions]
             raise UsageError(
-                f"{name} cannot be written in {precision!r}; it can in: {', '.join(FORMATS[name].precisions)}"
-                + (f"; {precision} there is of: {', '.join(able)}" if able else "")
+                f"{name} cannot be written in {precision!r}, only in: {', '.join(FORMATS[name].precisions)}"
+                + (f"; formats with {precision}: {', '.join(able)}" if able else "")
             )

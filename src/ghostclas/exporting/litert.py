@@ -1,7 +1,7 @@
 """LiteRT (TensorFlow Lite): ``model.tflite``, made by litert-torch from the exported network.
 
-One photo at a time, uint8 in. ``fp16`` stores matrices in half precision; XNNPACK computes in float32.
-``int8`` is static: weights and activations between a photo's normalisation and the logits.
+It takes one uint8 photo at a time. ``fp16`` stores matrices in half precision; XNNPACK computes in float32.
+``int8`` is static: weights, and activations between normalisation and logits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPERATIONS = {
     ".head.": "Sequential_head",
     ".classifier.": "^serving_default_output",
 }
-"""Layers as state dicts name them, and what the outputs of their operations are called in a ``.tflite``."""
+"""Layers by their names in state dicts, and the output names of their operations in a ``.tflite``."""
 
 
 def convert(job: Conversion) -> list[Written]:
@@ -56,7 +56,7 @@ def convert(job: Conversion) -> list[Written]:
 
 
 def _cast_to_fp16(path: Path) -> None:
-    """Store the matrices of a ``.tflite`` in half precision, each with a cast back, in place."""
+    """Store the matrices of a ``.tflite`` in half precision, each followed by a cast, in place."""
     quantizer = require("ai_edge_quantizer.quantizer", extra="export-litert")
     types = require("ai_edge_quantizer.qtyping", extra="export-litert")
     algorithms = require("ai_edge_quantizer.algorithm_manager", extra="export-litert")
@@ -74,7 +74,7 @@ def _cast_to_fp16(path: Path) -> None:
 
 
 def _quantize(path: Path, job: Conversion) -> None:
-    """Make a ``.tflite`` int8, in place: ranges are the extremes over the calibration photos."""
+    """Quantize a ``.tflite`` to int8, in place; ranges are the extremes over the calibration photos."""
     quantizer = require("ai_edge_quantizer.quantizer", extra="export-litert")
     types = require("ai_edge_quantizer.qtyping", extra="export-litert")
     algorithms = require("ai_edge_quantizer.algorithm_manager", extra="export-litert")
@@ -93,7 +93,7 @@ def _quantize(path: Path, job: Conversion) -> None:
     photos = np.load(job.quantization.calibration, mmap_mode="r")
     ranges = static.calibrate({"serving_default": [{"args_0": np.array(photo[None])} for photo in photos]})
     for extremes in ranges.values():
-        # XNNPACK refuses the scale of what was the same number in every photo, such as a layer that is dead.
+        # XNNPACK refuses the scale of a constant activation, such as that of a dead layer.
         if np.max(extremes["max"]) - np.min(extremes["min"]) < NO_RANGE:
             extremes["max"] = extremes["max"] + 1
     path.write_bytes(static.quantize(ranges, enable_progress_report=False).quantized_model)

@@ -1,10 +1,10 @@
-"""MNN, Alibaba's runtime for phones: one file, read from the ONNX graph by MNN's converter.
+"""MNN, Alibaba's runtime for phones: one file that MNN's converter makes from the ONNX graph.
 
-Dynamic batch, uint8 photos in. ``fp16`` halves the weights on disk; the engine computes in float32 all the
-same.
+It takes uint8 photos in a dynamic batch. ``fp16`` halves the weights on disk; the engine still computes in
+float32.
 
 The converter is called inside its library. Its command line, ``mnnconvert``, installs a telemetry package
-with pip and sends what it did to a server (seen in MNN 3.6.1); nothing here runs it.
+with pip and reports to a server (seen in MNN 3.6.1); nothing here runs it.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _results(
 ) -> Iterator[FormatResult]:
     check_formats(formats, precision)
     if (precision == "int8") != (calibration is not None):
-        raise UsageError("int8, and nothing else, needs labelled photos to judge it by: --calibration DIR")
+        raise UsageError("int8, and nothing else, needs labelled photos that measure it: --calibration DIR")
     require("torch", extra="export")
     names = (os.fspath(model), network, None if classes is None else Path(classes))
     if calibration is not None:
@@ -118,7 +118,7 @@ def _quantized(
     say: Callable[[str], object],
 ) -> Iterator[FormatResult]:
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
-        # What is rejected leaves no trace at the output either.
+        # A rejected file leaves no trace at the output either.
         bundle = source if output is None else copy_bundle(source, Path(scratch) / "bundle")
         for name in formats:
             try:
@@ -171,7 +171,7 @@ def _written(
 
 
 def _bundle(model: str) -> Bundle | None:
-    """Return the bundle that ``model`` names, if it names one."""
+    """Return the bundle of ``model``, if it is a bundle or a run."""
     located = locate(model)
     return located.bundle() if located.kind in ("bundle", "run") else None
 

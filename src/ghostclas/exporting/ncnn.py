@@ -1,7 +1,7 @@
 """ncnn, for phones and boards: ``model.param`` and ``model.bin``, made by pnnx from a traced network.
 
-One photo at a time, as planes of floats from 0 to 255; normalisation is in the graph. ``fp16`` halves the
-weights on disk; the engine computes in float32 all the same.
+It takes one photo at a time as float planes from 0 to 255; normalisation is in the graph. ``fp16`` halves the
+weights on disk; the engine still computes in float32.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def convert(job: Conversion) -> list[Written]:
     job.step("tracing the network with torch.jit")
     example = torch.zeros(1, 3, job.crop, job.crop)
     with warnings.catch_warnings():
-        # TorchScript is what pnnx reads, however deprecated.
+        # pnnx reads only TorchScript, which is deprecated.
         warnings.simplefilter("ignore")
         trace: Any = torch.jit.trace
         trace(Planar(job.network).eval(), (example,)).save(str(job.folder / "traced.pt"))
     job.step("converting with pnnx")
     graph, weights = (f"ncnn/{job.name('model', suffix)}" for suffix in (".param", ".bin"))
     (job.folder / "ncnn").mkdir()
-    done = subprocess.run(  # noqa: S603 - the program that the package brings
+    done = subprocess.run(  # noqa: S603 - the program of the package
         [
             pnnx.EXEC_PATH,
             str(job.folder / "traced.pt"),

@@ -1,4 +1,4 @@
-"""The network as every exporter takes it: norms folded, normalisation in front, photos in, logits out."""
+"""The network for all exporters: folded norms, normalisation inside, uint8 photos in, logits out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ghostclas.spec import PreprocessSpec
 
 
 class Normalised(nn.Module):
-    """A network behind its normalisation: uint8 ``[N, H, W, 3]`` to float32 logits ``[N, C]``."""
+    """A network with its normalisation: uint8 ``[N, H, W, 3]`` to float32 logits ``[N, C]``."""
 
     mean: Tensor
     scale: Tensor
@@ -32,9 +32,9 @@ class Normalised(nn.Module):
 
 
 class WithFeatures(nn.Module):
-    """The same network with a second answer: logits ``[N, C]`` and pooled features ``[N, D]``.
+    """The same network with a second output: logits ``[N, C]`` and pooled features ``[N, D]``.
 
-    The features are what the classifier, the last layer, takes.
+    The features are the input of the classifier, the last layer.
     """
 
     mean: Tensor
@@ -60,27 +60,27 @@ class WithFeatures(nn.Module):
 
 
 def classifier_of(model: nn.Module) -> nn.Linear | None:
-    """Return the layer that turns pooled features into logits, or ``None`` where it is no linear one."""
-    # timm's networks know theirs by a method.
+    """Return the layer that maps pooled features to logits, or ``None`` if it is not linear."""
+    # timm's networks return theirs from a method.
     get = getattr(model, "get_classifier", None)
     last = get() if callable(get) else getattr(model, "classifier", None)
     return last if isinstance(last, nn.Linear) else None
 
 
 def feature_size(model: nn.Module) -> int | None:
-    """Return how many pooled features a network has, or ``None`` where it has no linear classifier."""
+    """Return the number of a network's pooled features, or ``None`` without a linear classifier."""
     last = classifier_of(model)
     return None if last is None else last.in_features
 
 
 def _normalise(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    # Contiguous, or every layer after it would be traced in the memory layout of the photos.
+    # Contiguous: a trace of every later layer would otherwise keep the memory layout of the photos.
     pixels = images.permute(0, 3, 1, 2).contiguous().float()
     return (pixels - mean) * scale
 
 
 class Planar(nn.Module):
-    """The same for formats that know no uint8: float32 ``[N, 3, H, W]`` with values from 0 to 255."""
+    """The same network for formats without uint8: float32 ``[N, 3, H, W]`` with values from 0 to 255."""
 
     def __init__(self, network: Normalised) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class Planar(nn.Module):
 
 
 def load_network(bundle: Bundle) -> Normalised:
-    """Return the network of a bundle as exporters take it, in evaluation mode.
+    """Return the network of a bundle for exporters, in evaluation mode.
 
-    Its matrices are those of the bundle's ONNX file: of an fp16 bundle they are float16 numbers.
+    Its matrices are those of the bundle's ONNX file; in an fp16 bundle they are float16 numbers.
 
     Raises:
-        BundleError: the bundle's weights do not verify, or are not those of its network.
+        BundleError: the bundle's weights do not verify, or belong to another network.
     """
     model = create_model(bundle.spec)
     model.load_state_dict(bundle_state(bundle))
@@ -111,7 +111,7 @@ def load_network(bundle: Bundle) -> Normalised:
 
 
 def matrices_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return what is rounded in an fp16 bundle, by name: all that has more than one dimension."""
+    """Return the parameters that an fp16 bundle rounds, by name: all with more than one dimension."""
     return {name: tensor for name, tensor in model.state_dict().items() if tensor.ndim > 1}
 
 

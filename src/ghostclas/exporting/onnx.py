@@ -1,23 +1,22 @@
 """ONNX, the format that every bundle has: from uint8 photos to logits in one file.
 
-The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N, and gives ``logits``, float32 ``[N, C]``,
-and ``features``, float32 ``[N, D]``: what the last layer takes, which costs nothing where nobody asks for it.
+The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N. It gives ``logits``, float32 ``[N, C]``,
+and ``features``, float32 ``[N, D]``: the input of the last layer, which costs nothing unless requested.
 Networks whose last layer is not linear give logits alone.
-Normalisation is part of it, as a subtraction and a multiplication before the first convolution: folded into
-that convolution it would be wrong at the borders, where padding is zero after normalisation and not before,
-and no faster (measured; the convolution costs a hundred times more). Batch norms are folded into the
-convolutions before them, weights too small for a normal float are set to zero, and GhostNet is put as
-``models.arranged`` says.
 
-**Precision.** A bundle holds its numbers twice, as the runtime reads them and as training continues from
-them. In ``fp16`` both are half as large: matrices are rounded to float16, those of ``weights.safetensors``
-first and then, folded, those of ``model.onnx``. A cast follows each, which runtimes carry out while
-loading, so that arithmetic stays float32 and as fast. The reference of an fp16 bundle comes from the
-rounded network, which is what the bundle holds. How far rounding moved its logits is in its
-provenance, under ``rounding``.
+Normalisation is a subtraction and a multiplication before the first convolution. Folded into that
+convolution it would be wrong at the borders, where padding is zero after normalisation, and no faster
+(measured: the convolution costs a hundred times more). Batch norms are folded into the convolutions before
+them, weights too small for a normal float become zero, and ``models.arranged`` rearranges GhostNet.
 
-**Checks**, all before anything appears at the target: folding against the network that was given, the file
-against ONNX's own checker, and ONNX Runtime, reading a complete bundle, against torch.
+**Precision.** A bundle holds its numbers twice, for the runtime and for further training. In ``fp16`` both
+are half as large: matrices are rounded to float16, first those of ``weights.safetensors`` and then, folded,
+those of ``model.onnx``. Each is followed by a cast, which runtimes evaluate at loading, so the computation
+stays in float32 and as fast. The reference of an fp16 bundle comes from the rounded network, which the
+bundle holds. The provenance records under ``rounding`` how far rounding moved the logits.
+
+**Checks** all precede the target: folding is compared with the given network, ONNX's own checker reads the
+file, and ONNX Runtime, reading a complete bundle, is compared with torch.
 """
 
 from __future__ import annotations
@@ -78,33 +77,36 @@ def export_bundle(
     metrics: Sequence[Metric] = (),
     provenance: Mapping[str, JsonValue] | None = None,
 ) -> Bundle:
-    """Write a trained network as a bundle with an ONNX file, in place of a bundle that is there.
+    """Write a trained network as a bundle with an ONNX file, replacing a bundle at ``target``.
 
     Args:
-        model: the network that ``spec`` describes, on any device, with the weights to ship. It maps
-            normalised float ``[N, 3, crop, crop]`` to logits ``[N, C]``; it is not changed.
-        spec: what rebuilds it.
+        model: the network that ``spec`` describes, on any device, with its weights. It maps normalised float
+            ``[N, 3, crop, crop]`` to logits ``[N, C]``; it is not changed.
+        spec: the spec that rebuilds the network.
         classes: names in the order of the logits.
-        preprocess: from a photo to its input; mean and std become part of the file.
+        preprocess: the preprocessing of a photo; mean and std become part of the file.
         target: the folder to write; see ``bundle.write_bundle``.
-        precision: how weights are stored, ``"fp32"`` or ``"fp16"``; this module says what follows from it.
+        precision: how weights are stored, ``"fp32"`` or ``"fp16"``; see the head of this module.
         compact: leave the matrices out of the weights of an fp16 bundle; see ``models.compact``. For a model
-            that ships inside a package: training on from it needs onnx, and has its norms' scales rounded in.
+            that ships in a package: further training needs onnx and starts from rounded scales of norms.
+        postprocess: the temperature and the threshold of unknown photos.
+        metrics: measured accuracies.
+        provenance: the origin of the model, as plain JSON.
         postprocess: from logits to scores.
         metrics: accuracies that were measured.
         provenance: where the model comes from, as plain JSON.
 
     Raises:
-        UsageError: the classes are not as many as the outputs, or there is no such precision.
+        UsageError: the number of classes differs from that of outputs, or there is no such precision.
         ExportError: the network cannot be written in this form, or the file answers differently.
-        BundleError: there is something else than a bundle at ``target``.
+        BundleError: ``target`` holds something other than a bundle.
     """
     if precision not in ("fp32", "fp16"):
         raise UsageError(f"there is no precision {precision!r} for ONNX; there are: fp32, fp16")
     if compact and (precision != "fp16" or has_branches(model)):
         raise UsageError(
-            "a compact bundle is one in fp16 of a network without branches: its matrices are read from the "
-            "ONNX file"
+            "only an fp16 bundle of a network without branches can be compact: its matrices are read from "
+            "the ONNX file"
         )
     if len(classes) != spec.num_classes:
         raise UsageError(f"{len(classes)} classes were named for a network with {spec.num_classes} outputs")
@@ -130,7 +132,7 @@ def export_bundle(
         rounded = Normalised(folded, preprocess)
         max_abs, agreement = _difference(reference.logits, _logits(rounded, pixels))
         reference = make_reference(rounded, preprocess)
-        # Of a bundle that was rounded before, that first rounding is the one to tell of.
+        # For a bundle that was rounded before, the provenance keeps the first rounding.
         known.setdefault("rounding", {"max_abs": max_abs, "top1_agreement": agreement})
     arranged = arrange(folded)
     proto = to_onnx(Normalised(arranged, preprocess), crop=preprocess.crop, name=spec.name)
@@ -139,7 +141,7 @@ def export_bundle(
         halves = {name: tensor.numpy() for name, tensor in matrices_of(arranged).items()}
         stored = store_as_fp16(proto, halves)
         if arranged is not folded:
-            # Put together again, they are all there or none is.
+            # A compact bundle restores all matrices or none.
             stored = matrices_of(folded) if len(stored) == len(halves) else ()
     check_graph(proto)
     weights = (
@@ -183,10 +185,10 @@ def export_bundle(
 
 
 def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
-    """Return the network as an ``onnx.ModelProto`` that holds the graph and the weights, and nothing else.
+    """Return the network as an ``onnx.ModelProto`` with the graph and the weights alone.
 
-    Weights have the names of the inner model's state dict. The output ``features`` is there where the network
-    has a linear classifier.
+    Weights have the names of the inner model's state dict. The output ``features`` exists if the network has
+    a linear classifier.
 
     Raises:
         ExportError: torch cannot express the network in ONNX.
@@ -206,7 +208,7 @@ def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
                 external_data=False,
                 verbose=False,
             )
-    except Exception as error:  # the exporter raises whatever the tracer, torch or onnxscript ran into
+    except Exception as error:  # the exporter passes on errors of the tracer, torch and onnxscript
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(f"torch cannot write this network as ONNX: {lines[0]}") from error
     assert program is not None
@@ -214,7 +216,7 @@ def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:
 
 
 def _cleaned(proto: Any, name: str) -> Any:
-    """Drop what the exporter leaves behind: source paths, stack traces, the names of its own passes."""
+    """Remove the exporter's traces: source paths, stack traces, the names of its passes."""
     graph = proto.graph
     graph.name = name
     proto.producer_name, proto.producer_version = "ghostclas", __version__

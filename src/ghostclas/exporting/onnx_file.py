@@ -1,4 +1,4 @@
-"""An ONNX file written anew, in half precision, in int8 or without its features. Needs no torch."""
+"""Rewriting of an ONNX file: in half precision, in int8, or without its features. Needs no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WITH_MATRICES = ("Conv", "Gemm", "MatMul")
 
 
 def convert(job: Conversion) -> list[Written]:
-    """Write the graph that the bundle has in another precision."""
+    """Write the bundle's graph in another precision."""
     onnx = require("onnx", extra="export")
     if job.precision == "int8":
         quantize_file(job)
@@ -47,7 +47,7 @@ def convert(job: Conversion) -> list[Written]:
         store_as_fp16(proto, matrices)
     job.step("checking the graph")
     check_graph(proto)
-    # The plain name is that of the file that the bundle was made of.
+    # The plain name belongs to the bundle's first file.
     path = f"model.{job.precision}.onnx"
     (job.folder / path).write_bytes(proto.SerializeToString(deterministic=True))
     return [
@@ -61,7 +61,7 @@ def convert(job: Conversion) -> list[Written]:
 
 
 def round_to_half(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return float32 numbers, each of which is a float16 number.
+    """Round float32 numbers to float16 numbers, returned as float32.
 
     Raises:
         ExportError: ``name`` has values beyond the range of float16.
@@ -74,7 +74,7 @@ def round_to_half(name: str, values: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def store_as_fp16(proto: Any, matrices: Mapping[str, NDArray[np.float32]]) -> Collection[str]:
-    """Store those of ``matrices`` that the graph has as float16, in place, and return their names.
+    """Store the ``matrices`` in the graph as float16, in place, and return their names.
 
     A cast to float32 follows each. The values must be float16 numbers already.
     """
@@ -101,7 +101,7 @@ def store_as_fp16(proto: Any, matrices: Mapping[str, NDArray[np.float32]]) -> Co
 
 
 def store_as_fp32(proto: Any) -> Any:
-    """Undo ``store_as_fp16``, in place, and return the graph: float32 tensors, and no casts of them."""
+    """Undo ``store_as_fp16``, in place, and return the graph: float32 tensors without casts."""
     onnx = require("onnx", extra="export")
     stored = {
         tensor.name: tensor
@@ -125,7 +125,7 @@ def store_as_fp32(proto: Any) -> Any:
 
 
 def write_fp32_graph(bundle: Bundle, target: Path) -> None:
-    """Write the graph that a bundle is made of, with float32 weights."""
+    """Write the bundle's graph with float32 weights."""
     onnx = require("onnx", extra="export")
     content = bundle.file("onnx").read()
     onnx.save_model(store_as_fp32(onnx.load_model_from_string(content)), target)
@@ -142,8 +142,9 @@ def without_features(proto: Any) -> Any:
 def quantize_file(job: Conversion) -> None:
     """Quantize the graph at ``job.onnx_file``, in place.
 
-    Static, with explicit nodes (QDQ): activations uint8, weights int8. Ranges are the extremes over the
-    calibration photos. The output ``features`` is left out: it would keep the layer before it in float.
+    The quantization is static, with explicit nodes (QDQ): activations uint8, weights int8. Ranges are the
+    extremes over the calibration photos. The output ``features`` is left out, since it would keep the layer
+    before it in float.
     """
     quantization = require("onnxruntime.quantization", extra="export")
     onnx = require("onnx", extra="export")
@@ -190,7 +191,7 @@ def check_graph(proto: Any) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence an exporter that reports its progress on every stream there is."""
+    """Silence an exporter, which reports progress on several streams."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

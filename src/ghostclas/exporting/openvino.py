@@ -1,7 +1,7 @@
-"""OpenVINO IR: ``model.xml`` with its weights beside it, read from the ONNX graph by OpenVINO itself.
+"""OpenVINO IR: ``model.xml`` and its weights, which OpenVINO converts from the ONNX graph.
 
-Dynamic batch, uint8 photos in. ``fp16`` halves the weights on disk; the engine computes in float32 all the
-same. ``int8`` is the graph that ONNX Runtime quantizes, which OpenVINO runs faster than it does.
+It takes uint8 photos in a dynamic batch. ``fp16`` halves the weights on disk; the engine still computes in
+float32. ``int8`` is the graph that ONNX Runtime quantizes; OpenVINO runs it faster than ONNX Runtime does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def convert(job: Conversion) -> list[Written]:
             path=graph,
             input=photos_port(job.crop),
             output=logits_port(job.num_classes),
-            # Rounding to int8 needs no second output in its way.
+            # int8 leaves out the second output, which would prevent rounding.
             features=None if job.precision == "int8" else features_port(job.feature_size),
         ),
         Written(path=weights),

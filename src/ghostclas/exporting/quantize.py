@@ -1,9 +1,9 @@
-"""int8 by measurement: converted with calibration photos, and kept only if it is accurate enough and faster.
+"""Quantization to int8 by measurement: a file is kept only if it is accurate enough and faster.
 
-Post-training quantization of GhostNet can cost nothing or everything, and can be slower than float32, since
-depthwise convolutions and every border between precisions cost time. So nothing is assumed: candidates are
-made with more and more of the sensitive layers left in float, the first that is accurate enough is timed
-against the float file in the same engine, turn by turn, and what is slower is not kept.
+Post-training quantization of GhostNet may cost no accuracy or most of it. It may also be slower than
+float32, since depthwise convolutions and changes of precision cost time. The candidates therefore keep more
+and more of the sensitive layers in float. The first accurate one is timed against the float file in the same
+engine, interleaved, and a slower one is discarded.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ CALLS = 3
 
 
 class Candidate(NamedTuple):
-    """One way to quantize: scales for each channel or each matrix, and the layers that stay in float."""
+    """One way to quantize: scales for each channel or each matrix, and the layers kept in float."""
 
     per_channel: bool
     keep_float: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return a description."""
         scales = "a scale for each channel" if self.per_channel else "a scale for each matrix"
         return f"{scales}, {', '.join(part.strip('.') for part in self.keep_float) or 'nothing'} in float"
 
@@ -59,15 +59,15 @@ CANDIDATES: Sequence[Candidate] = (
     Candidate(True, (".classifier.", ".se.")),
     Candidate(True, (".classifier.", ".se.", ".stem.", ".head.", ".tail.")),
 )
-"""From the fastest to the most careful; the first that is accurate enough is taken."""
+"""From the fastest to the most careful; the first accurate one is taken."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is tried, and what an int8 file may cost.
+    """The candidates, and the accuracy that an int8 file may cost.
 
-    Now and then a photo drives a network to a hundred times its usual activations; ranges that hold it leave
-    the other photos a few steps. So ``outliers`` are left out.
+    A few photos drive a network to a hundred times its usual activations. Ranges that include them leave only
+    a few steps for all other photos, so ``outliers`` are left out.
     """
 
     max_loss: float = 0.5  # points of top-1 by which an int8 file may fall below the float file
@@ -81,7 +81,7 @@ class Policy:
         return top1_int8 >= top1_float - self.max_loss
 
     def keeps(self, measured: Sequence[Measured]) -> bool:
-        """Whether a file is kept that is accurate in these engines: it is faster in one, or need not be."""
+        """Whether to keep a file that is accurate in these engines: it is faster in one, or need not be."""
         return self.smaller or any(one.ms_int8 < one.ms_float for one in measured)
 
 
@@ -95,7 +95,7 @@ class Measured(NamedTuple):
     ms_int8: float
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return a description."""
         return (
             f"in {self.engine} top-1 {self.top1_int8:.2f} % against {self.top1_float:.2f} % in float, "
             f"{self.ms_int8:.2f} ms a photo against {self.ms_float:.2f} ms "
@@ -112,22 +112,22 @@ def quantize(
     policy: Policy = Policy(),
     say: Callable[[str], object] = lambda _: None,
 ) -> tuple[Bundle, list[Measured]]:
-    """Add an int8 file to the bundle if measurement speaks for it; return the bundle and what was measured.
+    """Add an int8 file to the bundle if it is accurate and faster; return the bundle and the measurements.
 
     Args:
         bundle: an open bundle in a folder.
-        name: a format of ``FORMATS`` that can be int8.
-        calibration: photos of the kind that the model will see; up to ``policy.calibration_images`` of them,
-            evenly spread, are used, without the outliers.
+        name: a format of ``FORMATS`` with int8.
+        calibration: photos like those of deployment; up to ``policy.calibration_images`` of them, evenly
+            spread and without the outliers, are used.
         validation: labelled photos, on which top-1 may fall by at most ``policy.max_loss`` points.
-        policy: what is tried and what is kept.
+        policy: the candidates and the limits.
         say: called with a line for every candidate.
 
     Raises:
-        ExportError: no candidate is accurate enough, or the first that is is not faster; with the figures.
-            The bundle is as it was.
+        ExportError: no candidate is accurate enough, or the first accurate one is not faster; the message has
+            the figures. The bundle is as it was.
         DataError: no photo could be read, or the validation classes are not the model's.
-        UsageError: there is no int8 for this format.
+        UsageError: this format has no int8.
     """
     check_formats([name], "int8")
     engines = [engine for engine in installed_engines() if name in ENGINES[engine].formats]
@@ -199,10 +199,10 @@ def _keep(bundle: Bundle, trial: Bundle, name: str) -> Bundle:
 
 
 def _read(bundle: Bundle, source: Source, indices: Sequence[int], target: Path) -> tuple[UInt8, list[int]]:
-    """Write the photos that can be read to ``target`` as the network takes them; return them and which."""
+    """Write the readable photos to ``target`` as network input; return them and their indices."""
     side = bundle.preprocess.crop
     read: list[int] = []
-    # On the disk: a validation set of 50,000 photos would take eight gigabytes of memory.
+    # On disk: a validation set of 50,000 photos would take eight gigabytes of memory.
     photos = np.lib.format.open_memmap(target, "w+", np.uint8, (len(indices), side, side, 3))
     for index in indices:
         try:
@@ -220,7 +220,7 @@ def _read(bundle: Bundle, source: Source, indices: Sequence[int], target: Path) 
 
 
 def without_outliers(bundle: Bundle, photos: UInt8, fraction: float) -> UInt8:
-    """Leave out that fraction of the photos, uint8 ``[N, H, W, 3]``, those with the largest logits."""
+    """Leave out this fraction of the photos, uint8 ``[N, H, W, 3]``: those with the largest logits."""
     with closing(open_engine("auto", bundle)) as engine:
         starts = range(0, len(photos), BATCH_SIZE)
         largest = np.concatenate([np.abs(engine.run(photos[i : i + BATCH_SIZE])).max(axis=1) for i in starts])
@@ -229,7 +229,7 @@ def without_outliers(bundle: Bundle, photos: UInt8, fraction: float) -> UInt8:
 
 
 def _float_files(bundle: Bundle, name: str, engines: Sequence[str], folder: Path) -> dict[str, BundleFile]:
-    """Return what int8 is compared with in each engine, converted for that where the bundle has nothing."""
+    """Return the float file to compare with in each engine; a missing one is converted."""
     found = {engine: _float_file(bundle, engine) for engine in engines}
     if None in found.values():
         converted = add_format(copy_bundle(bundle, folder), name)
@@ -254,9 +254,9 @@ def measure_top1(name: str, file: BundleFile, photos: UInt8, labels: NDArray[np.
 
 
 def milliseconds(name: str, first: BundleFile, second: BundleFile, photos: UInt8) -> tuple[float, float]:
-    """Return the medians of one photo in one thread, timed in turn: what disturbs one disturbs both.
+    """Return the median time of one photo in one thread for both files, interleaved.
 
-    A turn is one call that does not count, since the other file has used the caches, and ``CALLS`` that do.
+    A turn is one uncounted call, since the other file has used the caches, and ``CALLS`` counted ones.
     """
     times: tuple[list[float], list[float]] = ([], [])
     with ExitStack() as stack:

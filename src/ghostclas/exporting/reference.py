@@ -1,4 +1,4 @@
-"""The images that a bundle carries as its proof. They are drawn, not photographed: nobody's picture ships."""
+"""The reference images of a bundle. They are drawn, so no photo of a person is distributed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ghostclas.spec import PreprocessSpec
 UInt8 = NDArray[np.uint8]
 
 CANDIDATES = 3
-"""How many images are drawn of every kind; the one whose answer is clearest is kept."""
+"""Images drawn of every kind; the one with the clearest answer is kept."""
 
 _ORIENTATION = 0x0112
 _QUALITY = 90
@@ -26,14 +26,14 @@ _QUALITY = 90
 def make_reference(network: Callable[[torch.Tensor], torch.Tensor], spec: PreprocessSpec) -> Reference:
     """Draw the reference images and compute their logits.
 
-    One is landscape, one portrait and turned by its EXIF orientation, one grey, and one smaller than the
-    network's input, so that every path through preprocessing is covered. Where the two best classes of an
-    image lie close together, rounding decides between them: of each kind, the image with the clearest
-    answer is taken.
+    One is landscape, one portrait and rotated by its EXIF orientation, one grey, and one smaller than the
+    network's input, so that they cover every path through preprocessing. If the two best classes of an image
+    are close together, rounding decides between them. Of each kind, the image with the clearest answer is
+    therefore taken.
 
     Args:
         network: maps uint8 images ``[N, H, W, 3]`` to float32 logits ``[N, C]``.
-        spec: how an image becomes the network's input.
+        spec: the preprocessing of an image.
     """
     chosen = [_clearest(network, spec, draw) for draw in _kinds(spec.resize.short_side)]
     jpegs, pixels, logits = zip(*chosen, strict=True)
@@ -55,7 +55,7 @@ def _clearest(
 
 
 def _kinds(short: int) -> Sequence[Callable[[np.random.Generator], bytes]]:
-    """Return a way to draw each kind, in sizes that suit a network for images of this short side."""
+    """Return a function that draws each kind, in sizes that suit a network for images of this short side."""
     long = short * 4 // 3
     small = max(8, short // 3)
     return (
@@ -67,7 +67,7 @@ def _kinds(short: int) -> Sequence[Callable[[np.random.Generator], bytes]]:
 
 
 def _scene(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Draw a gradient, some discs and bars in it, waves over them, and a little noise."""
+    """Draw a gradient with discs, bars, waves and a little noise."""
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
     corners = rng.uniform(30, 225, (3, 3))
     picture = corners[0] + x[..., None] * (corners[1] - corners[0]) + y[..., None] * (corners[2] - corners[0])

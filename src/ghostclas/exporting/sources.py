@@ -1,4 +1,4 @@
-"""What can be exported: a bundle, a run, a named network with published weights, or a file of weights."""
+"""Opening of what can be exported: a bundle, a run, published weights by name, or a file of weights."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ IMAGENET_CLASSES = 1000
 def open_trained(
     model: str | Path, *, network: str | None = None, classes: str | Path | None = None
 ) -> Trained:
-    """Load what ``model`` means.
+    """Load the network that ``model`` names.
 
     Args:
         model: ``default``, a bundle, a run directory, a file of weights (see ``weights.reading``) or the name
             of published weights, which are downloaded once. ``timm:NAME`` is a network of timm with random
-            weights, as ``exporting.untrained`` makes it.
-        network: which network a file of weights is for, by its name; recognised from the shapes when absent.
-        classes: a text file with one class name a line. Bundles and runs bring their own; for the 1000
-            classes of ImageNet the names that the package timm carries are used when absent.
+            weights; see ``exporting.untrained``.
+        network: the network of a file of weights, by name; recognised from the shapes when absent.
+        classes: a text file with one class name a line. Bundles and runs have their own; 1000 classes are
+            ImageNet's when absent, whose names the package timm has.
 
     Raises:
-        UsageError: no such model, a network that is not recognised, or class names that are nowhere.
-        BundleError: a bundle or weights that do not verify, or do not fit the network.
-        DataError: the list of classes does not have one name for every output, or a failed download.
+        UsageError: there is no such model, its network is not recognised, or its class names are unknown.
+        BundleError: a bundle or weights do not verify, or do not fit the network.
+        DataError: the list of classes does not have one name for every output, or the download failed.
     """
     located = locate(model)
     if located.name.startswith(TIMM):
@@ -57,7 +57,7 @@ def recognise(weights: str | Path) -> ModelSpec:
     """Return the network of the zoo that has exactly the tensors of this file of weights.
 
     Raises:
-        UsageError: none has; the network has to be named.
+        UsageError: no network has them; the user must name it.
     """
     state = load_state(weights)
     shapes = _shapes(state)
@@ -100,7 +100,7 @@ def _from_weights(
         names = imagenet_classes()
     if names is None:
         raise UsageError(
-            f"{file} does not say what its {spec.num_classes} classes are called\n"
+            f"{file} does not name its {spec.num_classes} classes\n"
             "       give a text file with one name a line: --classes FILE"
             + (", or: pip install timm" if spec.num_classes == IMAGENET_CLASSES else "")
         )

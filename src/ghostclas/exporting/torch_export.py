@@ -1,7 +1,7 @@
 """torch.export: ``model.pt2``, the graph and weights of the network for PyTorch itself.
 
-Dynamic batch, uint8 photos in, float32 logits and features out. It holds no code, no pickles and no
-paths of this machine; the engine refuses a file that does.
+It takes uint8 photos in a dynamic batch and gives float32 logits and features. It holds no code, no pickles
+and no paths of this machine; the engine refuses a file that does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def convert(job: Conversion) -> list[Written]:
     network = job.network if features is None else WithFeatures(job.network)
     program = torch.export.export(network, (example,), dynamic_shapes={INPUT: {0: batch}})
     for node in program.graph.nodes:
-        # Where it was traced: paths of this machine.
+        # Traces hold paths of this machine.
         for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
             node.meta.pop(key, None)
     program.example_inputs = None

@@ -1,4 +1,4 @@
-"""A network with everything that its bundle will say about it."""
+"""A trained network with the metadata of its bundle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ghostclas.spec import Metric, ModelSpec, PostprocessSpec, PreprocessSpec
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with its weights, in evaluation mode, and all that a bundle says about it."""
+    """A network with its weights, in evaluation mode, and the metadata of its bundle."""
 
     model: nn.Module
     spec: ModelSpec
@@ -28,11 +28,12 @@ class Trained:
 def imagenet_classes() -> tuple[str, ...] | None:
     """Return the names of the 1000 classes of ImageNet-1k in their usual order, or ``None`` without timm.
 
-    They are WordNet's words for each synset, as ``"tabby, tabby cat"``. timm is not imported, only read.
+    They are WordNet's words for each synset, such as ``"tabby, tabby cat"``. timm's file is read; timm is not
+    imported.
     """
     synsets = imagenet_synsets()
     if synsets is None:
         return None
     names = [words for _, words in synsets]
-    # Two birds and machines share the word crane.
+    # The bird and the machine share the word crane.
     return tuple(f"{n} ({s})" if names.count(n) > 1 else n for s, n in synsets)

@@ -1,11 +1,11 @@
-"""Networks with random weights: for their speed and size, which do not depend on what the weights are.
+"""Networks with random weights, to measure speed and size, which do not depend on the weights.
 
     untrained("ghostnet_x1_3")                  a network of the zoo
     untrained("timm:mobilenetv3_large_100")     a network of the package timm
 
-Nothing that such a bundle answers means anything, and its provenance says so: ``{"weights": "random"}``.
-Where an accuracy of the architecture was published, that is in the provenance too, with its source: it is the
-accuracy of weights that the bundle does not have.
+The answers of such a bundle mean nothing, and its provenance says so: ``{"weights": "random"}``. The
+provenance also holds the published accuracy of the architecture, if there is one, with its source. That is
+the accuracy of weights that the bundle does not have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REPGHOST = "the RepGhost authors' names of their weight files"
 
 
 class Published(NamedTuple):
-    """Top-1 and top-5 in percent on the ImageNet-1k validation set at 224 x 224, and who says so."""
+    """Top-1 and top-5 in percent on the ImageNet-1k validation set at 224 x 224, and their source."""
 
     top1: float
     top5: float | None
@@ -64,7 +64,7 @@ PUBLISHED: Mapping[str, Published] = {
         if entry.top1 is not None and entry.accuracy_source is not None
     },
 }
-"""Of networks that come without their weights here; nothing of it was measured by us."""
+"""Published accuracies of networks whose weights are not included; none was measured here."""
 
 PUBLISHED_SIZE = 224
 
@@ -72,13 +72,13 @@ PUBLISHED_SIZE = 224
 def untrained(name: str, *, size: int | None = None) -> Trained:
     """Return the network ``name``, of the zoo or after ``timm:``, with random weights.
 
-    The same name gives the same weights. Batch norms are set by one batch of noise, so that every layer sees
-    numbers of the size that it sees in a trained network: neither overflows nor subnormals, which some
-    processors take a hundred times longer over.
+    The same name gives the same weights. One batch of noise sets the batch norms, so that activations have
+    the magnitude of those in a trained network. Overflows and subnormals take some processors a hundred times
+    longer.
 
     Args:
         name: ``ghostnet_x0_75`` or the like, or ``timm:mobilenetv3_large_100``.
-        size: side of the input in pixels; what the network is usually used with when absent.
+        size: side of the input in pixels; the network's usual one when absent.
 
     Raises:
         UsageError: there is no such network.
@@ -103,7 +103,7 @@ def untrained(name: str, *, size: int | None = None) -> Trained:
 
 
 def resized(preprocess: PreprocessSpec, size: int | None) -> PreprocessSpec:
-    """Return the preprocessing for inputs of another side: the same part of a photo in other pixels."""
+    """Return the preprocessing for another input side: the same part of a photo in another resolution."""
     if size is None or size == preprocess.crop:
         return preprocess
     short_side = max(size, round(preprocess.resize.short_side * size / preprocess.crop))

@@ -1,4 +1,4 @@
-"""A model at an input size it was not made for, or without weights, as a bundle to be measured."""
+"""Bundles for measurement: a model at another input size, or without trained weights."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def make_variant(model: str, target: str | Path, *, size: int | None = None) -> 
     """Write ``model`` for inputs of ``size`` pixels as a bundle at ``target``.
 
     A bundle or a run keeps its weights, so that its accuracy at that size can be measured. A name, of the zoo
-    or after ``timm:``, gets random ones; see ``export.untrained``.
+    or after ``timm:``, gets random weights; see ``exporting.untrained``.
 
     Raises:
-        UsageError: there is no such model, or no network can have inputs of this size.
+        UsageError: there is no such model, or networks cannot take inputs of this size.
         ExportError: the network cannot be exported at this size.
     """
     if size is not None and (size < 32 or size % 32):

@@ -1,7 +1,7 @@
 """One conversion in a process of its own: ``python -m ghostclas.exporting.worker JOB.json``.
 
-Toolchains print on every stream, change global state, keep gigabytes and sometimes end the process; here that
-touches nobody else. The answer is in ``outcome.json`` beside the job, the current step in ``step``.
+Toolchains print on every stream, change global state, keep gigabytes and sometimes end the process, so each
+runs alone. The result is in ``outcome.json`` beside the job, the current step in ``step``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(job_file: Path) -> None:
         (folder / "step").write_text(text, encoding="utf-8")
 
     if job["isolated"]:
-        # Python's own mark of a module that cannot be imported.
+        # Python treats such an entry as a module that cannot be imported.
         sys.modules["torch"] = None  # type: ignore[assignment]
     try:
         step("importing the toolchain")
@@ -52,7 +52,7 @@ def main(job_file: Path) -> None:
         outcome: dict[str, Any] = {"written": [entry.model_dump() for entry in written]}
     except MissingExtraError as error:
         outcome = {"missing": str(error)}
-    except Exception as error:  # whatever a toolchain raises
+    except Exception as error:  # toolchains raise any class
         lines = str(error).strip().splitlines() or [""]
         outcome = {"error": f"{type(error).__name__}: {lines[0]}"}
     (folder / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
@@ -60,7 +60,7 @@ def main(job_file: Path) -> None:
 
 def _load_network(bundle: Bundle, *, isolated: bool) -> Normalised:
     if isolated:
-        raise RuntimeError("a converter that is isolated from torch has the ONNX file alone")
+        raise RuntimeError("a converter that is isolated from torch has only the ONNX file")
     from ghostclas.exporting.network import load_network
 
     return load_network(bundle)
