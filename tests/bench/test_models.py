@@ -26,5 +26,5 @@ def test_models_are_made_only_where_they_have_to_be(small_bundle: Bundle) -> Non
     assert asked == []
     open_models([path], [96], make=make)
     assert asked == [(path, 96)]
-    with pytest.raises(UsageError, match="two models are called small"):
+    with pytest.raises(UsageError, match="two models have the name small"):
         open_models([path, f"{path}/../small"], make=make)

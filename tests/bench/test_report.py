@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ghostclas.bench.plots import PICTURES
+from ghostclas.bench.plots import PLOTS
 from ghostclas.bench.report import JSON, PAGE, markdown, tables, write_report
 from ghostclas.bench.results import Results
 from tests.bench.made import QUIET, case, results
@@ -39,15 +39,15 @@ def test_a_noisy_machine_is_the_first_thing_the_page_says(family: Results) -> No
     assert "**Warning: this machine is noisy" in markdown(noisy).split("## ")[0]
 
 
-def test_the_report_has_every_picture_and_each_opens(family: Results, tmp_path: Path) -> None:
+def test_the_report_has_every_plot_and_each_opens(family: Results, tmp_path: Path) -> None:
     page = write_report(family, tmp_path).read_text(encoding="utf-8")
-    assert {path.name for path in tmp_path.iterdir()} == {JSON, PAGE, *PICTURES}
-    for name in PICTURES:
+    assert {path.name for path in tmp_path.iterdir()} == {JSON, PAGE, *PLOTS}
+    for name in PLOTS:
         assert f"({name})" in page
-        with Image.open(tmp_path / name) as picture:
-            picture.load()
-            assert min(picture.size) > 500
-            assert len(picture.convert("RGB").getcolors(2**24) or []) > 50, "nothing is drawn in it"
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            assert min(image.size) > 500
+            assert len(image.convert("RGB").getcolors(2**24) or []) > 50, "nothing is drawn in it"
 
 
 def test_what_cannot_be_drawn_any_more_does_not_stay_in_the_report(family: Results, tmp_path: Path) -> None:

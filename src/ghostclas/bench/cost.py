@@ -1,4 +1,4 @@
-"""The multiply-adds of one photo, counted in the file that is timed."""
+"""The multiply-adds of one photo, counted in the measured file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ghostclas.extras import require
 def count_macs(bundle: Bundle) -> int | None:
     """Return the multiply-adds of convolutions and matrix products of a bundle's network for one photo.
 
-    They are counted in its float ONNX file, without channels of zeros, such as those that fill up a block.
+    They are counted in its float ONNX file. Channels of zeros, such as padding of a block, do not count.
     ``None`` if there is no such file, or if the package onnx is not installed.
     """
     try:

@@ -49,9 +49,9 @@ def compare(
 ) -> list[Change]:
     """Return every figure of ``before`` in its order, with the figure after.
 
-    A time, a rate or a size is worse when it is so by more than ``tolerance``, a part of the figure, and by
-    more than both machines' own noise; accuracy when it fell by more than ``accuracy_tolerance`` points.
-    Medians of times are compared. A figure that is no longer measured is ``gone``.
+    A time, a rate or a size is worse if it changed by more than ``tolerance``, a part of the figure, and by
+    more than both machines' own noise. Accuracy is worse if it fell by more than ``accuracy_tolerance``
+    points. Medians of times are compared. A figure that is no longer measured is ``gone``.
     """
     noise = max(r.noise.difference if r.noise else 0.0 for r in (before, after))
     found = {case.name: case for case in after.cases}
@@ -68,7 +68,7 @@ def compare(
 
 
 def worse(changes: list[Change]) -> list[Change]:
-    """Return the changes at which a check should fail."""
+    """Return the changes that should fail a check."""
     return [change for change in changes if change.verdict in ("worse", "gone")]
 
 
@@ -106,7 +106,7 @@ def _verdict(figure: Figure, value: float | None) -> Verdict:
     if value is None:
         return "gone"
     gain = value - figure.value if figure.more_is_better else figure.value - value
-    # By ratio, so that half and twice the time are equally far from the same time.
+    # By ratio, so that half the time and twice the time are equally far away.
     allowed = figure.tolerance if figure.points else figure.tolerance * min(figure.value, value)
     if abs(gain) <= allowed:
         return "same"

@@ -1,9 +1,9 @@
-"""Measurements of a new process that starts, loads a model and labels photos, as a user waits for it.
+"""Measurements of a new process from its start to the labels of photos, as a user waits for them.
 
     python -m ghostclas.bench.fresh '{"model": ..., "engine": ..., "precision": ..., "first": ...}'
 
-is that process. It prints the label of the first photo as soon as it has it, and then one JSON object.
-Above ``main`` it imports only what any program that labels a photo imports.
+is that process. It prints the label of the first photo at once, and finally one JSON object. Its imports at
+the top are those of any program that labels a photo.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ghostclas.errors import GhostclasError
 
 
 class Fresh(NamedTuple):
-    """The cost of one process: seconds to its first label, photos a second after that, bytes at its peak.
+    """The cost of one process: seconds to its first label, then photos a second, and peak bytes.
 
     ``images_per_second`` is ``None`` if no folder was labelled, ``peak_memory`` if the system does not report
     it.
@@ -34,10 +34,10 @@ class Fresh(NamedTuple):
 def run_fresh(
     model: str | Path, engine: str, precision: str, first: Path, folder: Path | None = None
 ) -> Fresh:
-    """Start a process that labels the photo ``first``, then, where it is given, all of ``folder``.
+    """Start a process that labels the photo ``first``, then all of ``folder``, if given.
 
     Raises:
-        GhostclasError: the process failed; the message has what the process said of its error.
+        GhostclasError: the process failed; the message has the process's own error.
     """
     job = {
         "model": str(model),
@@ -62,11 +62,11 @@ def run_fresh(
         assert process.stdout
         label = process.stdout.readline()
         seconds = time.perf_counter() - began
-        # Not communicate, which would miss output that came together with the first line.
+        # Not communicate: it would miss output that came together with the first line.
         rest = process.stdout.read()
         if process.wait() or not label:
             said.seek(0)
-            # The last line that is not indented: what follows it are details.
+            # The last line that is not indented: details follow it.
             lines = [line for line in said.read().splitlines() if line[:1].strip()]
             reason = lines[-1] if lines else f"exit code {process.returncode}"
             raise GhostclasError(f"a fresh process with {engine} {precision} failed: {reason[:300]}")

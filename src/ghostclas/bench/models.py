@@ -35,7 +35,7 @@ def open_models(
             bundle = there if there is not None and fits else make(model, size)
             name = _name(model, bundle)
             if found.setdefault((name, bundle.preprocess.crop), (model, bundle))[0] != model:
-                raise UsageError(f"two models are called {name}; rename one of the folders")
+                raise UsageError(f"two models have the name {name}; rename one of the folders")
     return [(name, bundle) for (name, _), (_, bundle) in found.items()]
 
 

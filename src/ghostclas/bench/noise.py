@@ -27,7 +27,7 @@ def judge(case: str, pairs: Sequence[tuple[Spread, Spread]]) -> Noise | None:
 def warning(noise: Noise | None) -> str | None:
     """Return a warning about a noisy machine, or nothing."""
     if noise is None:
-        return "nothing was timed twice, so nobody knows how noisy this machine is"
+        return "nothing was timed twice, so the noise of this machine is not known"
     if not noise.noisy:
         return None
     return (

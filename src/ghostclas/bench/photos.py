@@ -1,4 +1,4 @@
-"""The photo files that a measurement labels: the user's own, or drawn ones."""
+"""The photo files of a measurement: the user's own, or drawn ones."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _COARSE = 12
 def drawn_photos(folder: Path, count: int) -> str:
     """Write ``count`` drawn JPEGs into ``folder``, and return a description of them.
 
-    They show soft colours and grain. Their pixels and, within a third, their bytes are as many as those of
-    ordinary photos of the web.
+    They show soft colours and grain. The number of pixels is that of ordinary photos on the web, and so is
+    the number of bytes, within a third.
     """
     for number in range(count):
         picture = _draw(np.random.default_rng(number))

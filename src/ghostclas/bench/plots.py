@@ -16,14 +16,14 @@ COLOURS = ("#1f5fa8", "#d1495b", "#2a8c6d", "#e0912f", "#7a4fa3", "#4a9cc9", "#8
 """Colours that differ on paper, on a screen and for the colour-blind, in this order."""
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-INK, QUIET, GRID = "#23272e", "#6b7280", "#d9dde3"
+INK, MUTED, GRID = "#23272e", "#6b7280", "#d9dde3"
 
 _DPI = 150
 _PANEL = (6.2, 4.6)
 
 
-class Picture(NamedTuple):
-    """A row of the table: the title of a plot, and the function that draws it if there are enough points."""
+class Plot(NamedTuple):
+    """One plot: its title, and the function that draws it if there are enough points."""
 
     title: str
     figure: Callable[[Results], Any | None]
@@ -46,14 +46,14 @@ def draw(results: Results) -> dict[str, bytes]:
         MissingExtraError: matplotlib is not installed.
     """
     require("matplotlib", extra="report")
-    pictures = {}
-    for name, picture in PICTURES.items():
-        figure = picture.figure(results)
+    plots = {}
+    for name, plot in PLOTS.items():
+        figure = plot.figure(results)
         if figure is not None:
             stream = io.BytesIO()
             figure.savefig(stream, dpi=_DPI, format="png", facecolor="white")
-            pictures[name] = stream.getvalue()
-    return pictures
+            plots[name] = stream.getvalue()
+    return plots
 
 
 def family_of(model: str) -> str:
@@ -73,7 +73,7 @@ def _accuracy_latency(results: Results) -> Any | None:
 
 
 def _accuracy_size(results: Results) -> Any | None:
-    # Engines that read the same file share its mark, whatever precision they compute in.
+    # Engines that read the same file share its marker, at any precision.
     panels: dict[str, list[Point]] = defaultdict(list)
     files: set[tuple[str, str, int]] = set()
     for case in results.cases:
@@ -108,11 +108,11 @@ def _accuracy(panels: Mapping[str, Sequence[Point]], label: str, results: Result
                     linewidth=1.6,
                     zorder=3,
                 )
-        _dress(axes, title, label, f"top-1, %{_on(results)}")
-        _roomy(axes, [p for points in shown.values() for p in points])
+        _style_axes(axes, title, label, f"top-1, %{_on(results)}")
+        _set_limits(axes, [p for points in shown.values() for p in points])
         _label(figure, axes, [(p.name, p.x, p.y, families[p.family][0]) for p in points])
     if any(not p.measured for points in shown.values() for p in points):
-        _foot(figure, "open marks: accuracy as published, not measured here")
+        _footnote(figure, "open marks: accuracy as published, not measured here")
     return figure
 
 
@@ -127,14 +127,14 @@ def _threads_figure(results: Results) -> Any | None:
     if figure is not None:
         for axes in figure.axes:
             if settings[0] < cores < settings[-1]:
-                axes.axvline(cores, color=QUIET, lw=1, ls=(0, (4, 3)), zorder=1)
+                axes.axvline(cores, color=MUTED, lw=1, ls=(0, (4, 3)), zorder=1)
                 axes.annotate(
                     f"{cores} cores",
                     (cores, 1),
                     xycoords=("data", "axes fraction"),
                     textcoords="offset points",
                     xytext=(4, -12),
-                    color=QUIET,
+                    color=MUTED,
                     fontsize=8.5,
                 )
     return figure
@@ -173,7 +173,7 @@ def _lines(
         for name, points in lines:
             colour, marker = families[family_of(name)]
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, ms=6, lw=1.6, zorder=3)
-        _dress(axes, title, x_label, y_label)
+        _style_axes(axes, title, x_label, y_label)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.set_yscale("log")
@@ -186,7 +186,7 @@ def _lines(
     return figure
 
 
-# ------------------------------------------------------------------ words
+# ------------------------------------------------------------------ labels
 
 
 def _point(case: CaseResult, results: Results, x: float) -> Point:
@@ -232,31 +232,31 @@ def _styles(names: Iterable[str]) -> dict[str, tuple[str, str]]:
     }
 
 
-def _dress(axes: Any, title: str, x_label: str, y_label: str) -> None:
+def _style_axes(axes: Any, title: str, x_label: str, y_label: str) -> None:
     axes.set_title(title, loc="left", fontsize=11.5, fontweight="bold", color=INK, pad=10)
     axes.set_xlabel(x_label, color=INK, fontsize=10)
     axes.set_ylabel(y_label, color=INK, fontsize=10)
     axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=QUIET, length=0, labelsize=9)
+    axes.tick_params(colors=MUTED, length=0, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GRID)
 
 
-def _roomy(axes: Any, points: Sequence[Point]) -> None:
-    """Give all panels the limits that hold every point and its name."""
+def _set_limits(axes: Any, points: Sequence[Point]) -> None:
+    """Set limits that leave room for every point and its label."""
     xs, ys = [p.x for p in points], [p.y for p in points]
     wide, high = max(xs) - min(xs) or max(xs), max(ys) - min(ys) or 1.0
     axes.set_xlim(max(0.0, min(xs) - 0.14 * wide), max(xs) + 0.22 * wide)
     axes.set_ylim(min(ys) - 0.14 * high, max(ys) + 0.14 * high)
 
 
-def _foot(figure: Any, text: str) -> None:
-    figure.supxlabel(text, x=0.995, ha="right", fontsize=8.5, color=QUIET)
+def _footnote(figure: Any, text: str) -> None:
+    figure.supxlabel(text, x=0.995, ha="right", fontsize=8.5, color=MUTED)
 
 
 def _label(figure: Any, axes: Any, labels: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name beside its mark, on the first side where it covers nothing."""
+    """Write each label beside its marker, on the first side without overlap."""
     from matplotlib.transforms import Bbox
 
     sides: list[tuple[int, int, str]] = [
@@ -300,7 +300,7 @@ def _label(figure: Any, axes: Any, labels: Sequence[tuple[str, float, float, str
 
 
 def _label_ends(axes: Any, labels: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each name at the end of its line, moved apart where ends lie close together."""
+    """Write each label at the end of its line, moved apart where ends are close together."""
     low, high = (math.log(limit) for limit in axes.get_ylim())
     ordered = sorted(labels, key=lambda label: label[2])
     heights = apart([math.log(y) for _, _, y, _ in ordered], (high - low) * 0.047)
@@ -323,7 +323,7 @@ def apart(heights: Sequence[float], gap: float) -> list[float]:
     groups: list[list[float]] = []
     for height in heights:
         groups.append([height])
-        # A group stands centred on the mean of its own heights; groups that would touch become one.
+        # A group is centred on the mean of its own heights; groups that would overlap are merged.
         while len(groups) > 1 and _edge(groups[-2], gap, 1) + gap > _edge(groups[-1], gap, -1):
             groups[-2:] = [groups[-2] + groups[-1]]
     return [_edge(group, gap, -1) + number * gap for group in groups for number in range(len(group))]
@@ -339,9 +339,9 @@ def _edge(group: Sequence[float], gap: float, side: int) -> float:
     return sum(group) / len(group) + side * (len(group) - 1) / 2 * gap
 
 
-PICTURES: Mapping[str, Picture] = {
-    "accuracy_latency.png": Picture("Accuracy against latency", _accuracy_latency),
-    "accuracy_size.png": Picture("Accuracy against size", _accuracy_size),
-    "threads.png": Picture("Latency at more threads", _threads_figure),
-    "batches.png": Picture("Throughput at larger batches", _batches_figure),
+PLOTS: Mapping[str, Plot] = {
+    "accuracy_latency.png": Plot("Accuracy against latency", _accuracy_latency),
+    "accuracy_size.png": Plot("Accuracy against size", _accuracy_size),
+    "threads.png": Plot("Latency at more threads", _threads_figure),
+    "batches.png": Plot("Throughput at larger batches", _batches_figure),
 }

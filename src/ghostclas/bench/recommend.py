@@ -50,7 +50,7 @@ def recommend(found: Sequence[Choice], max_ms: float) -> Choice:
         GhostclasError: there is none.
     """
     if not found:
-        raise GhostclasError("there is nothing to choose from: no model has a measured accuracy")
+        raise GhostclasError("no model has a measured accuracy, so there is no choice")
     fitting = [choice for choice in pareto_front(found) if choice.ms <= max_ms]
     if not fitting:
         fastest = min(found, key=lambda choice: choice.ms)

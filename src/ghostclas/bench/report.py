@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ghostclas.bench.cases import FIXED_THREADS
 from ghostclas.bench.noise import warning
-from ghostclas.bench.plots import PICTURES, draw
+from ghostclas.bench.plots import PLOTS, draw
 from ghostclas.bench.results import CaseResult, Results
 from ghostclas.bench.statistics import Spread
 from ghostclas.errors import UsageError
@@ -22,7 +22,7 @@ NAMES = ("model", "engine", "precision", "px")
 
 
 class Table(NamedTuple):
-    """Rows under a header; the first ``names`` columns are words, the others are figures."""
+    """Rows under a header; the first ``names`` columns hold words, the others figures."""
 
     title: str
     header: tuple[str, ...]
@@ -68,8 +68,8 @@ def notes(results: Results) -> list[str]:
         lines.append("A MAC is a multiply and an add, two FLOPs; convolutions and matrix products count.")
     if any(case.engine in FIXED_THREADS for case in results.cases):
         lines.append(
-            f"The threads of {' and '.join(sorted(FIXED_THREADS))} belong to the whole process and were left "
-            "as they are; their figures stand under the number of cores."
+            f"The threads of {' and '.join(sorted(FIXED_THREADS))} belong to the whole process and were not "
+            "changed; their figures are under the number of cores."
         )
     if max(settings.threads) > cores:
         lines.append(f"There are {cores} cores: more threads than that share them.")
@@ -86,8 +86,8 @@ def notes(results: Results) -> list[str]:
     return lines
 
 
-def markdown(results: Results, pictures: Sequence[str] = ()) -> str:
-    """Return the page."""
+def markdown(results: Results, plots: Sequence[str] = ()) -> str:
+    """Return the page as Markdown."""
     noise = results.noise
     lines = [
         "# Benchmark",
@@ -108,8 +108,8 @@ def markdown(results: Results, pictures: Sequence[str] = ()) -> str:
     for table in tables(results):
         lines += [f"## {table.title}", "", *_pipes(table), ""]
     lines += [f"- {note}" for note in notes(results)] + [""]
-    for name in pictures:
-        lines += [f"![{PICTURES[name].title}]({name})", ""]
+    for name in plots:
+        lines += [f"![{PLOTS[name].title}]({name})", ""]
     table = details(results)
     lines += [f"## {table.title}", "", *_pipes(table), ""]
     if results.skipped:
@@ -145,7 +145,7 @@ def write_report(results: Results, directory: str | os.PathLike[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / JSON, results.model_dump_json(indent=1).encode() + b"\n")
         drawn = draw(results)
-        for name in PICTURES:
+        for name in PLOTS:
             if name in drawn:
                 write_bytes(folder / name, drawn[name])
             else:

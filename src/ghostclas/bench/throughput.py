@@ -27,7 +27,7 @@ def measure_end_to_end(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[EndToEnd]:
-    """Start the cases in turn, several times; before that each once, so that its files are in memory.
+    """Start the cases in turn, several times; one uncounted start each first loads their files into memory.
 
     Args:
         cases: the cases to start.

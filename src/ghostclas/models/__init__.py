@@ -1,4 +1,4 @@
-"""Networks (needs torch): layers, one file for each family, and what is done to a trained network."""
+"""Networks (needs torch): layers, one module for each family, and transformations of trained networks."""
 
 from ghostclas.models.registry import create_model
 

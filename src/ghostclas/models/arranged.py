@@ -1,15 +1,15 @@
-"""GhostNet arranged for processors: the same function, as the ONNX file of a bundle holds it.
+"""GhostNet arranged for CPUs: the same function in the graph that a bundle's ONNX file holds.
 
-Every ghost module ends by copying two halves into one tensor, which the next convolution reads once. Runtimes
-copy slowly, and those that keep channels in blocks of a vector's width undo the blocks for it. Two changes
-leave most of that out, and change no number but by the order of sums:
+Every ghost module ends with a concatenation of two halves, which the next convolution reads once. Runtimes
+copy slowly, and those that store channels in blocks of a vector's width leave these blocks to concatenate.
+Two changes avoid most of that. They change numbers only by the order of sums:
 
-- Between the two ghost modules of a bottleneck the halves stay apart. What is done to each channel is done to
-  both, and of the 1x1 convolution each has its columns: ``W [a; b] = W_a a + W_b b``.
-- Every half is filled up to a multiple of ``LANES`` channels with zeros, so that halves are put together
-  where one block of channels ends and the next begins.
+- Between the two ghost modules of a bottleneck the halves stay separate. Operations on single channels apply
+  to both, and each half has its own columns of the 1x1 convolution: ``W [a; b] = W_a a + W_b b``.
+- Zeros pad every half to a multiple of ``LANES`` channels, so that halves are concatenated at the border
+  between two blocks of channels.
 
-``benchmarks/arrangement.py`` measures what it is worth.
+``benchmarks/arrangement.py`` measures the gain.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from ghostclas.models.staged import StagedNetwork
 LANES = 8
 
 ARRANGEMENT = "halves apart, 8 lanes"
-"""Names what this module does; whoever changes that gives it another name."""
+"""The name of this arrangement; a change of it needs another name."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where channels lie: channel ``i`` at ``places[i]`` of ``width``, zeros at the others."""
+    """The positions of channels: channel ``i`` is at ``places[i]`` of ``width``; the others are zeros."""
 
     places: Tensor
     width: int
 
     @classmethod
     def plain(cls, channels: int, width: int | None = None) -> Layout:
-        """Return the one in which channels come first."""
+        """Return the layout with the channels first, then zeros."""
         return cls(torch.arange(channels), width or channels)
 
     @classmethod
     def halves(cls, channels: int, width: int) -> Layout:
-        """Return the one of two halves of ``width`` beside each other, each with half of the channels."""
+        """Return the layout of two halves of ``width`` each, each with half of the channels."""
         places = torch.arange(channels // 2)
         return cls(torch.cat([places, width + places]), 2 * width)
 
 
 class ArrangedBottleneck(nn.Module):
-    """A folded ``GhostBottleneck`` whose input lies as ``inputs`` says, and its output as ``outputs``.
+    """A folded ``GhostBottleneck`` with the layout ``inputs`` of its input and ``outputs`` of its output.
 
     Input ``[N, inputs.width, H, W]``, output ``[N, outputs.width, H / stride, W / stride]``.
     """
@@ -97,10 +97,10 @@ class ArrangedBottleneck(nn.Module):
             )
 
     def plain_matrices(self, arranged: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the matrices of the block that this one was made of, by their names there.
+        """Return the matrices of the original block, by their names there.
 
         Args:
-            arranged: those of this block, by their names here.
+            arranged: the matrices of this block, by their names here.
         """
         inputs, half, result = self.inputs.places, self.hidden.places, self.result.places
         both = torch.cat([half, self.hidden.width + half])
@@ -139,7 +139,7 @@ class ArrangedBottleneck(nn.Module):
 
 
 def arrange(folded: nn.Module) -> nn.Module:
-    """Return the arranged form of a network without batch norms; where its family has none, itself."""
+    """Return the arranged form of a network without batch norms, or the network if its family has none."""
     return folded.arranged() if isinstance(folded, StagedNetwork) else folded
 
 
@@ -157,14 +157,14 @@ def arrange_bottlenecks(folded: StagedNetwork) -> nn.Module:
 
 
 def matrices_of(arranged: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return the matrices of a network, by their names, from those of its arranged form.
+    """Return the matrices of a network, by its names, from those of its arranged form.
 
     Args:
-        arranged: by their names there.
+        arranged: the matrices by their names in the arranged form.
         model: the network, with any weights, folded or not; it is not changed.
 
     Raises:
-        KeyError: ``arranged`` lacks one, or has it in another shape.
+        KeyError: ``arranged`` lacks a matrix, or has it in another shape.
     """
     form = arrange(model)
     for name, wanted in form.state_dict().items():
@@ -203,7 +203,7 @@ def _filled(channels: int) -> int:
 def _pointwise(
     conv: nn.Conv2d, inputs: Layout, outputs: Layout, columns: slice = slice(None), *, bias: bool = True
 ) -> nn.Conv2d:
-    """Return a 1x1 convolution, or its part that reads the input channels ``columns``, between layouts."""
+    """Return a 1x1 convolution between layouts, or its part for the input channels ``columns``."""
     bias = bias and conv.bias is not None
     changed = nn.Conv2d(inputs.width, outputs.width, 1, bias=bias, dtype=conv.weight.dtype)
     with torch.no_grad():
@@ -215,7 +215,7 @@ def _pointwise(
 
 
 def _depthwise(conv: nn.Conv2d, layout: Layout, rows: slice = slice(None)) -> nn.Conv2d:
-    """Return a depthwise convolution, or its part for the channels ``rows``, for channels laid out so."""
+    """Return a depthwise convolution in a layout, or the part of it for the channels ``rows``."""
     changed = nn.Conv2d(
         layout.width,
         layout.width,

@@ -1,8 +1,8 @@
-"""Convolutions that are trained as several and used as one.
+"""Convolutions with several branches in training and one kernel at inference.
 
 Ding et al., "RepVGG: Making VGG-style ConvNets Great Again", CVPR 2021 (arXiv 2101.03697), section 3: each
-branch has a batch norm of its own while it learns. At inference all of them are linear, and so is their sum:
-one convolution with a bias, the sum of their kernels.
+branch has its own batch norm in training. At inference all branches are linear, and so is their sum: one
+convolution with a bias, whose kernel is the sum of theirs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BRANCHES = 3
 
 
 class BranchedConv(nn.Module):
-    """Three convolutions of the same shape, a 1x1 one, and the input itself, each with a norm, added up.
+    """The sum of three convolutions of the same shape, a 1x1 one and the input itself, each with a norm.
 
-    The parameters are those of ``ConvNorm``, and so is the output. The 1x1 branch is left out where the
-    others are 1x1, the input where it has another shape than the output.
+    Parameters and output are those of ``ConvNorm``. The 1x1 branch is left out if the others are 1x1, the
+    input if its shape differs from the output's.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class BranchedConv(nn.Module):
         total: Tensor = branches[0](x)
         for branch in branches[1:]:
             total = total + branch(x)
-        answer: Tensor = self.act(total)
-        return answer
+        out: Tensor = self.act(total)
+        return out
 
     def merged(self) -> nn.Sequential:
-        """Return the same function in evaluation mode: ``conv`` with a bias, then ``act``. In float64."""
+        """Return the same function in evaluation mode, in float64: ``conv`` with a bias, then ``act``."""
         first = self.convs[0]
         assert isinstance(first, ConvNorm)
         conv = copy.deepcopy(first.conv).double()
@@ -80,12 +80,12 @@ class BranchedConv(nn.Module):
 
 
 def has_branches(model: nn.Module) -> bool:
-    """Whether a part of ``model`` is trained in branches."""
+    """Whether a part of ``model`` has branches."""
     return any(isinstance(module, BranchedConv) for module in model.modules())
 
 
 def merge_branches(model: nn.Module) -> None:
-    """Replace every ``BranchedConv`` below ``model`` by its one convolution, in place, on the CPU."""
+    """Replace every ``BranchedConv`` in ``model`` by its one convolution, in place, on the CPU."""
     for name, module in list(model.named_modules()):
         if isinstance(module, BranchedConv):
             dtype = next(module.parameters()).dtype
@@ -95,7 +95,7 @@ def merge_branches(model: nn.Module) -> None:
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return what a norm multiplies by and what it adds at inference, both float64 ``[C]``."""
+    """Return the factor and the summand of a norm at inference, both float64 ``[C]``."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gain = norm.weight.double() * torch.rsqrt(norm.running_var.double() + norm.eps)
@@ -103,7 +103,7 @@ def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def _centre(kernel: Tensor, smaller: Tensor) -> None:
-    """Add ``smaller`` to the middle of ``kernel``, both ``[out, in, side, side]``, in place."""
+    """Add ``smaller`` to the centre of ``kernel``, both ``[out, in, side, side]``, in place."""
     margin = (kernel.shape[-1] - smaller.shape[-1]) // 2
     end = kernel.shape[-1] - margin
     kernel[:, :, margin:end, margin:end] += smaller

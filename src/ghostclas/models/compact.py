@@ -1,9 +1,9 @@
-"""Compact bundles: their matrices are stored once, in ``model.onnx``.
+"""Compact bundles, which store their matrices once, in ``model.onnx``.
 
-So the built-in model stays below 10 MB, and so fp16 bundles were written up to version 0.1. Their
-``weights.safetensors`` holds what has one dimension, a hundredth of all numbers. The matrices are read from
-the ONNX file, where norms are folded into them: dividing by the norm's scale gives the network that was
-trained, up to the rounding of the matrices.
+This keeps the built-in model below 10 MB; up to version 0.1 all fp16 bundles were compact. Their
+``weights.safetensors`` holds the parameters with one dimension, a hundredth of all numbers. The matrices come
+from the ONNX file, where norms are folded into them. Division by the norm's scale restores the trained
+network, up to the rounding of the matrices.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ghostclas.models.folded import conv_norm_pairs, norm_scale
 from ghostclas.models.registry import create_model
 
 ELSEWHERE = "in the onnx file"
-"""Metadata of the file: JSON of the names that it lacks, each with null or with the name and the epsilon of
-the norm that is folded into it."""
+"""Metadata of the file: JSON of the names that it lacks. Each has null, or the name and the epsilon of the
+norm that is folded into it."""
 
 ARRANGED = "arrangement of the onnx file"
-"""Metadata beside it where the ONNX file holds them as ``models.arranged`` does: its name for that."""
+"""Further metadata if ``models.arranged`` made the ONNX file: the name of its arrangement."""
 
 
 def save_compact_state(model: nn.Module, in_onnx: Collection[str], *, arranged: bool) -> bytes:
     """Return the content of ``weights.safetensors`` without the matrices ``in_onnx``.
 
-    The ONNX file holds these folded, under the same names or else ``arranged``.
+    The ONNX file holds these folded, under the same names or in the ``arranged`` form.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     norms = {f"{conv}.weight": norm for conv, norm in conv_norm_pairs(model).items()}
@@ -54,7 +54,7 @@ def is_compact(notes: Mapping[str, str]) -> bool:
 def compact_matrices(
     bundle: Bundle, state: Mapping[str, Tensor], notes: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """Return the matrices that the state dict of a compact bundle lacks, float32, norms taken out.
+    """Return the matrices that a compact bundle's state dict lacks, float32, without the folded norms.
 
     Raises:
         BundleError: the files do not verify, or do not belong together.
@@ -76,7 +76,7 @@ def _unfolded(matrix: Tensor, norm: tuple[str, float] | None, state: Mapping[str
     scale = norm_scale(of_norm, eps).view(-1, 1, 1, 1)
     if len(matrix) != len(scale):
         raise ValueError(f"a matrix of {len(matrix)} channels before {prefix}, which has {len(scale)}")
-    # What a norm multiplies by zero is lost, and was not used.
+    # A scale of zero has erased the matrix; the network does not use it.
     return torch.where(scale == 0, 0.0, matrix.double() / scale).float()
 
 

@@ -1,7 +1,7 @@
-"""The same layers, written so that a CPU trains them faster.
+"""The same layers in forms that a CPU trains faster.
 
-A network is swapped in place, as ``int8.simulate_int8`` does it: parameters, buffers and their names stay as
-they are, and so does everything in evaluation mode. ``benchmarks/training_throughput.py`` measures the gain.
+A network is changed in place, as by ``int8.simulate_int8``: parameters, buffers, their names and evaluation
+mode stay the same. ``benchmarks/training_throughput.py`` measures the gain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ghostclas.models.layers import SameConv
 
 _SMALL_KERNEL = 3
-# Where Inductor adds up at most as many numbers, it does so in registers, and else in memory.
+# Inductor adds up to so many numbers in registers, and more of them in memory.
 _LONGEST_SUM = 4096
 
 
@@ -24,21 +24,21 @@ class Float32Conv2d(nn.Conv2d):
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            answer: Tensor = super()._conv_forward(x.to(weight.dtype), weight, bias)
-        return answer
+            out: Tensor = super()._conv_forward(x.to(weight.dtype), weight, bias)
+        return out
 
 
 class Float32SameConv(Float32Conv2d, SameConv):
-    """The same of a convolution that pads as TensorFlow does."""
+    """The same for a convolution with TensorFlow's padding."""
 
     forward = SameConv.forward
 
 
 class TwoSumBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose batch statistics come from a sum and a sum of squares, in one pass.
+    """Batch norm that computes batch statistics from a sum and a sum of squares, in one pass.
 
-    ``nn.BatchNorm2d`` compiles to Welford's algorithm, a division for every pixel. The sums are taken about
-    the running mean, so that nothing cancels where the mean is large beside the deviation.
+    ``nn.BatchNorm2d`` compiles to Welford's algorithm, with a division for every pixel. The sums are about
+    the running mean, which avoids cancellation when the mean is large beside the deviation.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ class TwoSumBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Normalise(torch.autograd.Function):
-    """``weight * (x - mean) / sqrt(variance + eps) + bias``, with its mean and its biased variance ``[C]``.
+    """``weight * (x - mean) / sqrt(variance + eps) + bias``, with its mean and biased variance ``[C]``.
 
-    The gradient is that of Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
+    The gradient is from Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
 
     @staticmethod
@@ -101,11 +101,11 @@ _FLOAT32: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Float32Conv2d, Sa
 
 
 def speed_up(model: nn.Module, *, compiled: bool) -> None:
-    """Swap what a CPU trains slowly, in place.
+    """Replace layers that a CPU trains slowly, in place.
 
-    Depthwise convolutions that stride or have a kernel above 3 stay in float32 under autocast: their
-    gradients in bfloat16 have no fast kernel in oneDNN. Batch norms become ``TwoSumBatchNorm2d`` if the
-    network will be compiled; uncompiled, each of its steps would be a pass of its own over memory.
+    Under autocast, depthwise convolutions with a stride or a kernel above 3 stay in float32: oneDNN has no
+    fast kernel for their gradients in bfloat16. Batch norms become ``TwoSumBatchNorm2d`` if the network will
+    be compiled; without compilation each of its steps would be a separate pass over memory.
     """
     for module in model.modules():
         if compiled and type(module) is nn.BatchNorm2d and module.affine and module.momentum is not None:
@@ -118,9 +118,9 @@ def speed_up(model: nn.Module, *, compiled: bool) -> None:
 def compile_training(network: nn.Module) -> Callable[..., Any]:
     """Return ``network`` compiled for batches in channels_last on a CPU.
 
-    Inductor looks for convolutions to decide whether to keep that layout. A graph of gradients has none, only
-    their gradients, and gets every depthwise convolution's input in another layout, to be put back by oneDNN:
-    so it is told to keep it.
+    Inductor keeps that layout if it finds convolutions. A graph of gradients has only their gradients, so
+    Inductor would change the layout of every depthwise convolution's input, and oneDNN would change it back.
+    The option tells it to keep the layout.
     """
     compiled: Callable[..., Any] = torch.compile(
         network, dynamic=False, options={"force_layout_optimization": True}
@@ -134,9 +134,9 @@ def _is_slow_in_bfloat16(conv: nn.Conv2d) -> bool:
 
 
 def _channel_sum(values: Tensor) -> Tensor:
-    """Sum ``[N, C, H, W]`` over all but the channels, in steps of which none is long.
+    """Sum ``[N, C, H, W]`` over all dimensions but the channels, in several short steps.
 
-    The channels stay last, where they lie side by side in memory and in each of the sums between.
+    The channels stay last, contiguous in memory, in every intermediate sum.
     """
     number, _, height, width = values.shape
     last = values.permute(0, 2, 3, 1)
@@ -147,7 +147,7 @@ def _channel_sum(values: Tensor) -> Tensor:
 
 
 def _wide_enough(values: Tensor) -> Tensor:
-    """Return ``values`` in at least float32."""
+    """Return ``values`` in float32 or wider."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

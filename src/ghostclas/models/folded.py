@@ -1,9 +1,9 @@
-"""Batch norms folded into the convolutions before them.
+"""Folding of batch norms into the preceding convolutions.
 
 At inference ``norm(conv(x))`` is one convolution: with ``s = gamma / sqrt(variance + eps)`` its weight is
 ``s * W`` and its bias ``beta - s * mean`` (Jacob et al., "Quantization and Training of Neural Networks for
-Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). A runtime needs no more; training needs
-the norms.
+Efficient Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2). Runtimes need only that convolution;
+training needs the norms.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from ghostclas.models.branches import merge_branches
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode, float32, on the CPU, without the norms that follow a convolution.
+    """Return a copy in evaluation mode, float32, on the CPU, with batch norms folded into their convolutions.
 
-    What was trained in branches is merged. Pairs are found where the order is certain: next to each other in
-    an ``nn.Sequential``. Everything is computed in float64. Convolutions keep their names and gain a bias;
-    norms become ``nn.Identity``.
+    Branches are merged. Pairs are taken where their order is certain: neighbours in an ``nn.Sequential``. The
+    computation is in float64. Convolutions keep their names and get a bias; norms become ``nn.Identity``.
     """
     folded = copy.deepcopy(model).cpu().float().eval()
     merge_branches(folded)
@@ -43,9 +42,9 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
 
 
 def flush_subnormals(model: nn.Module) -> int:
-    """Set the weights that are too small for a normal float32 to zero, in place; return how many there were.
+    """Set weights too small for a normal float32 to zero, in place; return their number.
 
-    They contribute nothing, and some processors take a hundred times longer over them.
+    They contribute nothing, and some processors compute with them a hundred times slower.
     """
     flushed = 0
     for tensor in model.state_dict().values():
@@ -57,13 +56,13 @@ def flush_subnormals(model: nn.Module) -> int:
 
 
 def norm_scale(norm: Mapping[str, Tensor], eps: float) -> Tensor:
-    """Return by what a batch norm of this state multiplies each channel, ``[C]``."""
+    """Return the factor of a batch norm with this state for each channel, ``[C]``."""
     scale = torch.rsqrt(norm["running_var"] + eps)
     return norm["weight"] * scale if "weight" in norm else scale
 
 
 def conv_norm_pairs(model: nn.Module) -> dict[str, str]:
-    """Name every convolution that a batch norm follows, and the norm."""
+    """Return the name of every convolution before a batch norm, with the name of the norm."""
     found = {}
     for parent, container in model.named_modules():
         if isinstance(container, nn.Sequential):

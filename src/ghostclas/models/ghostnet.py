@@ -1,4 +1,4 @@
-"""GhostNet, in the two flavours that were published.
+"""GhostNet, in its two published flavours.
 
 Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), table 1.
 """
@@ -59,7 +59,7 @@ STAGES: Sequence[Stage] = (
 
 @dataclass(frozen=True)
 class Flavour:
-    """The three places in which the published networks differ."""
+    """The three differences between the published networks."""
 
     gate: Gate
     se_channels: Callable[[int], int]
@@ -117,23 +117,23 @@ class GhostNet(StagedNetwork):
         self._initialise()
 
     def layers(self, index: int) -> BottleneckLayers:
-        """Return what makes the layers of the bottleneck at ``index``. Later generations have others."""
+        """Return the constructors of the layers in bottleneck ``index``; later generations override it."""
         return BottleneckLayers()
 
     def arranged(self) -> nn.Module:
-        """Return the same function, folded as it is, in the graph that CPUs run fastest."""
+        """Return the same function, already folded, in the graph that CPUs run fastest."""
         return arrange_bottlenecks(self)
 
-    def answer(self, last: Tensor) -> Tensor:
-        """Map what the last block gives to logits ``[N, num_classes]``."""
+    def forward_head(self, last: Tensor) -> Tensor:
+        """Map the output of the last block to logits ``[N, num_classes]``."""
         vector = self.head(self.pool(self.tail(last))).flatten(1)
         logits: Tensor = self.classifier(self.dropout(vector))
         return logits
 
     def _initialise(self) -> None:
-        """Make what PyTorch's own initialisation does not suit: the gates and the classifier.
+        """Initialise what PyTorch's defaults do not suit: the gates and the classifier.
 
-        Gates start at one half in both flavours, where their gradient is.
+        Gates start at one half in both flavours, where their gradient is not zero.
         """
         for module in self.modules():
             if isinstance(module, SqueezeExcite):
@@ -144,5 +144,5 @@ class GhostNet(StagedNetwork):
 
 
 def build(spec: ModelSpec) -> GhostNet:
-    """Return a freshly initialised GhostNet for ``spec``."""
+    """Return a newly initialised GhostNet for ``spec``."""
     return GhostNet(spec)

@@ -1,7 +1,7 @@
-"""GhostNetV2: the bottlenecks of GhostNet widen under an attention that reaches along rows and columns.
+"""GhostNetV2: GhostNet whose bottlenecks scale their expansion by an attention along rows and columns.
 
 Tang et al., "GhostNetV2: Enhance Cheap Operation with Long-Range Attention", NeurIPS 2022 (arXiv 2211.12905).
-The table of widths and strides is GhostNet's.
+The widths and strides are GhostNet's.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from ghostclas.models.layers import BottleneckLayers, ConvNorm, GhostModule
 from ghostclas.spec import ModelSpec
 
 REACH = 5
-"""The length of the attention's depthwise convolutions, in pixels of half the size."""
+"""The length of the attention's depthwise convolutions, in pixels at half the resolution."""
 FIRST_ATTENTIVE = 2
-"""The bottlenecks before this one, whose maps are large, have no attention."""
+"""The first bottleneck with attention; feature maps before it are too large."""
 
 
 class DFCAttention(nn.Module):
     """Decoupled fully connected attention: a gate in [0, 1] for each pixel and output channel.
 
-    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H, W]``. Section 3.2: the gates are computed
-    at half the size, by a 1x1 convolution and one along each axis, and then enlarged.
+    Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H, W]``. Section 3.2: a 1x1 convolution and
+    one along each axis compute the gates at half the resolution, before they are resized.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -37,14 +37,14 @@ class DFCAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in_channels, H, W]`` to gates ``[N, out_channels, H, W]``."""
         height, width = x.shape[2:]
-        # A single row or column cannot be halved.
+        # A single row or column cannot be pooled to half.
         small = F.avg_pool2d(x, (min(2, height), min(2, width)))
         gates = self.column(self.row(self.mix(small))).sigmoid()
         return F.interpolate(gates, size=(height, width), mode="nearest")
 
 
 class AttentiveGhostModule(GhostModule):
-    """A ghost module whose output the attention to its input scales. Section 3.3."""
+    """A ghost module with an output scaled by the attention to its input. Section 3.3."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class GhostNetV2(GhostNet):
     """GhostNetV2 of any width and any number of classes; input and output are GhostNet's."""
 
     def layers(self, index: int) -> BottleneckLayers:
-        """Return what makes the layers of the bottleneck at ``index``."""
+        """Return the constructors of the layers in bottleneck ``index``."""
         return BottleneckLayers(expand=AttentiveGhostModule if index >= FIRST_ATTENTIVE else GhostModule)
 
     def arranged(self) -> nn.Module:
-        """Return itself: there is no other graph of a network with attention."""
+        """Return itself: networks with attention have no other graph."""
         return self
 
 
 def build(spec: ModelSpec) -> GhostNetV2:
-    """Return a freshly initialised GhostNetV2 for ``spec``."""
+    """Return a newly initialised GhostNetV2 for ``spec``."""
     return GhostNetV2(spec)

@@ -1,7 +1,7 @@
-"""GhostNetV3: GhostNetV2, trained in branches that are merged into one convolution each.
+"""GhostNetV3: GhostNetV2 with branches in training, each group of which merges into one convolution.
 
 Liu et al., "GhostNetV3: Exploring the Training Strategies for Compact Models", 2024 (arXiv 2404.11202),
-section 4.1. Merged, the network is that of GhostNetV2.
+section 4.1. The merged network is a GhostNetV2.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ghostclas.spec import ModelSpec
 class GhostNetV3(GhostNetV2):
     """GhostNetV3 of any width and any number of classes; input and output are GhostNet's.
 
-    Everything that exports it merges its branches; ``branches.merge_branches`` does it alone.
+    Every export merges the branches; ``branches.merge_branches`` does it alone.
     """
 
     def layers(self, index: int) -> BottleneckLayers:
-        """Return what makes the layers of the bottleneck at ``index``."""
+        """Return the constructors of the layers in bottleneck ``index``."""
         return BottleneckLayers(
             expand=partial(
                 AttentiveGhostModule if index >= FIRST_ATTENTIVE else GhostModule, conv=BranchedConv
@@ -32,5 +32,5 @@ class GhostNetV3(GhostNetV2):
 
 
 def build(spec: ModelSpec) -> GhostNetV3:
-    """Return a freshly initialised GhostNetV3 for ``spec``."""
+    """Return a newly initialised GhostNetV3 for ``spec``."""
     return GhostNetV3(spec)

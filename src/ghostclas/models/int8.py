@@ -1,9 +1,9 @@
-"""Training under the rounding of int8, so that a network learns weights that survive it.
+"""Quantization-aware training: the network learns weights that keep their accuracy in int8.
 
 Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
-CVPR 2018 (arXiv 1712.05877), section 3: the forward pass rounds, the backward pass takes the rounding for
-the identity. Ours are the ranges: those of the batch at hand instead of running averages, so that there is no
-state to keep, and resuming, averaging and exporting see the network that they know.
+CVPR 2018 (arXiv 1712.05877), section 3: the forward pass rounds, the backward pass ignores the rounding.
+Unlike there, the ranges are those of the current batch, not running averages. So the network has no
+further state, and resuming, averaging and exporting need no change.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LARGEST = 127
 
 
 class Int8Conv2d(nn.Conv2d):
-    """A convolution whose input and weights are rounded to 8 bits."""
+    """A convolution that rounds its input and weights to 8 bits."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C, H, W]`` as ``nn.Conv2d`` does."""
-        answer: Tensor = self._conv_forward(round_activations(x), round_weights(self.weight), self.bias)
-        return answer
+        out: Tensor = self._conv_forward(round_activations(x), round_weights(self.weight), self.bias)
+        return out
 
 
 class Int8Linear(nn.Linear):
-    """A fully connected layer whose input and weights are rounded to 8 bits."""
+    """A fully connected layer that rounds its input and weights to 8 bits."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, C]`` as ``nn.Linear`` does."""
@@ -40,12 +40,12 @@ ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Int8Conv2d, nn.Lin
 
 
 def simulate_int8(model: nn.Module) -> None:
-    """Let every convolution and fully connected layer of ``model`` round, in place.
+    """Make every convolution and fully connected layer of ``model`` round, in place.
 
     Parameters and their names stay as they are.
 
     Raises:
-        UsageError: parts are trained in branches, which are merged before anything is rounded.
+        UsageError: parts have branches, which must be merged before rounding.
     """
     if has_branches(model):
         raise UsageError(
@@ -57,7 +57,7 @@ def simulate_int8(model: nn.Module) -> None:
 
 
 def round_activations(values: Tensor) -> Tensor:
-    """Round to 256 steps over the range of ``values``, one of them zero. Any float shape."""
+    """Round to 256 steps, one of them zero, over the range of ``values``. Any float shape."""
     known = values.detach().float()
     low, high = known.amin().clamp(max=0), known.amax().clamp(min=0)
     scale = ((high - low) / STEPS).clamp(min=torch.finfo(torch.float32).tiny)
@@ -68,7 +68,7 @@ def round_activations(values: Tensor) -> Tensor:
 def round_weights(weights: Tensor) -> Tensor:
     """Round to 255 steps around zero for each output channel, the first axis.
 
-    A batch norm behind the layer scales whole channels, so folding it in later changes nothing.
+    A later batch norm scales whole channels, so folding it changes nothing.
     """
     peaks = weights.detach().float().abs().flatten(1).amax(dim=1)
     scales = (peaks / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)

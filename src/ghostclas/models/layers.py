@@ -1,4 +1,4 @@
-"""The layers that networks share, most of them GhostNet's.
+"""Layers that the families share, most of them GhostNet's.
 
 Han et al., "GhostNet: More Features from Cheap Operations", CVPR 2020 (arXiv 1911.11907), section 3.
 Shapes are ``[N, C, H, W]``, float.
@@ -19,7 +19,7 @@ Gate = Literal["clip", "hard_sigmoid"]
 
 
 def round_channels(channels: float, divisor: int = 4) -> int:
-    """Return the multiple of ``divisor`` nearest to ``channels``, never more than 10 % below it."""
+    """Return the multiple of ``divisor`` nearest to ``channels``, at most 10 % below it."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded if rounded >= 0.9 * channels else rounded + divisor
 
@@ -59,7 +59,7 @@ class ConvNorm(nn.Sequential):
 class SameConv(nn.Conv2d):
     """A convolution without bias whose output is ``ceil(H / stride)`` high and ``ceil(W / stride)`` wide.
 
-    It pads as TensorFlow's ``SAME`` does, one more at the right and the bottom where the sum is odd.
+    It pads as TensorFlow's ``SAME``: an odd sum puts one more at the right and the bottom.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class SameConv(nn.Conv2d):
 
 
 class GhostModule(nn.Module):
-    """Half of the output from a 1x1 convolution, half from a cheap 3x3 depthwise one over it.
+    """Half of the output is a 1x1 convolution, half a cheap 3x3 depthwise convolution of that.
 
     Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H, W]``. Section 3.1, with ratio s = 2.
-    ``conv`` makes both convolutions, with the parameters of ``ConvNorm``.
+    ``conv`` constructs both convolutions and takes the parameters of ``ConvNorm``.
     """
 
     def __init__(
@@ -124,16 +124,16 @@ class SqueezeExcite(nn.Module):
         return x * self.scale(x.mean((2, 3), keepdim=True))
 
     def scale(self, means: Tensor) -> Tensor:
-        """Return the gates of channels with these means, both ``[N, channels, 1, 1]``."""
+        """Return the gates of channels with these means; both are ``[N, channels, 1, 1]``."""
         gates = self.expand(F.relu(self.reduce(means)))
         return gates.clamp(0, 1) if self.gate == "clip" else F.hardsigmoid(gates)
 
 
 @dataclass(frozen=True)
 class BottleneckLayers:
-    """What makes the layers in which the generations of GhostNet differ.
+    """The constructors of the layers in which the generations of GhostNet differ.
 
-    ``expand`` and ``project`` have the parameters of ``GhostModule``, ``strided`` those of ``ConvNorm``.
+    ``expand`` and ``project`` take the parameters of ``GhostModule``, ``strided`` those of ``ConvNorm``.
     """
 
     expand: Callable[..., nn.Module] = GhostModule
@@ -142,7 +142,7 @@ class BottleneckLayers:
 
 
 class GhostBottleneck(nn.Module):
-    """Two ghost modules, a strided depthwise convolution and a gate between them, and a shortcut around.
+    """Two ghost modules with a strided depthwise convolution and a gate between them, and a shortcut.
 
     Input ``[N, in_channels, H, W]``, output ``[N, out_channels, H / stride, W / stride]``. Section 3.2.
     ``se_channels`` 0 leaves the gate out.

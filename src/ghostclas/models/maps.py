@@ -1,4 +1,4 @@
-"""A network's feature maps: the last one of each size."""
+"""Feature maps of a network: the last one of each resolution."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor, nn
 from ghostclas.models.staged import StagedNetwork
 
 MappedNetwork: TypeAlias = StagedNetwork
-"""Networks whose maps are known."""
+"""Networks with feature maps."""
 
 _SIDE = 64
 
 
 class LogitsAndMaps(NamedTuple):
-    """Logits ``[N, num_classes]`` and maps ``[N, C, H, W]``, the largest first."""
+    """Logits ``[N, num_classes]`` and feature maps ``[N, C, H, W]``, the largest first."""
 
     logits: Tensor
     maps: list[Tensor]
 
 
 def has_maps(network: nn.Module) -> TypeGuard[MappedNetwork]:
-    """Whether ``run_with_maps`` takes the network."""
+    """Whether ``run_with_maps`` supports the network."""
     return isinstance(network, StagedNetwork)
 
 
 def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor] = ()) -> LogitsAndMaps:
-    """Return what the network answers and, of each size, the map that its last block of that size gives.
+    """Return the logits and, for each resolution, the output of the last block at that resolution.
 
-    Every family gives five, a half to a 32nd as wide as the images, which are normalised float
-    ``[N, 3, H, W]``. Blocks of the next size take the ``given`` maps, where there are any, in place of the
+    Every family has five, from a half to a 32nd of the images' side. Images are normalised float
+    ``[N, 3, H, W]``. With ``given`` maps, the blocks of the next resolution take those instead of the
     network's own.
     """
     maps: list[Tensor] = []
@@ -42,13 +42,13 @@ def run_with_maps(network: MappedNetwork, images: Tensor, given: Sequence[Tensor
             maps.append(x)
             x = given[len(maps) - 1] if given else x
         x = block(x)
-    return LogitsAndMaps(network.answer(x), [*maps, x])
+    return LogitsAndMaps(network.forward_head(x), [*maps, x])
 
 
 def map_channels(network: MappedNetwork) -> list[int]:
-    """Return how many channels each of the maps has."""
+    """Return the number of channels of each feature map."""
     device = next(network.parameters()).device
-    # Parts of a teacher may be in another mode than the whole.
+    # A teacher's parts may be in different modes, so each mode is restored.
     modes = {module: module.training for module in network.modules()}
     with torch.no_grad():
         maps = run_with_maps(network.eval(), torch.zeros(1, 3, _SIDE, _SIDE, device=device)).maps

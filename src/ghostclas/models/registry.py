@@ -1,4 +1,4 @@
-"""From a ``ModelSpec`` to a network."""
+"""Construction of a network from its ``ModelSpec``."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ghostclas.spec import ModelSpec
 
 
 def create_model(spec: ModelSpec) -> nn.Module:
-    """Return the network that ``spec`` describes, freshly initialised, in training mode.
+    """Return the newly initialised network of ``spec``, in training mode.
 
     It maps normalised float images ``[N, 3, H, W]`` to logits ``[N, spec.num_classes]``.
 
     Raises:
-        UsageError: a family that this version does not know, or a flavour that the family does not have.
+        UsageError: this version does not know the family, or the family does not have the flavour.
     """
     family = FAMILIES.get(spec.family)
     if family is None:
         raise UsageError(
-            f"{spec.name} is of a family of networks that is not known here: {spec.family!r}"
+            f"{spec.name} belongs to a family of networks that is not known here: {spec.family!r}"
             f"{did_you_mean(spec.family, FAMILIES)}\n       a newer version of ghostclas may know it"
         )
     if family.flavours and spec.flavour not in family.flavours:

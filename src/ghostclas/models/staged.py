@@ -1,4 +1,4 @@
-"""What every network of ours is: a stem, a sequence of blocks, and a head."""
+"""The common structure of the networks: a stem, a sequence of blocks, and a head."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class StagedNetwork(nn.Module):
-    """A network that halves its maps within a sequence of blocks.
+    """A network whose blocks halve the resolution several times.
 
-    Input ``[N, 3, H, W]``, normalised float; output ``[N, num_classes]`` logits. Subclasses make the parts.
+    Input ``[N, 3, H, W]``, normalised float; output ``[N, num_classes]`` logits. Subclasses build the parts.
 
     Attributes:
-        stem: what comes before the blocks; it halves the image.
+        stem: the layers before the blocks; it halves the resolution.
         blocks: each has a ``stride``, 1 or 2.
         classifier: the last layer.
     """
@@ -22,14 +22,14 @@ class StagedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, 3, H, W]`` to logits ``[N, num_classes]``."""
-        return self.answer(self.blocks(self.stem(x)))
+        return self.forward_head(self.blocks(self.stem(x)))
 
-    def answer(self, last: Tensor) -> Tensor:
-        """Map what the last block gives to logits ``[N, num_classes]``."""
+    def forward_head(self, last: Tensor) -> Tensor:
+        """Map the output of the last block to logits ``[N, num_classes]``."""
         raise NotImplementedError
 
     def arranged(self) -> nn.Module:
-        """Return the same function, folded as it is, in the graph that CPUs run fastest; see ``arranged``.
+        """Return the same function, already folded, in the graph that CPUs run fastest; see ``arranged``.
 
         A family that has no such graph returns itself.
         """

@@ -1,4 +1,4 @@
-"""Networks of the package timm, to hold ours against; the extra ``ssld`` installs it."""
+"""Networks of the package timm, for comparison; the extra ``ssld`` installs it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ghostclas.spec import ModelSpec
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """Return timm's network ``spec.name``, freshly initialised, in the form in which it is deployed.
+    """Return timm's network ``spec.name``, newly initialised, in its deployed form.
 
-    Networks that train with parallel branches, as RepGhost does, have them merged.
+    Networks with parallel branches in training, such as RepGhost, have them merged.
 
     Raises:
         UsageError: timm has no such network.
@@ -24,6 +24,6 @@ def build(spec: ModelSpec) -> nn.Module:
         raise UsageError(f"timm has no network {spec.name!r}{near}")
     network = timm.create_model(spec.name, num_classes=spec.num_classes, drop_rate=spec.dropout)
     deployed: nn.Module = require("timm.utils", extra="ssld").reparameterize_model(network)
-    # What timm says of its own weights, the network's usual preprocessing among it.
+    # timm's metadata of its own weights, which include the usual preprocessing.
     deployed.pretrained_cfg = network.pretrained_cfg
     return deployed
