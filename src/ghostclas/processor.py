@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor as the system describes it. ``flags`` are Linux' names of its instructions.
+    """A processor as the system describes it. ``flags`` are the instruction names of Linux.
 
     ``vendor`` is ``None`` and ``flags`` is empty if the system does not report them.
     """

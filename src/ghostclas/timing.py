@@ -1,4 +1,4 @@
-"""The one timer: it interleaves all that is compared, so that a disturbance affects all of it."""
+"""The timer of all comparisons: it interleaves the calls, so that a disturbance affects all of them."""
 
 from __future__ import annotations
 

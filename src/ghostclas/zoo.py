@@ -1,4 +1,4 @@
-"""Named models: what a word after ``--model`` means, and where published weights are. Needs no torch."""
+"""Named models: what a word after ``--model`` means, and the URLs of published weights. Needs no torch."""
 
 from __future__ import annotations
 
@@ -47,12 +47,11 @@ _ALIASES: Mapping[str, str] = {alias: entry.name for entry in ZOO.values() for a
 
 
 def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
-    """Return the network that ``name`` means, with ``num_classes`` outputs.
+    """Return the network of ``name``, with ``num_classes`` outputs.
 
-    ``name`` is in ``ZOO`` or gives a width: ``ghostnet_x0_75`` as PaddleClas builds it, ``ghostnet_075``
-    (timm) and ``ghostnet_0.75x`` (torch.hub) as the original does. ``families`` has the patterns.
-    PaddleClas' capitals and timm's ``timm/`` and ``.in1k`` are understood too.
-
+    ``name`` is in ``ZOO`` or gives a width: ``ghostnet_x0_75`` in PaddleClas' flavour, ``ghostnet_075``
+    (timm) and ``ghostnet_0.75x`` (torch.hub) in the original one. ``families`` has the patterns. PaddleClas'
+    capitals and timm's ``timm/`` and ``.in1k`` are accepted, too.
     Raises:
         UsageError: no such name (the nearest ones are offered), or no such width or number of classes.
     """
@@ -77,12 +76,12 @@ def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
 
 @dataclass(frozen=True)
 class Located:
-    """What a word after ``--model``, ``--weights`` or ``--teacher`` means; see :func:`locate`.
+    """The meaning of a word after ``--model``, ``--weights`` or ``--teacher``; see :func:`locate`.
 
     Attributes:
         kind: ``bundle`` (a directory or a ``.zip``), ``run`` (a training run's directory), ``weights`` (a
             file of weights), ``onnx`` (an ONNX file), or ``network`` (a name, where no such path exists).
-        path: where it is; ``None`` for a network.
+        path: the file or directory; ``None`` for a network.
         name: the network's name, or the part of the path that distinguishes it from others.
     """
 
@@ -92,10 +91,10 @@ class Located:
 
     @property
     def bundle_path(self) -> Path:
-        """Where its bundle is.
+        """The path of its bundle.
 
         Raises:
-            UsageError: it has weights and no bundle; the message says how to make one.
+            UsageError: it has weights and no bundle; the message has the command that makes one.
             BundleError: a run that has not finished.
         """
         if self.path is None:
@@ -148,7 +147,7 @@ class Located:
 
 
 def locate(word: str | os.PathLike[str]) -> Located:
-    """Return what a word means that names a model, weights or a network. All commands decide it here.
+    """Return the meaning of a word that names a model, weights or a network; all commands use it.
 
     ``default`` is the built-in model. A path that exists takes precedence over a name. Names are those of
     ``ZOO`` and ``EFFICIENTNET_LITE``, any width (``ghostnet_x0_75``), and ``timm:NAME``.
@@ -179,10 +178,10 @@ def locate(word: str | os.PathLike[str]) -> Located:
 
 
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:
-    """Return the published weights of ``name`` as a file in the cache, downloading them the first time.
+    """Return the file of published weights of ``name`` in the cache; the first call downloads it.
 
-    Its sha256 must be the published one or, where none is published, that of the first download. ``cache`` is
-    the directory that holds it (see :func:`ghostclas.download.cache_directory`).
+    Its sha256 must be the published one or, without one, that of the first download. ``cache`` is the
+    directory of the file (see :func:`ghostclas.download.cache_directory`).
 
     Raises:
         UsageError: no such name, or one for which nobody published weights.
@@ -203,7 +202,7 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
 
 
 def packaged_weights(name: str) -> Path:
-    """Return the file of ImageNet weights inside the package that carries a name of ``EFFICIENTNET_LITE``.
+    """Return the file of ImageNet weights in the package for a name of ``EFFICIENTNET_LITE``.
 
     Raises:
         MissingExtraError: the package is not installed.

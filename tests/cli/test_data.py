@@ -19,4 +19,4 @@ def test_duplicates_alone_exit_with_0(tmp_path: Path, capfd: pytest.CaptureFixtu
     root = make_folder(tmp_path, {"ant": 3, "bee": 3})
     (root / "ant" / "again.jpg").write_bytes((root / "ant" / "000.jpg").read_bytes())
     assert main(["data", "audit", str(root)]) == 0
-    assert "duplicates within a part: 1" in capfd.readouterr().out
+    assert "duplicates within a split: 1" in capfd.readouterr().out

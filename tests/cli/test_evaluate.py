@@ -41,8 +41,8 @@ def test_eval_prints_the_figures_of_the_validation_part(model: Path, data: Path,
     for line in (
         "top-1        80.00 %  4 of 5; 95 % interval 37.6 to 96.4 %",
         f"{data}/val: 5 images, 3 classes",
-        "     1 x green taken for red",
-        "not counted: 1 that could not be read",
+        "     1 x green predicted as red",
+        "not counted: 1 unreadable",
         "  red/broken.png: not_an_image: ",
     ):
         assert f"\n{line}" in shown.out

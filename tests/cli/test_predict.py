@@ -236,7 +236,7 @@ def test_what_does_not_exist_is_a_result(run: Run, tmp_path: Path, path: str, co
     exit_code, out, err = run(tmp_path / path)
     assert exit_code == 3
     assert "does not exist" in out
-    assert err.endswith("error: 1 of 1 photos could not be labelled; each result says why\n")
+    assert err.endswith("error: 1 of 1 photos could not be labelled; each result has its error\n")
 
 
 def test_an_empty_folder_is_an_error(run: Run, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_an_interrupt_keeps_the_answers_and_says_how_to_go_on(
         patch.setattr(Classifier, "stream", interrupted)
         code, _, err = run(folder, "--output", tmp_path / "answers")
     assert code == 130
-    assert "1 answers are kept: to go on, give the same command with --resume" in err
+    assert "1 answers are kept: to continue, give the same command with --resume" in err
     assert run(folder, "--output", tmp_path / "answers", "--resume")[0] == 0
     lines = (tmp_path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3

@@ -92,7 +92,7 @@ def test_the_command_tells_the_findings_and_exits_with_3(
 ) -> None:
     assert main(["data", "audit", str(dirty), "--report", str(tmp_path / "page")]) == 3
     out, err = capfd.readouterr()
-    assert "leaks: the same picture in several parts: 2" in out
+    assert "leaks: the same image in several splits: 2" in out
     assert "train/ant/000.jpg (ant) = val/ant/copied.jpg (ant)" in out
     assert "train/ant/empty.jpg: empty:" in out
     assert "classes without an image in val: 1\n  'cat'" in out

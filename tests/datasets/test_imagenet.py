@@ -212,4 +212,4 @@ def test_the_command_prepares_and_says_what_is_next(
     assert "did you mean 'shards'" in capfd.readouterr().err
     arguments[2] = "cifar"
     assert main(arguments) == 2
-    assert "there is 'imagenet'" in capfd.readouterr().err
+    assert "only 'imagenet'" in capfd.readouterr().err

@@ -1,14 +1,14 @@
-"""The command line: every verb parses, calls one function of the package, prints.
+"""The command line: every verb parses its options, calls one function of the package and prints.
 
-How a verb is added
-    1. One file here with one plain function whose parameters are typer options and whose docstring is its
-       help; the first line is its line in ``ghostclas --help``. A verb with verbs of its own (``data audit``)
-       is a ``typer.Typer()`` instead.
-    2. One line in ``COMMANDS``: the word that is typed, and ``module:object``.
-    3. Nothing heavy at the top of the file. The standard library, typer, ``ghostclas.cli.console`` and
-       ``ghostclas.errors`` are free; numpy, pydantic, the rest of ghostclas and every runtime are imported
-       inside the function, because ``--help`` imports all verbs and a cold ``predict`` must be quick.
-    4. A mistake of the user is a ``GhostclasError`` raised where it is known. ``main`` prints it; no verb
+How to add a verb:
+    1. One module here with one function, whose parameters are typer options and whose docstring is its help.
+       The first line appears in ``ghostclas --help``. A verb with verbs of its own (``data audit``) is a
+       ``typer.Typer()`` instead.
+    2. One line in ``COMMANDS``: the word on the command line, and ``module:object``.
+    3. No heavy import at the top of the module. The standard library, typer, ``ghostclas.cli.console`` and
+       ``ghostclas.errors`` are cheap. numpy, pydantic, the rest of ghostclas and every runtime are imported
+       inside the function, because ``--help`` imports all verbs and ``predict`` must start quickly.
+    4. A user's mistake is a ``GhostclasError``, raised where it is detected. ``main`` prints it; no verb
        catches, prints or exits by itself. Results go to stdout, everything else to stderr, by ``console``.
 """
 
@@ -45,14 +45,14 @@ COMMANDS: Mapping[str, str] = {
 
 
 class LazyGroup(TyperGroup):
-    """A group whose verbs are imported when they are named, so that one verb never pays for another."""
+    """A group that imports a verb when it is named, so that no verb pays for another."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the verbs in the order in which people meet them."""
+        """Return the verbs in the order in which users need them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import and build the verb; ``None`` for a word that is not one."""
+        """Import and build the verb; return ``None`` for an unknown word."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -66,7 +66,7 @@ class LazyGroup(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the verb of ``args``; an unknown one is told with what was probably meant."""
+        """Find the verb of ``args``; the error for an unknown one offers the nearest."""
         word = args[0]
         if word not in COMMANDS and not word.startswith("-"):
             hint = did_you_mean(word, COMMANDS)
@@ -77,7 +77,7 @@ class LazyGroup(TyperGroup):
 
 
 def _typer(**options: Any) -> typer.Typer:
-    # Plain help: rich takes longer to import than a prediction takes to make.
+    # Plain help: importing rich takes longer than a prediction.
     return typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -109,8 +109,8 @@ def ghostclas(
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line on ``args`` (``sys.argv[1:]`` when absent) and return its exit code.
 
-    A user's mistake is one ``error: ...`` on stderr and its own code (see ``ghostclas.errors``), 2 for words
-    and flags that do not exist; an interrupt gives 130, a closed pipe ends quietly. A bug raises.
+    A user's mistake prints ``error: ...`` on stderr and has its own code (see ``ghostclas.errors``); unknown
+    words and flags have 2. An interrupt returns 130, a closed pipe ends quietly. A bug raises.
     """
     args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
@@ -130,17 +130,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of the pipe has closed it.
         discard_stdout()
         return 1
     return code if isinstance(code, int) else 0
 
 
 def _with_resume_auto(args: list[str]) -> list[str]:
-    """Spell ``train --resume auto`` as typer can read it: its options have a value always or never.
+    """Rewrite ``train --resume auto``, since a typer option always or never takes a value.
 
     Raises:
-        UsageError: another value, such as the run: the message is the command that continues it.
+        UsageError: another value, such as a run; the message is the command that continues it.
     """
     if args[:1] != ["train"]:
         return args
@@ -159,14 +159,14 @@ def _with_resume_auto(args: list[str]) -> list[str]:
 
 
 def _replace_closed_streams() -> None:
-    # Without this, the next file that is opened would be the stream, and get what is printed.
+    # Otherwise the next opened file would get the number of the closed stream, and the printed text.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _speak_utf8() -> None:
-    # A label in any script must reach a file or a pipe on every system; a terminal knows its own encoding.
+    # Files and pipes must hold labels in any script on every system; a terminal has its own encoding.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")

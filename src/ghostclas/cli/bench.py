@@ -1,4 +1,4 @@
-"""``ghostclas bench``: how fast, how large and how good, in figures that another person gets too."""
+"""``ghostclas bench``: reproducible figures of speed, size and accuracy."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ ModelOption = Annotated[
     ),
 ]
 EngineOption = Annotated[
-    str | None, typer.Option(help="Separated by commas; all that are installed and can run it when absent.")
+    str | None, typer.Option(help="Separated by commas; all installed ones that can run it when absent.")
 ]
-ThreadsOption = Annotated[str, typer.Option(help="How many threads, separated by commas, with one photo.")]
-BatchOption = Annotated[str, typer.Option(help="How many photos at once, separated by commas.")]
+ThreadsOption = Annotated[str, typer.Option(help="Numbers of threads for one photo, separated by commas.")]
+BatchOption = Annotated[str, typer.Option(help="Batch sizes, separated by commas.")]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="Of fp32, fp16, bf16, int8, by commas; all that can be had when absent.")
+    str | None, typer.Option(help="Of fp32, fp16, bf16, int8, by commas; all available ones when absent.")
 ]
 SizeOption = Annotated[
     str | None, typer.Option(help="Sides of the input in pixels, by commas; the model's own when absent.")
 ]
 DataOption = Annotated[
-    str | None, typer.Option(metavar="DIR", help="Labelled images: measure accuracy, and label these.")
+    str | None, typer.Option(metavar="DIR", help="Labelled images, for accuracy and throughput.")
 ]
 SplitOption = Annotated[
     str | None, typer.Option(help="train, val or test; where there are parts, val when absent.")
 ]
-RoundsOption = Annotated[int, typer.Option(min=1, help="Fewer are for a look, more for a noisy machine.")]
+RoundsOption = Annotated[int, typer.Option(min=1, help="Fewer give a first impression, more average noise.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
 ReportOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write bench.json, index.md and pictures there.")
+    Path | None, typer.Option(metavar="DIR", help="Write bench.json, index.md and plots there.")
 ]
 ToleranceOption = Annotated[
-    float, typer.Option(min=0, help="By which part a time, a rate or a size may be worse.")
+    float, typer.Option(min=0, help="The part by which a time, a rate or a size may be worse.")
 ]
 
 
@@ -75,8 +75,8 @@ def bench(
 ) -> None:
     """Measure speed, memory, size and accuracy on this machine.
 
-    Speed is latency, throughput and cold start. Everything is timed in turn, and one graph twice: where
-    its two figures do not agree, the machine is too noisy to believe the others, and it is said.
+    Speed is latency, throughput and cold start. All timings are interleaved, and one graph is timed twice:
+    if its two figures differ, the machine is too noisy, and a warning says so.
     """
     if context.invoked_subcommand is not None:
         return
@@ -105,23 +105,23 @@ def bench(
         print_next(str(write_report(results, report)), why="open")
     else:
         chosen = [word for name in model or () for word in ("--model", name)]
-        print_next("ghostclas", "bench", *chosen, "--report", "bench", why="for pictures and every figure")
+        print_next("ghostclas", "bench", *chosen, "--report", "bench", why="for plots and every figure")
 
 
 @app.command("diff")
 def diff_command(
     a: Annotated[Path, typer.Argument(metavar="A", help="A bench.json, or the directory of a report.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The one to hold against it.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The measurement to compare with it.")],
     tolerance: ToleranceOption = 0.10,
     points: Annotated[
-        float, typer.Option(min=0, metavar="POINTS", help="By how much top-1 may be lower.")
+        float, typer.Option(min=0, metavar="POINTS", help="The points by which top-1 may be lower.")
     ] = 0.5,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two measurements.
 
-    The exit code is 1 if B is worse than A. A figure is worse when it is so by more than the tolerance
-    and by more than the noise of either machine. What A measured and B did not is worse, too.
+    The exit code is 1 if B is worse than A. A figure is worse if the change exceeds the tolerance and the
+    noise of both machines. A figure that only A measured is worse, too.
     """
     from ghostclas.bench.diff import compare, other_machine, worse
     from ghostclas.bench.results import read_results
@@ -152,7 +152,7 @@ def diff_command(
 
 @app.command("recommend")
 def recommend_command(
-    max_ms: Annotated[float, typer.Option(help="How many milliseconds one photo may take.")],
+    max_ms: Annotated[float, typer.Option(help="The limit for one photo, in milliseconds.")],
     data: Annotated[str, typer.Option(metavar="DIR", help="Labelled images to measure accuracy on.")],
     model: ModelOption = None,
     engine: EngineOption = None,
@@ -163,10 +163,10 @@ def recommend_command(
     rounds: RoundsOption = 30,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the most accurate model within a time.
+    """Choose the most accurate model within a time per photo.
 
     Time and accuracy are measured on this machine and these images. Give models of several widths, each
-    trained on such images, and several sizes: all their combinations with the engines and precisions here
+    trained on such images, and several sizes: all combinations with the installed engines and precisions
     are measured. The time is the median of one photo.
     """
     from ghostclas.bench.recommend import choices, pareto_front, recommend
@@ -268,7 +268,7 @@ def _warn(results: Results) -> None:
 
 
 def _print(shown: Table) -> None:
-    """Print a table as wide as it is where nobody looks, and fitted to the terminal where somebody does."""
+    """Print a table: fitted to a terminal, or in full width to a file or pipe."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable

@@ -1,4 +1,4 @@
-"""What the verbs print with: results to stdout, everything else to stderr. Imports nothing but typer."""
+"""Output of the verbs: results to stdout, everything else to stderr. Imports only typer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def say(text: str = "") -> None:
 
 
 def discard_stdout() -> None:
-    """Let what stdout still holds go nowhere: Python writes it once more on its way out."""
+    """Discard what stdout still buffers: Python flushes it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -37,10 +37,10 @@ def note(text: str) -> None:
 
 
 def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:
-    """Return what an option was given, under its name or its old one; the old one is noted on stderr.
+    """Return the value of a renamed option, under its new or its old name; a note names the new one.
 
     Raises:
-        UsageError: it was given under both.
+        UsageError: both names were given.
     """
     if old is None:
         return value
@@ -56,7 +56,7 @@ def say_json(value: Any) -> None:
 
 
 def print_next(*command: str, why: str = "next") -> None:
-    """Tell on stderr which command is useful now; ``command`` is its words, quoted here where needed."""
+    """Print on stderr the next useful command; ``command`` is its words, quoted here where needed."""
     note(f"{why}: {command_line(*command)}")
 
 

@@ -1,4 +1,4 @@
-"""``ghostclas data``: make data sets and look for what is wrong with them."""
+"""``ghostclas data``: prepare data sets and audit them."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def prepare_command(
     train_tar: Annotated[Path, typer.Option(help="ILSVRC2012_img_train.tar")],
     val_tar: Annotated[Path, typer.Option(help="ILSVRC2012_img_val.tar")],
     devkit: Annotated[Path, typer.Option(help="ILSVRC2012_devkit_t12.tar.gz")],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write; made if absent.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="The directory to write; created if absent.")],
     layout: Annotated[str, typer.Option("--format", help="folder, list (PaddleClas) or shards.")] = "folder",
     expect: Annotated[
         str | None, typer.Option(metavar="train=N,val=N,classes=N", help="The counts of a subset.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was made as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Unpack ImageNet's archives into a data set.
 
-    Every image is counted. After a stop, the same command goes on where it was.
+    Every image is counted. After a stop, the same command continues.
     """
     from ghostclas.datasets.imagenet import LAYOUTS, Expected, prepare_imagenet
 
     if dataset != "imagenet":
-        raise UsageError(f"there is no data set {dataset!r} to prepare; there is 'imagenet'")
+        raise UsageError(f"there is no data set {dataset!r} to prepare, only 'imagenet'")
     chosen = next((known for known in LAYOUTS if known == layout), None)
     if chosen is None:
         raise UsageError(
@@ -78,19 +78,17 @@ def prepare_command(
 def audit_command(
     folder: Annotated[Path, typer.Argument(metavar="DATA", help="A folder, .zip, list, shards or Parquet.")],
     root: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="What the paths in a list are relative to.")
+        Path | None, typer.Option(metavar="DIR", help="The directory of relative paths in a list.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page to look at, index.html, there.")
+        Path | None, typer.Option(metavar="DIR", help="Write the page index.html there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every finding as one JSON object.")] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="How many cores to use; all when absent.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="The number of cores; all when absent.")] = None,
 ) -> None:
     """Look for unreadable files, duplicates, leaks and imbalance.
 
-    A leak is an image that is in two parts, such as train and val. The exit code is 0 if there are
+    A leak is an image that is in two splits, such as train and val. The exit code is 0 if there are
     neither leaks nor unreadable files, else 3.
     """
     from ghostclas.datasets.audit import audit
@@ -108,7 +106,7 @@ def audit_command(
 
         print_next(str(write_page(found, report)), why="open")
     else:
-        print_next("ghostclas", "data", "audit", str(folder), "--report", "audit", why="to see the pictures")
+        print_next("ghostclas", "data", "audit", str(folder), "--report", "audit", why="to see the images")
     if not found.clean:
         raise typer.Exit(DIRTY)
 
@@ -130,21 +128,21 @@ def _findings(found: Audit) -> str:
                 ", ".join(f"{name} {count:,}" for name, count in split.formats.items()),
             )
         )
-    header = ("part", "images", "classes", "images a class", "short side least/median/most", "formats")
+    header = ("split", "images", "classes", "images a class", "short side least/median/most", "formats")
     lines += [table(header, rows, right=(1, 2)), ""]
     for split in found.splits:
         if split.missing:
             lines += _list(f"classes without an image in {split.name or 'it'}", map(repr, split.missing))
     lines += _list(
-        "leaks: the same picture in several parts",
+        "leaks: the same image in several splits",
         map(_equal, found.leaks),
     )
     lines += _list(
-        "conflicts: the same picture in several classes",
+        "conflicts: the same image in several classes",
         (_equal(group) for group in found.conflicts if not group.leak),
     )
     lines += _list(
-        "duplicates within a part",
+        "duplicates within a split",
         (_equal(group) for group in found.groups if not group.leak and not group.conflict),
     )
     lines += _list(
@@ -155,7 +153,7 @@ def _findings(found: Audit) -> str:
     verdict = "no leaks, and every file can be read"
     if not found.clean:
         verdict = (
-            f"{found.leaked:,} images leak between parts, {len(found.unreadable):,} files cannot be read"
+            f"{found.leaked:,} images leak between splits, {len(found.unreadable):,} files cannot be read"
         )
     return "\n".join([*lines, verdict])
 

@@ -1,4 +1,4 @@
-"""``ghostclas doctor``: what is installed here, and what is missing for what."""
+"""``ghostclas doctor``: the installed packages, and the missing ones of each extra."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _report() -> dict[str, Any]:
 
 
 def _groups() -> dict[str, list[str]]:
-    """Return the packages of the base install and of each extra, as the project's own metadata lists them."""
+    """Return the packages of the base install and of each extra, from the project's metadata."""
     groups: dict[str, list[str]] = {"base": []}
     for requirement in distribution("ghostclas").requires or []:
         extra = _EXTRA.search(requirement)

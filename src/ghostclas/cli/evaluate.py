@@ -15,29 +15,27 @@ if TYPE_CHECKING:
     from ghostclas.evaluation import Comparison, Evaluation
 
 DataOption = Annotated[
-    Path, typer.Option(help="Folder or .zip of images: one folder a class, or that in train/ and val/.")
+    Path, typer.Option(help="Folder or .zip of images: one folder a class, or such in train/ and val/.")
 ]
 SplitOption = Annotated[
-    str | None, typer.Option(help="train, val or test; where there are parts, val when absent.")
+    str | None, typer.Option(help="train, val or test; val when absent, if the data has splits.")
 ]
 RootOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="What the paths in a list are relative to.")
+    Path | None, typer.Option(metavar="DIR", help="The directory of relative paths in a list.")
 ]
 LabelFileOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Class names by index, for a list, shards or Parquet.")
 ]
 EngineOption = Annotated[str, typer.Option(help="The runtime, or auto for the fastest that is installed.")]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="fp32, fp16 or int8, where the model has several files.")
+    str | None, typer.Option(help="fp32, fp16 or int8, if the model has several files.")
 ]
 BatchOption = Annotated[
-    int | None, typer.Option(help="How many photos the network sees at once; 4, or 8 in bf16, when absent.")
+    int | None, typer.Option(help="The number of photos in a batch; 4, or 8 in bf16, when absent.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="The number of cores; all when absent.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
-ReportOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write a page to look at, index.html, there.")
-]
+ReportOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the page index.html there.")]
 WEAKEST = 5
 CHANGES = 5
 NAMED = 10
@@ -58,7 +56,7 @@ def evaluate_command(
     fit_temperature: Annotated[
         bool,
         typer.Option(
-            "--fit-temperature", help="Fit the scores' temperature on half of the images; store it."
+            "--fit-temperature", help="Fit the temperature of scores on half of the images; store it."
         ),
     ] = False,
     record: Annotated[
@@ -67,8 +65,8 @@ def evaluate_command(
 ) -> None:
     """Measure a model on labelled images.
 
-    Every image takes the path that predictions take. Those that cannot be read are listed and left out of
-    the figures. The same model, engine and images give the same figures, to the last digit.
+    Every image takes the path of a prediction. Unreadable images are listed and left out of the figures.
+    The same model, engine and images give the same figures, to the last digit.
     """
     from ghostclas.bundle import record_metric
     from ghostclas.data import open_source
@@ -123,7 +121,7 @@ def evaluate_command(
 
 def compare_command(
     a: Annotated[str, typer.Argument(metavar="A", help="A model: a bundle, a run, a name, or default.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model to hold against it.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model to compare with it.")],
     data: DataOption,
     split: SplitOption = None,
     root: RootOption = None,
@@ -136,7 +134,7 @@ def compare_command(
 ) -> None:
     """Compare two models on the same images.
 
-    Says which images one gets right and the other wrong, and whether chance would explain the difference
+    Lists the images that only one of them gets right, and says whether chance explains the difference
     (McNemar's exact test). The models must have the same classes.
     """
     from ghostclas.data import open_source
@@ -196,10 +194,10 @@ def _figures(e: Evaluation) -> str:
         [
             "mean recall",
             f"{100 * e.mean_recall:.2f} %",
-            f"every class counts the same; mean F1 {e.macro_f1:.4f}",
+            f"all classes with equal weights; mean F1 {e.macro_f1:.4f}",
         ],
         ["ECE", f"{100 * e.calibration.ece:.2f} %", f"calibration error; {fitted}"],
-        ["NLL", f"{e.calibration.nll:.4f}", "negative log-likelihood of the right class"],
+        ["NLL", f"{e.calibration.nll:.4f}", "negative log-likelihood of the true class"],
     ]
     without = f" ({absent} of them without an image here)" if absent else ""
     lines = [
@@ -209,13 +207,13 @@ def _figures(e: Evaluation) -> str:
         *_aligned(rows),
     ]
     weakest = sorted((c for c in e.per_class if c.support), key=lambda c: c.f1 or 0.0)[:WEAKEST]
-    lines += ["", "the weakest classes"]
+    lines += ["", "the classes with the lowest F1"]
     lines += _aligned(
         [
             [
                 f"  {c.name}",
                 f"F1 {c.f1:.3f}",
-                f"{c.correct} of {c.support} found, {c.predicted} said to be it",
+                f"{c.correct} of {c.support} found, {c.predicted} predicted",
             ]
             for c in weakest
         ]
@@ -223,10 +221,11 @@ def _figures(e: Evaluation) -> str:
     if pairs := e.confused()[:WEAKEST]:
         lines += ["", "the most frequent mistakes"]
         lines += [
-            f"  {count:>4} x {e.classes[right]} taken for {e.classes[said]}" for right, said, count in pairs
+            f"  {count:>4} x {e.classes[right]} predicted as {e.classes[said]}"
+            for right, said, count in pairs
         ]
     if e.bad:
-        lines += ["", f"not counted: {len(e.bad):,} that could not be read"]
+        lines += ["", f"not counted: {len(e.bad):,} unreadable"]
         lines += [f"  {image.key}: {image.code}: {image.message}" for image in e.bad[:NAMED]]
         if len(e.bad) > NAMED:
             lines.append(f"  and {len(e.bad) - NAMED:,} more; --json lists all")

@@ -1,4 +1,4 @@
-"""``ghostclas export``: a bundle from weights, other files for a bundle."""
+"""``ghostclas export``: bundles from weights, and further formats in a bundle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def export_command(
         Path | None,
         typer.Option(
             metavar="BUNDLE",
-            help="The bundle to write, in place of one there; else files are added to the model.",
+            help="The bundle to write or replace; when absent, files are added to the model.",
         ),
     ] = None,
     formats: Annotated[
@@ -35,21 +35,21 @@ def export_command(
     ] = "onnx",
     precision: Annotated[str, typer.Option(help="How weights are stored: fp32, fp16 or int8.")] = "fp32",
     network: Annotated[
-        str | None, typer.Option(help="The network a file of weights is for; recognised when absent.")
+        str | None, typer.Option(help="The network of a file of weights; recognised when absent.")
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Class names for a file of weights, one a line.")
     ] = None,
     calibration: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Labelled photos to make int8 from and to judge it by.")
+        str | None, typer.Option(metavar="DIR", help="Labelled photos for int8: calibration and accuracy.")
     ] = None,
     smaller: Annotated[
-        bool, typer.Option("--smaller", help="Keep int8 that is accurate but not faster, too.")
+        bool, typer.Option("--smaller", help="Keep accurate int8 even if it is not faster.")
     ] = False,
 ) -> None:
     """Write a model as a bundle, and add files for other runtimes.
 
-    Every file is compared with the network it was made of before it appears; what fails leaves no trace.
+    Every file is compared with its network before it appears; a failure leaves no trace.
     """
     from ghostclas.exporting import export
 
@@ -66,7 +66,7 @@ def export_command(
         on_result=_say_result,
     )
     if bundle.manifest.provenance.get("weights") == "random":
-        note("its weights are random: for measuring speed and size; its labels mean nothing")
+        note("its weights are random: measure speed and size with it; its labels mean nothing")
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", str(bundle.path))
 
 

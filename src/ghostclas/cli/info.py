@@ -1,4 +1,4 @@
-"""``ghostclas info``: what a bundle says of itself."""
+"""``ghostclas info``: the contents of a bundle."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ def info_command(
     model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle, a run, or default.")],
     as_json: Annotated[bool, typer.Option("--json", help="The manifest as one JSON object.")] = False,
 ) -> None:
-    """Show what a bundle holds.
+    """Show the contents of a bundle.
 
-    Network, classes, files, accuracy, and where it comes from. The bundle is verified first: every file's
-    size and checksum.
+    Network, classes, files, accuracy and origin. The size and checksum of every file are verified first.
     """
     from ghostclas.zoo import locate
 

@@ -1,4 +1,4 @@
-"""``ghostclas models``: the networks that have a name."""
+"""``ghostclas models``: the named networks."""
 
 from __future__ import annotations
 

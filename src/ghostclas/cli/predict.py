@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ghostclas.spec import Prediction
 
 A_FEW = 100
-"""Up to so many photos, an engine that starts 0.3 s sooner is done sooner, however fast the others are."""
+"""Up to so many photos, an engine that starts 0.3 s sooner finishes sooner, however fast the others are."""
 
 DEMO_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 
@@ -43,20 +43,20 @@ def predict_command(
     ] = "auto",
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, fp16 or int8, where the model has several; bf16 where OpenVINO has it."),
+        typer.Option(help="fp32, fp16 or int8, if the model has several; bf16 if OpenVINO supports it."),
     ] = None,
-    top: Annotated[int, typer.Option(help="How many labels a photo gets.")] = 5,
+    top: Annotated[int, typer.Option(help="The number of labels of each photo.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions.jsonl and predictions.csv there.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="How many cores to use; all when absent.")] = None,
+    threads: Annotated[int | None, typer.Option(help="The number of cores; all when absent.")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="How many photos the network sees at once; 4, or 8 in bf16, when absent."),
+        typer.Option(help="The number of photos in a batch; 4, or 8 in bf16, when absent."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="With --output: answer only the photos that have none there yet.")
+        bool, typer.Option("--resume", help="With --output: label only photos without a prediction there.")
     ] = False,
     demo: Annotated[bool, typer.Option("--demo", help="Label the photographs of the extra 'demo'.")] = False,
 ) -> None:
@@ -101,7 +101,7 @@ def predict_command(
             done += 1
             failed += prediction.error is not None
             if progress:
-                # Only what is ahead of us: photos that came after the count make it no total.
+                # A count below the number done is no total: photos were added since.
                 progress(done, total[0] if total and total[0] > done else None)
         if progress:
             progress(done, done)
@@ -114,7 +114,7 @@ def predict_command(
         count = f"{done} photo{'s' * (done != 1)}" + (f" after {already}" if already else "")
         note(f"{count}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
     if failed:
-        raise DataError(f"{failed} of {done} photos could not be labelled; each result says why")
+        raise DataError(f"{failed} of {done} photos could not be labelled; each result has its error")
     if demo:
         print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
     elif output is None:
@@ -126,12 +126,12 @@ def predict_command(
 
 @contextmanager
 def _kept(files: PredictionFiles | None) -> Iterator[None]:
-    """Say after Ctrl-C how to go on."""
+    """Tell after Ctrl-C how to continue."""
     try:
         yield
     except KeyboardInterrupt:
         if files and files.count:
-            note(f"stopped; {files.count} answers are kept: to go on, give the same command with --resume")
+            note(f"stopped; {files.count} answers are kept: to continue, give the same command with --resume")
         raise
 
 
@@ -163,7 +163,7 @@ def _are_few(paths: list[str]) -> bool:
 
 
 def _counted(paths: list[str]) -> list[int]:
-    """Return a list that will hold how many photos there are, once they are counted in the background."""
+    """Return a list that will hold the number of photos, once a thread has counted them."""
     total: list[int] = []
     if "-" not in paths and any(Path(path).is_dir() for path in paths):
         from threading import Thread
@@ -175,7 +175,7 @@ def _counted(paths: list[str]) -> list[int]:
 
 
 def _demo_photos() -> list[str]:
-    # Found without importing scikit-image, which takes longer than labelling its photographs.
+    # Found without importing scikit-image, which takes longer than labelling its photos.
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError("--demo needs the photographs of scikit-image: pip install 'ghostclas[demo]'")
@@ -184,7 +184,7 @@ def _demo_photos() -> list[str]:
 
 
 def _few(paths: list[str]) -> list[str]:
-    # A pattern that the shell has expanded would fill the screen.
+    # A pattern expanded by the shell would fill the screen.
     return paths if len(paths) < 4 else ["PATH..."]
 
 
@@ -199,5 +199,5 @@ def _text(prediction: Prediction) -> str:
 
 
 def _printable(name: str) -> str:
-    # A line break or a terminal's command in a name would be taken for more than a name.
+    # A line break or a control sequence in a name would act on the terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

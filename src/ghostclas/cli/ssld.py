@@ -1,4 +1,4 @@
-"""``ghostclas ssld``: distil a teacher with the help of unlabelled pictures, in one go or by steps."""
+"""``ghostclas ssld``: distil a teacher with unlabelled images, in one command or step by step."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ ClassesOption = Annotated[
 MappingOption = Annotated[
     str | None,
     typer.Option(
-        "--mapping", metavar="CSV", help="Which of the teacher's outputs is which class: output,class."
+        "--mapping", metavar="CSV", help="Rows output,class that map the teacher's outputs to classes."
     ),
 ]
 SideOption = Annotated[
-    int | None, typer.Option("--teacher-resolution", help="Side in pixels at which the teacher scores.")
+    int | None, typer.Option("--teacher-resolution", help="Side in pixels of the teacher's images.")
 ]
 MeanOption = Annotated[
     str | None,
-    typer.Option("--teacher-mean", metavar="R,G,B", help="Of pixels in 0 to 1; ImageNet's if absent."),
+    typer.Option("--teacher-mean", metavar="R,G,B", help="For pixels in 0 to 1; ImageNet's when absent."),
 ]
 StdOption = Annotated[
     str | None,
-    typer.Option("--teacher-std", metavar="R,G,B", help="Of pixels in 0 to 1; ImageNet's if absent."),
+    typer.Option("--teacher-std", metavar="R,G,B", help="For pixels in 0 to 1; ImageNet's when absent."),
 ]
 NetworkOption = Annotated[str | None, typer.Option(help="The student, such as ghostnet_x1_0.")]
 OldModelOption = Annotated[str | None, typer.Option("--model", hidden=True)]
@@ -63,10 +63,10 @@ SettingsOption = Annotated[
 ]
 CacheOption = Annotated[
     str | None,
-    typer.Option(metavar="DIR", help="Where the teacher's answers are kept; shared by runs if absent."),
+    typer.Option(metavar="DIR", help="The cache of the teacher's logits; one for all runs when absent."),
 ]
 OutputOption = Annotated[Path | None, typer.Option(help="Run directory; chosen below runs/ when absent.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")]
 TimeOption = Annotated[
     str | None,
     typer.Option("--time", metavar="30m", help="End the training within this time: 90s, 30m or 2h."),
@@ -103,7 +103,7 @@ def ssld_command(
 ) -> None:
     """Distil a large teacher into a small network.
 
-    Four steps: score, mine, distil, finetune. Without a step's name, all four. A run that stopped goes on
+    Four steps: score, mine, distil, finetune. Without a step's name, all four. A stopped run continues
     with --output RUN --resume alone. Options belong behind the step's name.
     """
     if ctx.invoked_subcommand is not None:
@@ -149,7 +149,7 @@ def score_command(
     settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the teacher answer every picture once and keep the answers."""
+    """Score every image once with the teacher and store the logits."""
     _need_torch()
     from ghostclas.ssld.pipeline import score_all
     from ghostclas.ssld.run_config import ssld_config
@@ -195,18 +195,18 @@ def mine_command(
     mean: MeanOption = None,
     std: StdOption = None,
     cache: CacheOption = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="At most so many pictures a class.")] = None,
-    floor: Annotated[float | None, typer.Option(help="At least this probability.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="The largest number of images of a class.")] = None,
+    floor: Annotated[float | None, typer.Option(help="The lowest probability of an image.")] = None,
     recipe: RecipeOption = "ssld",
     settings: SettingsOption = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where to write the list and the page.")] = Path(
-        "mined"
-    ),
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="The directory of the list and the page.")
+    ] = Path("mined"),
     as_json: JsonOption = False,
 ) -> None:
-    """Pick pictures of the pool to learn from.
+    """Choose images of the pool to learn from.
 
-    Copies are left out, and so is what the validation set holds.
+    Copies, and images of the validation set, are left out.
     """
     _need_torch()
     from ghostclas.ssld.pipeline import mine_pool, summary
@@ -238,9 +238,7 @@ def distil_command(
     labeled: LabeledOption = None,
     mined: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="The mined.json of the step before; labelled images alone if absent."
-        ),
+        typer.Option(metavar="FILE", help="The mined.json of step mine; labelled images alone when absent."),
     ] = None,
     network: NetworkOption = None,
     recipe: Annotated[
@@ -261,7 +259,7 @@ def distil_command(
 ) -> None:
     """Train a student on the teacher's answers; labels are not used.
 
-    A run that stopped goes on with --output RUN --resume alone.
+    A stopped run continues with --output RUN --resume alone.
     """
     _need_torch()
     from ghostclas.ssld import train_student
@@ -296,7 +294,7 @@ def distil_command(
 
 @app.command("finetune")
 def finetune_command(
-    weights: Annotated[str | None, typer.Option(help="The run or bundle of the step before.")] = None,
+    weights: Annotated[str | None, typer.Option(help="The run or bundle of step distil.")] = None,
     labeled: LabeledOption = None,
     recipe: RecipeOption = "ssld",
     settings: SettingsOption = None,
@@ -336,7 +334,7 @@ def adapt_command(
     time: TimeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a teacher on the labels, from the weights it has."""
+    """Train a teacher on the labels, from its own weights."""
     _need_torch()
     from ghostclas.ssld import adapt
 
@@ -358,7 +356,7 @@ def adapt_command(
 
 
 def _holds_run(output: Path) -> bool:
-    """Whether there is a run to go on with.
+    """Whether there is a run to continue.
 
     Raises:
         UsageError: there is none.
@@ -427,7 +425,7 @@ def _teacher(
 
 
 def _is_first() -> bool:
-    """Whether this is the only process, or the first of several, which tells for all."""
+    """Whether this is the only process, or the first of several, which prints for all."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -16,17 +16,15 @@ def train_command(
         str | None, typer.Option(help="Folder or archive of images: train/ and val/, or one folder a class.")
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="What to train, such as ghostnet_x1_0 or ghostnet_x0_75.")
+        str | None, typer.Option(help="The architecture, such as ghostnet_x1_0 or ghostnet_x0_75.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="What it starts from: default, a bundle, a run, a file or a name.")
+        str | None, typer.Option(help="Initial weights: default, a bundle, a run, a file or a name.")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe, or a YAML file.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="How often every image is seen.")] = None,
-    size: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the pictures that it learns from.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over all images.")] = None,
+    size: Annotated[int | None, typer.Option(metavar="PX", help="Side of the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size, over all processes.")] = None,
     lr: Annotated[float | None, typer.Option(help="The highest learning rate.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -38,7 +36,7 @@ def train_command(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue the run that stopped; with 'auto' behind it, start one where none is."
+            "--resume", help="Continue a stopped run; with 'auto' behind it, start one if there is none."
         ),
     ] = False,
     resume_auto: Annotated[bool, typer.Option("--resume-auto", hidden=True)] = False,
@@ -46,7 +44,7 @@ def train_command(
         str | None, typer.Option(metavar="30m", help="End within this time: 90s, 30m or 2h.")
     ] = None,
     show_settings: Annotated[
-        bool, typer.Option("--settings", help="Print every setting of the recipe, explained, and end.")
+        bool, typer.Option("--settings", help="Print every setting with its explanation, and end.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     model: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -117,7 +115,7 @@ def train_command(
             quiet=False,
         )
     if os.environ.get("RANK", "0") != "0":
-        # One of several processes; the first one tells.
+        # The first of several processes prints.
         return
     if as_json:
         console.say_json(run.as_dict())

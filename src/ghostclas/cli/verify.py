@@ -1,4 +1,4 @@
-"""``ghostclas verify``: whether a bundle still gives the answers it was made with."""
+"""``ghostclas verify``: a bundle's files against its stored answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADER = ("file", "engine", "images", "max difference", "allowed", "best class e
 def verify_command(
     model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle, a run, or default.")],
     data: Annotated[
-        str | None, typer.Option(help="Photos on which to compare the engines with each other, too.")
+        str | None, typer.Option(help="Photos on which the engines are compared with each other, too.")
     ] = None,
     keep: Annotated[
         bool, typer.Option("--record", help="Write the result into the bundle's manifest and parity.json.")
@@ -26,8 +26,8 @@ def verify_command(
 ) -> None:
     """Check every file of a bundle against its stored answers.
 
-    Every engine that is installed here runs the files that it can. Needs neither the training framework
-    nor data. Differences are between logits.
+    Every installed engine runs the files that it can. Neither the training framework nor data is needed.
+    Differences are between logits.
     """
     from ghostclas.api import verify
 
