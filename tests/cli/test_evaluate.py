@@ -46,7 +46,7 @@ def test_eval_prints_the_figures_of_the_validation_part(model: Path, data: Path,
         "  red/broken.png: not_an_image: ",
     ):
         assert f"\n{line}" in shown.out
-    assert f"measuring on {data}/val; --split names another part" in shown.err
+    assert f"measuring on {data}/val; --split names another split" in shown.err
     assert "6 images in " in shown.err
     assert shown.err.endswith(
         f"to see the mistakes: ghostclas eval --data {data} --model {model} --report report\n"

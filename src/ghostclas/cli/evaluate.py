@@ -167,7 +167,7 @@ def _say_part(data: Path, source: Source, split: str | None) -> None:
     for line in source_notes(source):
         note(line)
     if split is None and source.location != str(data):
-        note(f"measuring on {source.location}; --split names another part")
+        note(f"measuring on {source.location}; --split names another split")
 
 
 def _figures(e: Evaluation) -> str:

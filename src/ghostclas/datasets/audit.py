@@ -1,4 +1,4 @@
-"""What is wrong with a data set: files that cannot be read, duplicates, leaks between its splits, balance."""
+"""Audit of a data set: unreadable files, duplicates, leaks between its splits, and balance."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Progress = Callable[[int, int | None], None]
 NEAR_FREQUENCIES = 6
 NEAR_GRADIENTS = 10
 NEAR_LIKENESS = 0.97
-"""Near duplicates differ in at most so many bits of each hash, and their colours correlate at least so.
+"""Near duplicates differ in at most so many bits of each hash, and their colours correlate at least so well.
 
-Of photographs compressed at quality 40, halved, squashed to a square, made 15 % brighter, of 20 % less
-contrast or of 30 % less saturation, 99 % or more stay within all three; of 3,409 catalogue photos, many of
-different clothes in the same place, only one pair did, which shows the same shorts.
+At least 99 % of photographs stay within all three limits after compression at quality 40, halving, squashing
+to a square, 15 % more brightness, 20 % less contrast or 30 % less saturation. Of 3,409 catalogue photos, many
+of different clothes in the same place, one pair did, which shows the same shorts.
 """
 
 BLANK_DETAIL = 4.0
@@ -46,7 +46,7 @@ _HASH_SIDE = 64
 
 @dataclass(frozen=True)
 class File:
-    """One image of the data set: which split (empty if there are none), key and class."""
+    """One image of the data set: its split (empty without splits), key and class."""
 
     split: str
     key: str
@@ -55,7 +55,7 @@ class File:
 
     @property
     def name(self) -> str:
-        """How to call it: the split and the key."""
+        """The name in messages: the split and the key."""
         return f"{self.split}/{self.key}" if self.split else self.key
 
 
@@ -70,7 +70,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Odd:
-    """A file that can be decoded but is probably not what it should be; ``kind`` is stable."""
+    """A file that can be decoded but is probably wrong; ``kind`` is stable."""
 
     file: File
     kind: str
@@ -79,11 +79,11 @@ class Odd:
 
 @dataclass(frozen=True)
 class Group:
-    """Files that show the same picture.
+    """Files that show the same image.
 
     Attributes:
         files: two or more.
-        exact: all of them have the same bytes.
+        exact: whether all of them have the same bytes.
     """
 
     files: tuple[File, ...]
@@ -91,12 +91,12 @@ class Group:
 
     @cached_property
     def leak(self) -> bool:
-        """The picture is in several splits."""
+        """Whether the image is in several splits."""
         return len({file.split for file in self.files}) > 1
 
     @cached_property
     def conflict(self) -> bool:
-        """The picture is in several classes."""
+        """Whether the image is in several classes."""
         return len({file.label for file in self.files}) > 1
 
 
@@ -106,13 +106,13 @@ class SplitSummary:
 
     Attributes:
         name: ``train``, ``val``, ``test``, or empty.
-        images: how many, with those that cannot be read.
-        bytes: all of them together.
-        classes: images in each class.
-        missing: classes of other splits that have no image here.
-        formats: images of each file format.
-        short_side: smallest, median and largest, in pixels; zeros if nothing could be read.
-        ignored: files of each kind that are no samples.
+        images: the number of images, unreadable ones included.
+        bytes: the size of all images together.
+        classes: the number of images of each class.
+        missing: classes of other splits without an image in this one.
+        formats: the number of images of each file format.
+        short_side: smallest, median and largest, in pixels; zeros if no image could be read.
+        ignored: the number of files of each kind that are no samples.
     """
 
     name: str
@@ -127,15 +127,15 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Audit:
-    """What :func:`audit` found.
+    """The result of :func:`audit`.
 
     Attributes:
         location: the data set.
-        splits: figures of each split.
+        splits: the figures of each split.
         unreadable: files that cannot be decoded.
-        odd: files worth a look.
+        odd: files that are probably wrong.
         groups: duplicates, leaks first, then conflicts, then by size.
-        notes: what was left out, and what else was odd about how the data set lies there.
+        notes: the files that were left out, and other remarks on the layout of the data set.
         sources: the images, for :func:`~ghostclas.datasets.audit_page.write_page`.
     """
 
@@ -149,31 +149,31 @@ class Audit:
 
     @cached_property
     def leaks(self) -> tuple[Group, ...]:
-        """The groups that span splits."""
+        """The groups that span several splits."""
         return tuple(group for group in self.groups if group.leak)
 
     @cached_property
     def conflicts(self) -> tuple[Group, ...]:
-        """The groups that span classes."""
+        """The groups that span several classes."""
         return tuple(group for group in self.groups if group.conflict)
 
     @cached_property
     def leaked(self) -> int:
-        """How many images outside the training part are in another part, too."""
+        """The number of images outside the training split that are in another split, too."""
         return sum(file.split != "train" for group in self.leaks for file in group.files)
 
     @cached_property
     def surplus(self) -> int:
-        """How many images could go without losing a picture: all but one of each group."""
+        """The number of redundant images: all but one of each group."""
         return sum(len(group.files) - 1 for group in self.groups)
 
     @property
     def clean(self) -> bool:
-        """No leak between splits, and every file can be read."""
+        """Whether no image leaks between splits and every file can be read."""
         return not self.leaks and not self.unreadable
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything but the images as plain values."""
+        """Return everything but the images as plain JSON."""
         return {
             "location": self.location,
             "clean": self.clean,
@@ -201,60 +201,60 @@ def audit(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """Look at every image of a data set.
+    """Audit every image of a data set.
 
-    Each file is read and decoded once. Two images are exact duplicates if their bytes are the same, and near
-    duplicates if they show the same picture rescaled, compressed again, or slightly changed in brightness or
-    colour (:data:`NEAR_LIKENESS`). Mirrored, turned and cropped copies are not found, nor are blank pictures
-    unless they are exact copies.
+    Each file is read and decoded once. Two images are exact duplicates if their bytes are the same. They are
+    near duplicates if they show the same image rescaled, recompressed, or slightly changed in brightness or
+    colour (:data:`NEAR_LIKENESS`). The audit finds no mirrored, rotated or cropped copies, and of blank
+    images only exact copies.
 
     Args:
-        path: what :func:`ghostclas.data.open_source` takes; all splits are looked at.
-        root: what the paths in a list are relative to.
-        threads: how many images to decode at a time, by default one a core.
-        progress: called with the images done and the images there are.
+        path: a path for :func:`ghostclas.data.open_source`; all splits are audited.
+        root: the directory of relative paths in a list.
+        threads: the number of images decoded at a time; one a core when absent.
+        progress: called with the number of images done and their total.
 
     Raises:
-        DataError: nothing there that can be opened. Bad files in it are findings, not errors.
+        DataError: the path cannot be opened. Bad files in it are findings, not errors.
     """
     stored = find(Path(path), root=root)
     sources: dict[str, Source] = {}
     for split in sorted(stored.parts, key=["train", "val", "test", WHOLE].index):
         sources[split] = stored.parts[split](strict=False)
     files: list[File] = []
-    looks: list[_Look | ImageError] = []
+    inspections: list[_Inspection | ImageError] = []
     total = sum(len(source.samples) for source in sources.values())
     for split, source in sources.items():
         classes = source.classes
         files += [File(split, s.key, classes[s.label], i) for i, s in enumerate(source.samples)]
-        for look in _looks(source, threads or usable_cores()):
-            looks.append(look)
+        for inspection in _inspections(source, threads or usable_cores()):
+            inspections.append(inspection)
             if progress is not None:
-                progress(len(looks), total)
+                progress(len(inspections), total)
     return Audit(
         stored.location,
-        tuple(_summaries(sources, files, looks)),
+        tuple(_summaries(sources, files, inspections)),
         tuple(
-            Unreadable(file, look.code, str(look))
-            for file, look in zip(files, looks, strict=True)
-            if isinstance(look, ImageError)
+            Unreadable(file, inspection.code, str(inspection))
+            for file, inspection in zip(files, inspections, strict=True)
+            if isinstance(inspection, ImageError)
         ),
         tuple(
             Odd(file, kind, message)
-            for file, look in zip(files, looks, strict=True)
-            if isinstance(look, _Look)
-            for kind, message in _oddities(file, look)
+            for file, inspection in zip(files, inspections, strict=True)
+            if isinstance(inspection, _Inspection)
+            for kind, message in _oddities(file, inspection)
         ),
-        tuple(_groups(sources, files, looks)),
+        tuple(_groups(sources, files, inspections)),
         tuple(dict.fromkeys((*stored.notes, *(note for s in sources.values() for note in source_notes(s))))),
         sources,
     )
 
 
-# ------------------------------------------------------------------ looking
+# ------------------------------------------------------------------ inspection
 
 
-class _Look(NamedTuple):
+class _Inspection(NamedTuple):
     digest: bytes
     size: int
     format: str
@@ -263,7 +263,7 @@ class _Look(NamedTuple):
     hashes: Hashes
 
 
-def _look(source: Source, index: int) -> _Look | ImageError:
+def _inspect(source: Source, index: int) -> _Inspection | ImageError:
     key = source.samples[index].key
     try:
         data = source.read(index)
@@ -272,52 +272,54 @@ def _look(source: Source, index: int) -> _Look | ImageError:
         return ImageError(error.code, str(error).replace("the image", key, 1))
     kind = identify(key, data)
     width, height = open_image(key, kind, data).size
-    return _Look(hashlib.sha256(data).digest(), len(data), kind, width, height, perceptual_hashes(image))
+    return _Inspection(
+        hashlib.sha256(data).digest(), len(data), kind, width, height, perceptual_hashes(image)
+    )
 
 
-def _looks(source: Source, threads: int) -> Iterator[_Look | ImageError]:
-    """Yield one result an image, in order, with a few in the making."""
-    waiting: deque[Future[_Look | ImageError]] = deque()
+def _inspections(source: Source, threads: int) -> Iterator[_Inspection | ImageError]:
+    """Yield one result an image, in order; threads prepare the next ones."""
+    waiting: deque[Future[_Inspection | ImageError]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for index in range(len(source.samples)):
-            waiting.append(pool.submit(_look, source, index))
+            waiting.append(pool.submit(_inspect, source, index))
             if len(waiting) >= 4 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _oddities(file: File, look: _Look) -> Iterator[tuple[str, str]]:
-    claimed = EXTENSIONS.get(PurePosixPath(file.key).suffix.lower(), look.format)
-    if claimed != look.format:
-        yield "misnamed", f"is {look.format}, but called {PurePosixPath(file.key).suffix}"
-    if min(look.width, look.height) < SMALL_SIDE:
-        yield "small", f"has only {look.width} x {look.height} pixels"
-    if max(look.width, look.height) >= LONG_RATIO * min(look.width, look.height):
-        yield "elongated", f"is {look.width} x {look.height}; the middle square shows little of it"
-    if look.hashes.detail < BLANK_DETAIL:
-        yield "blank", "shows nothing but one colour"
+def _oddities(file: File, inspection: _Inspection) -> Iterator[tuple[str, str]]:
+    claimed = EXTENSIONS.get(PurePosixPath(file.key).suffix.lower(), inspection.format)
+    if claimed != inspection.format:
+        yield "misnamed", f"is {inspection.format}, but called {PurePosixPath(file.key).suffix}"
+    if min(inspection.width, inspection.height) < SMALL_SIDE:
+        yield "small", f"has only {inspection.width} x {inspection.height} pixels"
+    if max(inspection.width, inspection.height) >= LONG_RATIO * min(inspection.width, inspection.height):
+        yield "elongated", f"is {inspection.width} x {inspection.height}; a square crop shows little of it"
+    if inspection.hashes.detail < BLANK_DETAIL:
+        yield "blank", "has only one colour"
 
 
 def _summaries(
-    sources: Mapping[str, Source], files: Sequence[File], looks: Sequence[_Look | ImageError]
+    sources: Mapping[str, Source], files: Sequence[File], inspections: Sequence[_Inspection | ImageError]
 ) -> Iterator[SplitSummary]:
     counts = {split: Counter(file.label for file in files if file.split == split) for split in sources}
     every = sorted({name for count in counts.values() for name in count} | _declared(sources))
     for split, source in sources.items():
         good = [
-            look
-            for file, look in zip(files, looks, strict=True)
-            if file.split == split and isinstance(look, _Look)
+            inspection
+            for file, inspection in zip(files, inspections, strict=True)
+            if file.split == split and isinstance(inspection, _Inspection)
         ]
-        sides = [min(look.width, look.height) for look in good] or [0]
+        sides = [min(inspection.width, inspection.height) for inspection in good] or [0]
         yield SplitSummary(
             split,
             images=len(source.samples),
-            bytes=sum(look.size for look in good),
+            bytes=sum(inspection.size for inspection in good),
             classes={name: counts[split][name] for name in every if counts[split][name]},
             missing=tuple(name for name in every if not counts[split][name]),
-            formats=dict(Counter(look.format for look in good).most_common()),
+            formats=dict(Counter(inspection.format for inspection in good).most_common()),
             short_side=(min(sides), int(np.median(sides)), max(sides)),
             ignored=dict(getattr(source, "ignored", ())),
         )
@@ -331,25 +333,28 @@ def _declared(sources: Mapping[str, Source]) -> set[str]:
 
 
 def _groups(
-    sources: Mapping[str, Source], files: Sequence[File], looks: Sequence[_Look | ImageError]
+    sources: Mapping[str, Source], files: Sequence[File], inspections: Sequence[_Inspection | ImageError]
 ) -> list[Group]:
     same: defaultdict[bytes, list[int]] = defaultdict(list)
     hashes: list[Hashes] = []
-    for index, look in enumerate(looks):
-        if isinstance(look, _Look):
-            if look.digest not in same:
-                hashes.append(look.hashes)
-            same[look.digest].append(index)
+    for index, inspection in enumerate(inspections):
+        if isinstance(inspection, _Inspection):
+            if inspection.digest not in same:
+                hashes.append(inspection.hashes)
+            same[inspection.digest].append(index)
     copies = list(same.values())
 
     @lru_cache(maxsize=1024)
-    def picture(position: int) -> npt.NDArray[np.float32]:
+    def signature_of(position: int) -> npt.NDArray[np.float32]:
         file = files[copies[position][0]]
         return signature(imaging.decode(sources[file.split].read(file.index), short_side=_HASH_SIDE))
 
     joined = _Partition(len(copies))
     for one, other in _candidates(hashes):
-        if not joined.together(one, other) and likeness(picture(one), picture(other)) >= NEAR_LIKENESS:
+        if (
+            not joined.together(one, other)
+            and likeness(signature_of(one), signature_of(other)) >= NEAR_LIKENESS
+        ):
             joined.join(one, other)
     groups = []
     for members in joined.parts():
@@ -380,7 +385,7 @@ def _close_gradients(hashes: Sequence[Hashes], pairs: Iterable[tuple[int, int]])
 
 
 class _Partition:
-    """Sets that can only grow together (union-find)."""
+    """Disjoint sets that can be joined (union-find)."""
 
     def __init__(self, size: int) -> None:
         self._above = list(range(size))

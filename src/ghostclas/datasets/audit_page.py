@@ -1,4 +1,4 @@
-"""An audit as one page to look at: ``index.html``, with its pictures inside."""
+"""The page of an audit: ``index.html``, with embedded images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _PAGE = Path(__file__).with_name("pages") / "audit.html.jinja"
 def write_page(audit: Audit, folder: Path) -> Path:
     """Write ``index.html``, which needs no other file and no network, and return its path.
 
-    Shows the first groups and odd files of each kind; the numbers count all of them, and so does
-    :meth:`Audit.to_json`.
+    The page shows the first groups and odd files of each kind; the numbers count all of them, as
+    :meth:`Audit.to_json` does.
 
     Args:
-        audit: what to show; its images are read again.
-        folder: made if absent.
+        audit: the audit to show; its images are read again.
+        folder: the directory of the page, created if absent.
 
     Raises:
         DataError: the folder cannot be written.
@@ -51,20 +51,20 @@ def _sections(audit: Audit) -> list[dict[str, Any]]:
         _section(
             audit,
             "Leaks",
-            "The same picture in two parts. What is measured on such images is memory, not skill: "
-            "remove them from one of the parts.",
+            "The same image in two splits. A model that learned it scores by memory: "
+            "remove such images from one of the splits.",
             audit.leaks,
         ),
         _section(
             audit,
-            "One picture, two classes",
+            "One image, two classes",
             "At least one of the labels is wrong, or the classes overlap.",
             [group for group in audit.conflicts if not group.leak],
         ),
         _section(
             audit,
-            "Duplicates within a part",
-            "Harmless in small numbers; in large ones these pictures count more than others.",
+            "Duplicates within a split",
+            "A few are harmless; many give these images more weight than others.",
             others,
         ),
     ]
@@ -93,7 +93,7 @@ def _shown(audit: Audit, file: File) -> dict[str, str]:
     try:
         data = audit.sources[file.split].read(file.index)
         uri = thumbnail(data, _THUMBNAIL)
-    except ImageError:  # it was there when it was looked at
+    except ImageError:  # removed since the audit
         return {"name": file.name, "label": file.label, "uri": ""}
     return {"name": file.name, "label": file.label, "uri": uri}
 

@@ -1,9 +1,8 @@
-"""From the archives of ILSVRC2012, as ImageNet distributes them, to a data set that can be opened.
+"""Preparation of ImageNet: the archives of ILSVRC2012, as distributed, become a data set.
 
-Nothing has its final name before it is complete: a part is made in ``.train.part`` or ``.val.part`` and
-renamed when its images have been counted. What was finished before a stop is recognised from what lies there
-(class folders, shards and files of the right size), so the same command goes on where it was. One such
-command at a time on one output folder.
+Nothing gets its final name before it is complete: a split is written to ``.train.part`` or ``.val.part`` and
+renamed after its images have been counted. After a stop, the same command continues: it recognises finished
+class folders, shards and files of the right size. Only one such command may write to an output folder.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _MAX_DEVKIT_FILE = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Expected:
-    """How many images and classes there must be; the defaults are ILSVRC2012's."""
+    """The required numbers of images and classes; the defaults are ILSVRC2012's."""
 
     train: int = 1_281_167
     val: int = 50_000
@@ -51,10 +50,10 @@ class Expected:
 
     @classmethod
     def parse(cls, text: str) -> Expected:
-        """Read ``train=100,val=10,classes=2``; what is not mentioned keeps its default.
+        """Parse ``train=100,val=10,classes=2``; absent names keep their defaults.
 
         Raises:
-            UsageError: another name, or no number.
+            UsageError: an unknown name, or no number.
         """
         known = [field.name for field in fields(cls)]
         values: dict[str, int] = {}
@@ -70,10 +69,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Devkit:
-    """What the development kit knows.
+    """The classes and validation labels of the development kit.
 
     Attributes:
-        names: a name for each class by its WordNet id, in the usual order of ImageNet's classes (sorted ids).
+        names: the name of each class by its WordNet id, in ImageNet's usual order of classes (sorted ids).
         val: the WordNet id of each validation image, number 1 first.
     """
 
@@ -83,7 +82,7 @@ class Devkit:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What lies in the output folder when everything is done."""
+    """A finished data set in the output folder."""
 
     output: Path
     layout: Layout
@@ -92,7 +91,7 @@ class Prepared:
     classes: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same as plain values."""
+        """Return the same as plain JSON."""
         return {**asdict(self), "output": str(self.output)}
 
 
@@ -107,26 +106,26 @@ def prepare_imagenet(
     shard_images: int = SHARD_IMAGES,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Make a data set of ILSVRC2012's archives; the images' bytes stay as they are.
+    """Write a data set from ILSVRC2012's archives; the images' bytes stay unchanged.
 
-    ``folder`` gives ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG`` with a ``classes.csv``; ``list`` the
-    same and PaddleClas' ``train_list.txt``, ``val_list.txt`` and ``label_list.txt``; ``shards`` gives
+    ``folder`` gives ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG`` with a ``classes.csv``. ``list`` gives
+    the same with PaddleClas' ``train_list.txt``, ``val_list.txt`` and ``label_list.txt``. ``shards`` gives
     ``train/train-000000.tar`` and so on with a ``classes.txt``, in the order of the archives.
 
     Args:
         train_tar: ``ILSVRC2012_img_train.tar``, one inner ``.tar`` for each class.
         val_tar: ``ILSVRC2012_img_val.tar``.
         devkit: ``ILSVRC2012_devkit_t12.tar.gz``.
-        output: a folder; made if absent. Run the same again after a stop to go on.
-        layout: see above.
-        expect: the counts to insist on, for subsets.
-        shard_images: images in a shard.
-        progress: called with the images done and expected.
+        output: the folder to write, created if absent. After a stop, the same call continues.
+        layout: ``folder``, ``list`` or ``shards``.
+        expect: the required numbers, for subsets.
+        shard_images: the number of images in a shard.
+        progress: called with the number of images done and expected.
 
     Raises:
-        UsageError: nothing can be written into ``output``; no archive was opened.
-        DataError: an archive that is damaged, unsafe or of another kind, other counts than expected, or too
-            little space on the disk.
+        UsageError: ``output`` cannot be written; no archive was opened.
+        DataError: an archive is damaged, unsafe or of another kind, the numbers differ from those expected,
+            or the disk has too little space.
         MissingExtraError: scipy, which reads ``meta.mat``, is not installed.
     """
     check_folder(output, option="--output")
@@ -166,7 +165,7 @@ def prepare_imagenet(
 def read_devkit(archive: Path) -> Devkit:
     """Read the classes and the validation labels from the development kit.
 
-    A class is called by the first of its synonyms; where two share it, their WordNet ids are appended.
+    The name of a class is the first of its synonyms; two with the same name get their WordNet ids as well.
 
     Raises:
         DataError: the archive or one of its two files is missing, damaged or of another kind.
@@ -200,7 +199,7 @@ def _read_meta(content: bytes, location: str) -> tuple[dict[int, str], dict[str,
             for row in synsets
             if int(row["num_children"]) == 0
         ]
-    except Exception as error:  # scipy raises nearly every class there is for a damaged file
+    except Exception as error:  # scipy raises many classes for a damaged file
         raise DataError(f"{location} is no table of synsets: {error}") from None
     bad = [wnid for _, wnid, _ in rows if not _WNID.fullmatch(wnid)]
     if bad:
@@ -217,7 +216,7 @@ def _read_meta(content: bytes, location: str) -> tuple[dict[int, str], dict[str,
 
 @dataclass(frozen=True)
 class _Image:
-    """An image in an archive that is open while the iterator that gave it stands there."""
+    """An image in an archive, which stays open until the iterator moves on."""
 
     wnid: str
     name: str
@@ -226,7 +225,7 @@ class _Image:
 
 
 Members = Callable[[Sequence[str]], Iterator[_Image]]
-"""Walks through the images of an archive, leaving out classes that are done where they lie together."""
+"""Iterates over the images of an archive; finished classes are skipped if their images are contiguous."""
 
 
 def _train_members(archive: Path, kit: Devkit, done: Sequence[str]) -> Iterator[_Image]:
@@ -277,9 +276,9 @@ def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _write_folders(members: Members, part: Path, split: str, ticker: _Ticker) -> None:
-    """Write ``part/<wnid>/<image>``; a class is called ``.<wnid>.part`` until it is complete.
+    """Write ``part/<wnid>/<image>``; the folder of an unfinished class is ``.<wnid>.part``.
 
-    A file of the right size in it is complete, too: writing only ever appends.
+    A file of the right size in it is complete, too, since writing only appends.
     """
     finished = [folder.name for folder in part.iterdir() if not folder.name.startswith(".")]
     if split == "train":
@@ -380,7 +379,7 @@ def _check_space(output: Path, archives: Sequence[Path]) -> None:
     missing = [archive for archive in archives if not archive.is_file()]
     if missing:
         raise DataError(f"no such file: {missing[0]}")
-    if any(output.iterdir()):  # some of it is written already
+    if any(output.iterdir()):  # a part is written already
         return
     needed, free = sum(archive.stat().st_size for archive in archives), shutil.disk_usage(output).free
     if free < needed:
@@ -388,7 +387,7 @@ def _check_space(output: Path, archives: Sequence[Path]) -> None:
 
 
 class _Ticker:
-    """Counts images for whoever watches."""
+    """Counts images for the progress callback."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0

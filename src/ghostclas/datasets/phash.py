@@ -1,4 +1,4 @@
-"""Perceptual hashes: 64 bits that stay nearly the same when a picture is rescaled or compressed again."""
+"""Perceptual hashes: 64 bits that hardly change when an image is rescaled or recompressed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEPT = 8
 
 
 class Hashes(NamedTuple):
-    """Two independent 64-bit hashes of one picture, and how much there is to see in it.
+    """Two independent 64-bit hashes of one image, and its detail.
 
-    ``detail`` is the standard deviation of its 32 x 32 grey version, 0 to 127; the hashes of a blank picture
-    (below about 4) are noise.
+    ``detail`` is the standard deviation of its 32 x 32 grey version, 0 to 127. Below about 4 the image is
+    blank and its hashes are noise.
     """
 
     frequencies: int
@@ -40,7 +40,7 @@ def perceptual_hashes(image: Image.Image) -> Hashes:
 
     ``frequencies`` compares the frequencies 1 to 8, both ways, of a cosine transform with their median
     (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2.1).
-    ``gradients`` tells for 8 rows of 9 areas which of two neighbours is brighter.
+    ``gradients`` compares the brightness of neighbours in 8 rows of 9 areas.
     """
     grey = image.convert("L")
     small = np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float64)
@@ -54,7 +54,7 @@ def perceptual_hashes(image: Image.Image) -> Hashes:
 
 
 def distance(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
-    """Return in how many of 64 bits two arrays of hashes differ, elementwise."""
+    """Return the number of differing bits between two arrays of 64-bit hashes, elementwise."""
     return np.asarray(_ONES[(a ^ b)[..., None].view(np.uint16)].sum(axis=-1, dtype=np.uint8))
 
 
@@ -64,9 +64,9 @@ def signature(image: Image.Image) -> npt.NDArray[np.float32]:
 
 
 def likeness(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Return the correlation of two signatures: 1 for the same picture, also if brighter or of less contrast.
+    """Return the correlation of two signatures: 1 for the same image, also at another brightness or contrast.
 
-    Hashes say that two products were photographed in the same place; colours say which product it was.
+    Hashes of two products in the same place are alike; colours distinguish the products.
     """
     x, y = a - a.mean(), b - b.mean()
     return float((x * y).sum() / max(np.sqrt((x * x).sum() * (y * y).sum()), 1e-6))
@@ -75,8 +75,8 @@ def likeness(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
 def close_pairs(hashes: npt.NDArray[np.uint64], within: int) -> Iterator[npt.NDArray[np.int64]]:
     """Find all pairs of hashes that differ in at most ``within`` bits.
 
-    Of two such hashes cut into ``within + 1`` bands at least one band is the same in both, so that only
-    hashes that share a band are compared.
+    Cut into ``within + 1`` bands, two such hashes have at least one band in common, so only hashes that share
+    a band are compared.
 
     Args:
         hashes: uint64 ``[N]``, all different.
@@ -97,7 +97,7 @@ def close_pairs(hashes: npt.NDArray[np.uint64], within: int) -> Iterator[npt.NDA
             for position in range(len(group) - 1):
                 one, others = group[position], group[position + 1 :]
                 near = others[distance(hashes[others], hashes[one]) <= within]
-                # A pair that shares several bands belongs to the first of them.
+                # A pair that shares several bands is yielded for the first one only.
                 for earlier in bands[:number]:
                     near = near[earlier[near] != earlier[one]]
                 if len(near):

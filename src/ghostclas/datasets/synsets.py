@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet-1k, as the package timm lists them. timm is not imported, only read."""
+"""The 1000 classes of ImageNet-1k, from a file of the package timm, which is not imported."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 
 class Synset(NamedTuple):
-    """A class of ImageNet: its WordNet identifier and WordNet's words, as ``"tabby, tabby cat"``."""
+    """A class of ImageNet: its WordNet identifier and WordNet's words, such as ``"tabby, tabby cat"``."""
 
     identifier: str
     words: str
 
 
 def imagenet_synsets() -> tuple[Synset, ...] | None:
-    """Return the classes in their usual order, that of the identifiers, or ``None`` without timm."""
+    """Return the classes in their usual order, which is that of the identifiers, or ``None`` without timm."""
     package = find_spec("timm")
     if package is None or not package.submodule_search_locations:
         return None
