@@ -20,7 +20,7 @@ from documents import DOCS, fill, table
 from ghostclas.bench.cases import find_cases
 from ghostclas.bench.models import open_models
 from ghostclas.bench.noise import warning
-from ghostclas.bench.plots import PICTURES
+from ghostclas.bench.plots import PLOTS
 from ghostclas.bench.report import notes, tables, write_report
 from ghostclas.bench.results import Settings
 from ghostclas.bench.run import measure
@@ -75,7 +75,7 @@ def main() -> None:
     lines += [f"- {note}" for note in notes(results)]
     if said := warning(results.noise):
         lines += [f"- **{said}**"]
-    for name, picture in PICTURES.items():
+    for name, picture in PLOTS.items():
         if (report / name).is_file():
             lines += ["", f"![{picture.title}](benchmarks/{name})"]
     fill("benchmarks.md", "family", lines)
