@@ -21,9 +21,9 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 
 class Frozen(BaseModel):
-    """A value: immutable, compared by content, unknown keys refused."""
+    """A value: immutable, compared by content; unknown keys and numbers that are not finite are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class ModelSpec(Frozen):
@@ -75,7 +75,7 @@ class PostprocessSpec(Frozen):
     """
 
     softmax: Literal[True] = True
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     unknown_below: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 

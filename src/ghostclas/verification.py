@@ -253,13 +253,18 @@ class _Tally:
             engine=run.engine,
             arithmetic=run.inference_precision,
             images=self.images,
-            max_abs=self.max_abs,
-            mean_abs=self.total / max(self.values, 1),
+            max_abs=_finite(self.max_abs),
+            mean_abs=_finite(self.total / max(self.values, 1)),
             top1_agreement=top1,
-            decoded_max_abs=decoded_max_abs,
+            decoded_max_abs=None if decoded_max_abs is None else _finite(decoded_max_abs),
             tolerance=tolerance.max_abs,
             ok=self.images > 0 and self.max_abs <= tolerance.max_abs and top1 >= tolerance.top1,
         )
+
+
+def _finite(difference: float) -> float:
+    """Return the difference, or the largest float32 for an infinite one, which JSON cannot hold."""
+    return min(difference, float(np.finfo(np.float32).max))
 
 
 def _on_photos(bundle: Bundle, runs: Sequence[_Run], data: Source) -> tuple[tuple[FileParity, ...], int]:

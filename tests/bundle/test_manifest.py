@@ -16,6 +16,7 @@ from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.bundle.manifest import FileParity, serialise
 from ghostclas.errors import BundleError
 from tests.bundle.made import assert_one_sentence, write
+from tests.limited import run_python
 
 
 def edit_manifest(path: Path, change: Callable[[dict[str, Any]], None], *, digest: bool = True) -> None:
@@ -76,6 +77,18 @@ def test_no_changed_byte_of_the_manifest_goes_unnoticed(bundle: Bundle) -> None:
         (lambda m: m["files"][0]["input"].update(shape=[None, 32, 32]), "layout NHWC has 4 sizes"),
         (lambda m: m["files"][0].update(output=None), "only one of input and output"),
         (lambda m: m["preprocess"].update(std=[0, 1, 1]), "std must be positive"),
+        (lambda m: m.update(schema_version=True), "schema_version: Input should be 2"),
+        (lambda m: m.update(schema_version="2"), "schema_version: Input should be 2"),
+        (lambda m: m["files"][0].update(bytes="800"), "files.0.bytes: Input should be a valid integer"),
+        (lambda m: m["preprocess"].update(exif=1), "preprocess.exif: Input should be a valid boolean"),
+        (lambda m: m["classes"].__setitem__(1, m["classes"][0]), "several of its classes are called 'tabby"),
+        (lambda m: m["classes"].__setitem__(1, " "), "one of its classes has no name"),
+        (
+            lambda m: m.update(postprocess={"temperature": 1e-300}),
+            "temperature: .* greater than or equal to 0.01",
+        ),
+        (lambda m: m["files"][0].update(path="a/" * 20_000 + "b"), "40,001 characters in 20,001 levels"),
+        (lambda m: m["files"][0].update(path="a/" * 40 + "b"), "in 41 levels"),
         (lambda m: m.update(schema_version=3), r"newer ghostclas \(schema_version 3; .* pip install -U"),
     ],
 )
@@ -86,6 +99,74 @@ def test_a_manifest_that_contradicts_itself_is_refused(
     with pytest.raises(BundleError, match=message) as caught:
         Bundle.open(bundle.path)
     assert_one_sentence(caught.value, bundle.path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"seed": 1e999', "1e999 is too large for a number"),
+        ('"seed": NaN', "NaN is no number"),
+        ('"seed": -Infinity', "-Infinity is no number"),
+        ('"seed": 1, "seed": 2', "the key 'seed' occurs twice"),
+        (f'"seed": {"9" * 5000}', "is not valid JSON"),
+        (f'"seed": {"[" * 100_000}{"]" * 100_000}', "is not valid JSON"),
+        (f'"seed": {"[" * 500}{"]" * 500}', "recursion limit"),
+    ],
+)
+def test_json_that_readers_would_take_differently_is_refused(bundle: Bundle, text: str, message: str) -> None:
+    file = bundle.path / "manifest.json"
+    file.write_text(file.read_text(encoding="utf-8").replace('"seed": 1', text), encoding="utf-8")
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.open(bundle.path)
+    assert_one_sentence(caught.value, bundle.path)
+
+
+def test_a_manifest_of_any_content_takes_little_time_and_memory(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from ghostclas.bundle import Bundle
+from ghostclas.errors import BundleError
+
+def repeated(head, item, tail):
+    return head + ",".join([item] * ((4 * 2**20 - len(head + tail)) // (len(item) + 1))) + tail
+
+for text in (
+    repeated('{"files":[', "{}", "]}"),
+    repeated('{"files":[{"input":{"shape":[', '"a"', "]}}]}"),
+    repeated('{"parity":[', "{}", "]}"),
+    repeated('{"classes":[', "1", "]}"),
+    repeated('{"classes":[', '"a"', "]}"),
+    repeated('{"provenance":{"a":[', "[]", "]}}"),
+    "{" + ",".join(f'"{i}":1' for i in range(380_000)) + "}",
+    " " * 50_000_000,
+):
+    Path(sys.argv[1], "manifest.json").write_text(text, encoding="utf-8")
+    try:
+        Bundle.open(sys.argv[1])
+    except BundleError as error:
+        print(error)
+"""
+    done = run_python(code, tmp_path)
+    lines = re.sub(r"has [\d,]+ entries", "has N entries", done.stdout).splitlines()
+    assert [line.removeprefix(f"{tmp_path}: manifest.json ") for line in lines] == [
+        "does not verify: files has N entries; at most 1,000 are allowed",
+        "does not verify: it has more than 50,000 values",
+        "does not verify: it has more than 50,000 values",
+        "does not verify: classes has N entries; at most 100,000 are allowed",
+        "does not verify: classes has N entries; at most 100,000 are allowed",
+        "does not verify: provenance has more than 100,000 values",
+        "does not verify: it has more than 50,000 values",
+        "has 50,000,000 bytes; no manifest is that long",
+    ]
+    assert done.cpu_seconds < 20
+    assert done.peak_bytes < 500e6
+
+
+def test_a_manifest_that_no_reader_would_take_is_not_written(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="provenance has more than 100,000 values"):
+        update_manifest(bundle, provenance={"many": [0] * 100_001})
+    assert Bundle.open(bundle.path).manifest == bundle.manifest
 
 
 def test_a_change_that_only_the_digest_shows_is_refused(bundle: Bundle) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ghostclas.bundle import Bundle, pack
 from ghostclas.errors import BundleError
 from tests.bundle.made import assert_one_sentence
+from tests.limited import run_python
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.safetensors"])
@@ -126,3 +127,73 @@ def test_a_damaged_archive_raises_nothing_but_bundle_errors(bundle: Bundle, tmp_
             assert_one_sentence(error, damaged)
             refused += 1
     assert refused > 50
+
+
+def test_an_archive_of_zeros_is_not_unpacked(bundle: Bundle, tmp_path: Path) -> None:
+    path = pack(bundle, tmp_path / "bundle.zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros", "w") as member:
+        for _ in range(80):
+            member.write(bytes(2**20))
+    with pytest.raises(
+        BundleError, match=r"refused, nothing was unpacked: its .* would become 83,"
+    ) as caught:
+        Bundle.open(path)
+    assert_one_sentence(caught.value, path)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_takes_unbounded_memory_is_refused(
+    bundle: Bundle, tmp_path: Path, kind: int
+) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for file in bundle.path.iterdir():
+            archive.write(file, file.name)
+    with pytest.raises(BundleError, match=r"manifest.json is compressed in an unusual way") as caught:
+        Bundle.open(path)
+    assert_one_sentence(caught.value, path)
+
+
+def test_members_that_lie_over_each_other_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    path = pack(bundle, tmp_path / "bundle.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        model = archive.getinfo("model.onnx")
+        for number in range(20):
+            again = zipfile.ZipInfo(f"copy {number}")
+            again.header_offset, again.CRC = model.header_offset, model.CRC
+            again.file_size = again.compress_size = model.file_size
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(BundleError, match="its members lie over each other"):
+        Bundle.open(path)
+
+
+def test_large_archives_and_long_names_take_little_time_and_memory(tmp_path: Path) -> None:
+    code = """
+import sys, zipfile
+from pathlib import Path
+from ghostclas.bundle import Bundle, FileContent, pack
+from ghostclas.errors import BundleError
+from tests.bundle.made import write
+
+folder = Path(sys.argv[1])
+files = {f"{number:03}.bin": FileContent(b"x", "other") for number in range(900)}
+bundle = write(folder / "many", files=files)
+Bundle.open(pack(bundle, folder / "many.zip")).check()
+long_list = [f"{number}" * 2 for number in range(60_000)]
+for name, members in (("deep", ["a/" * 20_000 + "b"]), ("list", long_list)):
+    with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+        for member in members:
+            archive.writestr(member, b"")
+    try:
+        Bundle.open(folder / f"{name}.zip")
+    except BundleError as error:
+        print(error)
+"""
+    done = run_python(code, tmp_path)
+    deep, long = done.stdout.splitlines()
+    assert "40,001 characters in 20,001 levels; 1,000 in 32 are allowed" in deep
+    assert "not a complete .zip archive (the list of its members has" in long
+    assert done.cpu_seconds < 20
+    assert done.peak_bytes < 400e6

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -35,6 +37,17 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 REFERENCE = "reference.safetensors"
 RESTORE = "copy or export the bundle again"
+MAX_MANIFEST = 4 * 2**20
+"""Bytes. The names of ImageNet's 21,841 classes take a fifth of it."""
+_MAX_CLASSES = 100_000
+_MAX_FILES = 1_000
+_MAX_VALUES = 50_000
+"""Of all fields but ``classes`` and ``provenance``: a file has about 25, a comparison 10."""
+_MAX_REMEMBERED = 100_000
+"""Values of ``provenance``."""
+_MAX_NAME = 1_000
+_MAX_DEPTH = 32
+_SHOWN = 80
 _DIGEST_MARK = b'"digest": "'
 _NO_DIGEST = "0" * 64
 
@@ -75,7 +88,7 @@ class FileEntry(Frozen):
     format: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     precision: Precision = "fp32"
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=0)]
+    bytes: Annotated[int, Field(ge=0, lt=2**53)]
     input: TensorSpec | None = None
     output: TensorSpec | None = None
     features: TensorSpec | None = None
@@ -155,6 +168,11 @@ class Manifest(Frozen):
         count = len(self.classes)
         if count != self.spec.num_classes:
             raise ValueError(f"it lists {count} classes for a network with {self.spec.num_classes} outputs")
+        times = Counter(self.classes)
+        if repeated := [name for name, number in times.items() if number > 1]:
+            raise ValueError(f"several of its classes are called {_short(repeated[0])}")
+        if not all(name.strip() for name in times):
+            raise ValueError("one of its classes has no name")
         if label_hash(self.classes) != self.label_hash:
             raise ValueError(
                 f"label_hash is {self.label_hash}, but the names in classes have {label_hash(self.classes)}; "
@@ -189,28 +207,39 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
     Raises:
         BundleError: it does not verify.
     """
+    if len(content) > MAX_MANIFEST:
+        raise BundleError(f"{path}: {MANIFEST} is longer than {MAX_MANIFEST:,} bytes, which no manifest is")
     try:
-        fields = json.loads(content.decode(), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        fields = json.loads(
+            content.decode(),
+            object_pairs_hook=_without_repeats,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+        )
+    except (ValueError, RecursionError, MemoryError) as error:
         raise BundleError(f"{path}: {MANIFEST} is not valid JSON ({reason(error)}); {RESTORE}") from None
     if not isinstance(fields, dict):
         raise BundleError(f"{path}: {MANIFEST} is not a JSON object; {RESTORE}")
     version = fields.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if type(version) is int and version > SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: made by a newer ghostclas (schema_version {version}; this one reads up to "
+            f"{path}: made by a newer ghostclas (schema_version {_short(version)}; this one reads up to "
             f"{SCHEMA_VERSION}); upgrade with: pip install -U ghostclas"
         )
     digest = fields.pop("digest", None)
-    if version == 1:
-        right_digest: str | None = _digest_of_fields(fields)
-        fields["schema_version"] = SCHEMA_VERSION
-    else:
-        right_digest = _digest_of_bytes(content)
     try:
-        manifest = Manifest.model_validate(fields)
+        _check_counts(fields)
+        if type(version) is int and version == 1:
+            right_digest: str | None = _digest_of_fields(fields)
+            fields["schema_version"] = SCHEMA_VERSION
+        else:
+            right_digest = _digest_of_bytes(content)
+        # Strict, as JSON: text and true are no numbers, and a list is a tuple.
+        manifest = Manifest.model_validate_json(json.dumps(fields), strict=True)
     except ValidationError as error:
         raise BundleError(f"{path}: {MANIFEST} does not verify: {_first_problem(error)}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise BundleError(f"{path}: {MANIFEST} does not verify: {reason(error)}") from None
     if digest is None or digest != right_digest:
         raise BundleError(
             f"{path}: {MANIFEST} was changed by hand or damaged (its digest does not match); {RESTORE}, "
@@ -239,12 +268,68 @@ def make(kind: type[Made], **fields: Any) -> Made:
 def check_name(name: str) -> None:
     """Raise ValueError for any name that could mean something outside the bundle, on any operating system."""
     parts = name.split("/")
+    if len(name) > _MAX_NAME or len(parts) > _MAX_DEPTH:
+        raise ValueError(
+            f"the name {_short(name)} has {len(name):,} characters in {len(parts):,} levels; "
+            f"{_MAX_NAME:,} in {_MAX_DEPTH} are allowed"
+        )
     if re.search(r'[\x00-\x1f\\:*?"<>|]', name) or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"{name!r} is no plain relative path inside the bundle")
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object; of two values for one key, readers in other languages would take another."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        repeated = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {_short(repeated)} occurs twice")
+    return fields
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:_SHOWN]} is too large for a number")
+    return number
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
+
+
+def _check_counts(fields: Mapping[str, Any]) -> None:
+    """Raise ValueError for more values than a manifest has.
+
+    Validation takes a kilobyte for each value that is wrong: 4 MB of empty objects would take gigabytes.
+    """
+    for key, most in (("classes", _MAX_CLASSES), ("files", _MAX_FILES)):
+        value = fields.get(key)
+        if isinstance(value, list | dict) and len(value) > most:
+            raise ValueError(f"{key} has {len(value):,} entries; at most {most:,} are allowed")
+    if isinstance(classes := fields.get("classes"), list):
+        for index, name in enumerate(classes):
+            if not isinstance(name, str):
+                raise ValueError(f"classes.{index} is no text")
+    shape = {key: value for key, value in fields.items() if key not in ("classes", "provenance")}
+    _check_values(shape, _MAX_VALUES, "it")
+    _check_values(fields.get("provenance"), _MAX_REMEMBERED, "provenance")
+
+
+def _check_values(content: object, most: int, name: str) -> None:
+    count = 0
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        count += len(inside)
+        if count > most:
+            raise ValueError(f"{name} has more than {most:,} values")
+        waiting.extend(inside)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _digest_of_bytes(content: bytes) -> str | None:
@@ -267,7 +352,7 @@ def reason(error: Exception) -> str:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"]))
+    where = ".".join(map(str, problem["loc"]))[:_SHOWN]
     what = problem["msg"].removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {what}{more}" if where else f"{what}{more}"

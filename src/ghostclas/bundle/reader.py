@@ -12,14 +12,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ghostclas.bundle.manifest import MANIFEST, REFERENCE, RESTORE, FileEntry, Manifest, parse_manifest
+from ghostclas.bundle.manifest import (
+    MANIFEST,
+    MAX_MANIFEST,
+    REFERENCE,
+    RESTORE,
+    FileEntry,
+    Manifest,
+    parse_manifest,
+    reason,
+)
 from ghostclas.bundle.reference import Reference
 from ghostclas.bundle.store import Folder, Store, io_errors, open_store
 from ghostclas.errors import BundleError
 from ghostclas.files import write_bytes
 from ghostclas.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 
-_MAX_MANIFEST = 64 * 2**20
+_MAX_READ = 2**31
+"""Bytes of a file that is read into memory; an ONNX file cannot have more."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +41,26 @@ class BundleFile:
 
     @property
     def path(self) -> Path:
-        """Where the file is, its companions beside it, all verified; for an archive, unpacked copies.
+        """Where a private copy of the file is, its companions beside it: verified bytes, and nobody else's.
+
+        The copies last as long as the open bundle.
 
         Raises:
             BundleError: one of them is not what the manifest describes.
         """
-        for companion in self.bundle.manifest.files:
-            alike = (companion.format, companion.precision) == (self.entry.format, self.entry.precision)
-            if alike and companion.input is None:
-                self.bundle.path_of(companion)
-        return self.bundle.path_of(self.entry)
+        for companion in self.companions:
+            self.bundle.copy_of(companion)
+        return self.bundle.copy_of(self.entry)
+
+    @property
+    def companions(self) -> tuple[FileEntry, ...]:
+        """The files that belong to it: those of its format and precision that have no input of their own."""
+        own = (self.entry.format, self.entry.precision)
+        return tuple(
+            entry
+            for entry in self.bundle.manifest.files
+            if (entry.format, entry.precision) == own and entry.input is None
+        )
 
     def read(self) -> bytes:
         """Return the file's bytes, verified.
@@ -54,10 +74,11 @@ class BundleFile:
 class Bundle:
     """An open bundle. It holds no file open; opening costs the manifest and a look at each file's size."""
 
-    def __init__(self, path: Path, store: Store, manifest: Manifest) -> None:
+    def __init__(self, path: Path, store: Store, manifest: Manifest, digest: bytes | None = None) -> None:
         self.path = path
         self.manifest = manifest
         self._store = store
+        self._digest = digest
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
@@ -67,15 +88,24 @@ class Bundle:
             BundleError: there is none, or it does not verify; one sentence says why.
         """
         path = Path(path)
+        try:
+            return cls._open(path)
+        except BundleError:
+            # A writer may have put another bundle there meanwhile: then the second look finds all of it.
+            return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> Bundle:
         store = open_store(path)
-        manifest = _read_manifest(path, store)
+        content = _read_manifest(path, store)
+        manifest = parse_manifest(content, path)
         for entry in manifest.files:
             size = store.size(entry.path)
             if size != entry.bytes:
                 raise BundleError(
                     f"{path}: {entry.path} has {size:,} bytes, its manifest says {entry.bytes:,}; {RESTORE}"
                 )
-        return cls(path, store, manifest)
+        return cls(path, store, manifest, hashlib.sha256(content).digest())
 
     def __repr__(self) -> str:
         return f"<Bundle {self.name} at {self.path}>"
@@ -130,6 +160,10 @@ class Bundle:
             BundleError: there is no such file, or its content is not what the manifest describes.
         """
         entry = self._entry(name)
+        if entry.bytes > _MAX_READ:
+            raise BundleError(
+                f"{self.path}: {name} has {entry.bytes:,} bytes; at most {_MAX_READ:,} are read at once"
+            )
         with self._store.open(name) as stream, io_errors(self.path, name):
             content = stream.read(entry.bytes + 1)
         self._compare(entry, len(content), hashlib.sha256(content))
@@ -170,7 +204,9 @@ class Bundle:
         raise BundleError(f"{self.path}: there is no {name} in this bundle; {RESTORE}")
 
     def path_of(self, entry: FileEntry) -> Path:
-        """Return where the verified content of ``entry`` is on the disk; for an archive, an unpacked copy.
+        """Return where ``entry`` is on the disk, just verified; for an archive, an unpacked copy.
+
+        Of a folder, others may change it from then on: what is loaded comes from ``read`` or ``copy_of``.
 
         Raises:
             BundleError: it is not what the manifest describes.
@@ -178,12 +214,26 @@ class Bundle:
         if isinstance(self._store, Folder):
             self._hash(entry)
             return self._store.path(entry.path)
+        return self.copy_of(entry)
+
+    def copy_of(self, entry: FileEntry) -> Path:
+        """Return where a verified copy of ``entry`` is that no other user can change.
+
+        Raises:
+            BundleError: it is not what the manifest describes.
+        """
         target = self._unpacked / entry.path
         if not target.exists():
             content = self.read(entry.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Another thread may do the same; each puts the same complete file there.
-            write_bytes(target, content, durable=False)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Another thread may do the same; each puts the same complete file there.
+                write_bytes(target, content, durable=False)
+            except OSError as error:
+                raise BundleError(
+                    f"{self.path}: {entry.path} cannot be copied to {self._unpacked} ({reason(error)}); "
+                    "make room there, or set TMPDIR to another folder"
+                ) from None
         return target
 
     @cached_property
@@ -202,19 +252,30 @@ class Bundle:
 
     def _compare(self, entry: FileEntry, size: int, digest: Any) -> None:
         if size != entry.bytes or digest.hexdigest() != entry.sha256:
+            if self._was_replaced():
+                raise BundleError(
+                    f"{self.path}: the bundle was replaced while {entry.path} was read; open it again"
+                )
             raise BundleError(
                 f"{self.path}: {entry.path} is not the file that was exported (its sha256 begins with "
                 f"{digest.hexdigest()[:12]}, the manifest says {entry.sha256[:12]}); {RESTORE}"
             )
 
+    def _was_replaced(self) -> bool:
+        """Return whether another bundle is there now than the one that was opened."""
+        try:
+            now = hashlib.sha256(_read_manifest(self.path, open_store(self.path))).digest()
+        except BundleError:
+            return False
+        return self._digest is not None and now != self._digest
 
-def _read_manifest(path: Path, store: Store) -> Manifest:
+
+def _read_manifest(path: Path, store: Store) -> bytes:
     size = store.size(MANIFEST)
-    if size > _MAX_MANIFEST:
+    if size > MAX_MANIFEST:
         raise BundleError(f"{path}: {MANIFEST} has {size:,} bytes; no manifest is that long")
     with store.open(MANIFEST) as stream, io_errors(path, MANIFEST):
-        content = stream.read(_MAX_MANIFEST)
-    return parse_manifest(content, path)
+        return stream.read(MAX_MANIFEST + 1)
 
 
 def default_bundle_path() -> Path:

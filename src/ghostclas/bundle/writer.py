@@ -22,6 +22,7 @@ from ghostclas.bundle.manifest import (
     Precision,
     TensorSpec,
     make,
+    parse_manifest,
     serialise,
 )
 from ghostclas.bundle.reader import Bundle
@@ -175,7 +176,7 @@ def revise_manifest(bundle: Bundle, revise: Callable[[Manifest], Mapping[str, An
     with _writing(_folder(bundle)):
         present = Bundle.open(bundle.path).manifest
         manifest = make(Manifest, **dict(present) | dict(revise(present)))
-        write_bytes(bundle.path / MANIFEST, serialise(manifest))
+        write_bytes(bundle.path / MANIFEST, _readable(manifest, bundle.path))
         return Bundle.open(bundle.path)
 
 
@@ -296,8 +297,15 @@ def _replace(target: Path, fill: Callable[[Path], Manifest]) -> Bundle:
     _check_no_stranger(target)
     with replacing_folder(target) as staged:
         manifest = fill(staged)
-        (staged / MANIFEST).write_bytes(serialise(manifest))
+        (staged / MANIFEST).write_bytes(_readable(manifest, target))
     return Bundle.open(target)
+
+
+def _readable(manifest: Manifest, path: Path) -> bytes:
+    """Return the content of ``manifest.json`` for the bundle at ``path``, which a reader will take."""
+    content = serialise(manifest)
+    parse_manifest(content, path)
+    return content
 
 
 def _member_info(name: str) -> zipfile.ZipInfo:
