@@ -6,8 +6,8 @@ figures that come back are asserted against what the product promises.
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+# A process counts the memory of the one that started it as its own peak: so a small one starts it.
+_LAUNCHER = """
+import json, os, resource, sys
+report, cpu, space, *command = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_CPU, (int(cpu), int(cpu) + 1))
+resource.setrlimit(resource.RLIMIT_AS, (int(space), int(space)))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+_, status, usage = os.wait4(os.posix_spawn(command[0], command, os.environ), 0)
+outcome = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+os.write(int(report), json.dumps(outcome).encode())
+"""
 
 
 @dataclass(frozen=True)
@@ -49,30 +61,27 @@ def run_ghostclas(*arguments: str | Path, cpu_seconds: int = 60, address_bytes: 
 def run(command: Sequence[str | Path], *, cpu_seconds: int, address_bytes: int) -> Outcome:
     """Run ``command`` to its end, with nothing on its standard input."""
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-        resource.setrlimit(resource.RLIMIT_AS, (address_bytes, address_bytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            [os.fspath(part) for part in command],
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as report:
+        numbers = map(str, (report.fileno(), cpu_seconds, address_bytes))
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, *numbers, *(os.fspath(part) for part in command)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             cwd=ROOT,
-            preexec_fn=limit,
+            pass_fds=[report.fileno()],
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        report.seek(0)
+        code, cpu, peak = json.load(report)
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "replace"))
     return Outcome(
-        code=process.returncode,
+        code=code,
         stdout=texts[0],
         stderr=texts[1],
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * 1024,
+        cpu_seconds=cpu,
+        peak_bytes=peak,
     )

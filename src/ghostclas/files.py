@@ -27,6 +27,8 @@ else:
 _STALE_SECONDS = 24 * 3600
 _POLL_SECONDS = 0.05
 _SAY_SECONDS = 1.0
+# AT_FDCWD, and RENAME_EXCHANGE, which macOS calls RENAME_SWAP.
+_HERE, _EXCHANGE = -100, 2
 # Windows keeps others from reading a locked byte, so this one lies far behind the holder's name.
 _LOCKED_BYTE = 1 << 30
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -105,12 +107,14 @@ def write_text(path: Path, text: str) -> None:
 def exchange(staged: Path, target: Path) -> None:
     """Put the complete folder ``staged`` at ``target``, whose previous content is gone afterwards.
 
-    At every instant one of them is at ``target`` or, between two renames, the previous one at
-    ``aside_of(target)``.
+    At every instant one of them is at ``target``. Where a system cannot exchange two folders in one step, it
+    is at ``aside_of(target)`` between two renames.
     """
     aside = aside_of(target)
     if not target.exists():
         staged.rename(target)
+    elif swap(staged, target):
+        shutil.rmtree(staged, ignore_errors=True)
     else:
         if aside.exists():
             shutil.rmtree(aside)
@@ -122,6 +126,22 @@ def exchange(staged: Path, target: Path) -> None:
             raise
         shutil.rmtree(aside, ignore_errors=True)
     flush(target.absolute().parent)
+
+
+def swap(first: Path, second: Path) -> bool:
+    """Exchange two folders in one step, and return whether this system and its disk could."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    import ctypes
+
+    names = os.fsencode(first), os.fsencode(second)
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "linux":
+            return bool(library.renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0)
+        return bool(library.renamex_np(*names, _EXCHANGE) == 0)
+    except (OSError, AttributeError):
+        return False
 
 
 def check_folder(folder: str | os.PathLike[str], *, option: str) -> None:

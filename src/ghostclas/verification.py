@@ -19,6 +19,7 @@ from ghostclas.bundle import Bundle, BundleFile, FileParity, Manifest, Precision
 from ghostclas.data.source import Source
 from ghostclas.engines import ENGINES, Engine, installed_engines
 from ghostclas.engines.choice import inference_precisions, load_file
+from ghostclas.engines.trials import remember
 from ghostclas.errors import ExportError, ImageError
 from ghostclas.files import write_bytes
 from ghostclas.imaging import preprocess
@@ -110,6 +111,7 @@ def verify(
     engines: Collection[str] | None = None,
     files: Collection[str] | None = None,
     strict: bool = True,
+    made_here: bool = False,
 ) -> VerifyReport:
     """Check the content of every file, and the answers of every file that an installed engine reads.
 
@@ -119,6 +121,7 @@ def verify(
         engines: which of the installed engines to ask; all of them when absent.
         files: which files to ask them about, by path; all of them when absent.
         strict: raise where something is out of tolerance, instead of only reporting it.
+        made_here: this machine has just made the files, which therefore need no trial.
 
     Raises:
         ExportError: strict, and a file does not answer as it should.
@@ -132,6 +135,8 @@ def verify(
     runs = [run for run in _runs(bundle, chosen) if files is None or run.file.entry.path in files]
     results = []
     for run in runs:
+        if made_here:
+            remember(run.engine, run.file)
         with _opened(run) as engine:
             on_stored, on_decoded = _Tally(), _Tally()
             on_stored.add(engine.run(reference.pixels), reference.logits)

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from ghostclas.bundle import Bundle, BundleFile, Precision
 from ghostclas.engines.contract import AFTER_FORK, Engine
 from ghostclas.engines.file_engine import opened_before_fork
-from ghostclas.engines.table import ENGINES, find_runtime, installed_engines
+from ghostclas.engines.table import ENGINES, find_runtime, installed_engines, is_installed
+from ghostclas.engines.trials import is_known, try_out
 from ghostclas.errors import BundleError, UsageError, did_you_mean
 
 Goal: TypeAlias = Literal["throughput", "startup"]
@@ -41,7 +42,8 @@ def open_engine(
         name: a key of ``ENGINES``, or ``"auto"``. ``auto`` considers the installed engines whose answers on
             one of the bundle's fp32 or fp16 files were right, as the manifest's ``parity`` says. It takes
             the one that computes in bf16 if the processor is faster in it, else the first of the table.
-            Where nothing was compared, it takes the engine of the default file.
+            Where nothing was compared, it takes the engine of the default file. Of a bundle whose files were
+            neither made nor verified on this machine, it takes ONNX Runtime alone, if that reads one.
         bundle: an open bundle.
         threads: how many threads compute at once; ``None`` for what the runtime finds best on the cores that
             this process may use.
@@ -89,7 +91,11 @@ def load_file(
 ) -> Engine:
     """Load this one file of a bundle into the engine ``name``; see ``open_engine``.
 
+    A file that was neither made nor tried on this machine is tried first, in a process of its own; see
+    ``ghostclas.engines.trials``.
+
     Raises:
+        BundleError: it does not verify or load, or did not pass its trial.
         UsageError: the runtime or the processor cannot compute in ``inference_precision``, or the runtime was
             used before this process was forked and cannot start again in it.
     """
@@ -104,6 +110,8 @@ def load_file(
                 f"{name} does not compute in {inference_precision} on this processor; leave it out"
             )
         options["inference_precision"] = inference_precision
+    if is_installed(runtime.package) and not is_known(name, file):
+        try_out(name, file, inference_precision)
     if runtime.isolated and sys.modules.get("torch") is not None:
         from ghostclas.engines.isolated import IsolatedEngine
 
@@ -156,6 +164,10 @@ def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_
         for known in ENGINES[name].formats
         for entry in entries.values()
         if entry.format == known and entry.precision in floats
+        if any(
+            right and (engine, path) == (name, entry.path) for (engine, path, _), right in compared.items()
+        )
+        and is_known(name, BundleFile(bundle, entry))
     ]
     if precision is None and optimize_for == "throughput":
         for name, entry in files:

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import BundleFile, FileEntry, Precision, TensorSpec
+from ghostclas.bundle import BundleFile, FileEntry, Precision, TensorSpec, default_bundle_path
+from ghostclas.engines.onnx_graph import check_graph
 from ghostclas.errors import BundleError, GhostclasError, UsageError
 from ghostclas.processor import usable_cores
 
@@ -145,12 +146,22 @@ def forked(name: str, opened_in: int) -> UsageError:
 
 
 def read_onnx(file: BundleFile) -> bytes:
-    """Return the verified content of an ONNX file that refers to no other file.
+    """Return the verified content of an ONNX file that is one plain graph; see ``engines.onnx_graph``.
 
     Raises:
-        BundleError: it does not verify, or it could make a runtime read something outside the bundle.
+        BundleError: it does not verify, or it could make a runtime read something outside the bundle, or run
+            without end.
     """
     content = file.read()
+    if file.bundle.path == default_bundle_path():
+        return content
+    try:
+        check_graph(content)
+    except ValueError as error:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} is refused and was not run: it holds {error}, which no "
+            "export of a network needs; get the bundle from its maker again, or export it again"
+        ) from None
     # A tensor kept elsewhere must say "location", and runtimes look for it from the current folder.
     if b"location" in content:
         raise BundleError(

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, BinaryIO
+from threading import Timer
+from typing import Any, BinaryIO, NamedTuple
 from weakref import finalize
 
 import numpy as np
@@ -36,8 +37,29 @@ SECONDS_TO_END = 5.0
 """How long a worker may take to end by itself once nobody asks it anything."""
 
 
+class Limits(NamedTuple):
+    """What a worker may take in all, until it ends; beyond that it is killed.
+
+    Windows and macOS do not bound memory; Windows does not bound CPU time either.
+    """
+
+    seconds: float  # from start to end
+    cpu_seconds: int
+    memory: int  # bytes that it writes to, not those of its libraries
+
+
+class WorkerEndedError(BundleError):
+    """A worker ended before it answered; ``status`` is its exit status, below 0 the signal."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class IsolatedEngine(SerialEngine):
     """An engine that runs in a worker. See ``ghostclas.engines.contract.Engine``.
+
+    With ``limits``, the worker may take no more than these, and nobody hears what the runtime prints.
 
     Images and logits go through pipes. The worker's errors are raised here, by the same class; a worker that
     dies is an error, too, and stays one until the engine is opened again. It ends with this engine or with
@@ -52,6 +74,7 @@ class IsolatedEngine(SerialEngine):
         *,
         threads: int | None = None,
         inference_precision: Precision | None = None,
+        limits: Limits | None = None,
         **options: Any,
     ) -> None:
         self.name = name
@@ -63,21 +86,27 @@ class IsolatedEngine(SerialEngine):
             [sys.executable, "-P", "-m", "ghostclas.engines.isolated"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if limits else None,
         )
         # Without the process id, a fork of this process would end the worker when it ends.
         self._end = finalize(self, _end, worker, os.getpid())
         super().__init__(file, worker)
+        self._timer = Timer(limits.seconds, worker.kill) if limits else None
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
         job = {
             "implementation": runtime.implementation,
             "bundle": str(file.bundle.path.absolute()),
             "file": file.entry.path,
-            "sha256": file.entry.sha256,
+            "sha256": {entry.path: entry.sha256 for entry in (file.entry, *file.companions)},
+            "limits": limits and limits._asdict(),
             "options": {"threads": threads, **options},
         }
         try:
             self._ask(worker, job)
         except BaseException:
-            self._end()
+            self.close()
             raise
 
     def _compute(self, loaded: Any, batch: UInt8NHWC) -> Float32Logits:
@@ -94,8 +123,9 @@ class IsolatedEngine(SerialEngine):
         except (OSError, EOFError):
             worker.kill()
             where = f"{self._file.bundle.path}: {self._file.entry.path}"
-            raise BundleError(
-                f"{where}: the worker of {self.name} has ended (exit status {worker.wait()}); open it again"
+            status = worker.wait()
+            raise WorkerEndedError(
+                f"{where}: the worker of {self.name} has ended (exit status {status}); open it again", status
             ) from None
         except BaseException:
             # Half a message is in a pipe: what comes next would be taken for its other half.
@@ -108,6 +138,8 @@ class IsolatedEngine(SerialEngine):
     def close(self) -> None:
         """End the worker; a batch that is running ends first."""
         super().close()
+        if self._timer is not None:
+            self._timer.cancel()
         self._end()
 
 
@@ -180,14 +212,35 @@ def main() -> None:
 
 
 def _open(job: dict[str, Any]) -> Any:
+    if job["limits"] is not None:
+        _limit(Limits(**job["limits"]))
     module, _, name = job["implementation"].partition(":")
     implementation = getattr(import_module(module), name)
     bundle = Bundle.open(job["bundle"])
     entries = {entry.path: entry for entry in bundle.manifest.files}
-    entry = entries.get(job["file"])
-    if entry is None or entry.sha256 != job["sha256"]:
-        raise BundleError(f"{job['bundle']}: {job['file']} was replaced since the bundle was opened")
-    return implementation(BundleFile(bundle, entry), **job["options"])
+    for path, sha256 in job["sha256"].items():
+        if path not in entries or entries[path].sha256 != sha256:
+            raise BundleError(f"{job['bundle']}: {path} was replaced since the bundle was opened")
+    return implementation(BundleFile(bundle, entries[job["file"]]), **job["options"])
+
+
+def _limit(limits: Limits) -> None:
+    """Let the system kill this process where it takes more."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    # Not addresses in all: runtimes reserve many that they never use.
+    for what, most in (
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_DATA, limits.memory),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, allowed = resource.getrlimit(what)
+        most = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        # Some systems bound a kind by nothing.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(what, (most, most))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ghostclas.engines.contract import (
     read_onnx,
 )
 from ghostclas.engines.file_engine import FeatureFileEngine
+from ghostclas.errors import BundleError
 from ghostclas.extras import require
 from ghostclas.processor import Processor, this_processor, usable_cores
 
@@ -61,6 +62,7 @@ class OpenVINOEngine(FeatureFileEngine):
             source: Any = read_onnx(file)
         else:
             companion(file, ".xml", ".bin")
+            _check_ir(file)
             source = file.path
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": inference_precision or "f32",
@@ -94,6 +96,18 @@ class OpenVINOEngine(FeatureFileEngine):
         rows = np.array(results[self._file.entry.outputs[role].name], np.float32)
         idle.append(request)
         return rows
+
+
+def _check_ir(file: BundleFile) -> None:
+    from ghostclas.engines.openvino_ir import check_ir
+
+    try:
+        check_ir(file.read())
+    except ValueError as error:
+        raise BundleError(
+            f"{file.bundle.path}: {file.entry.path} is refused and was not run: it holds {error}, which no "
+            "export of a network needs; get the bundle from its maker again, or export it again"
+        ) from None
 
 
 _FIRST_USE = threading.Lock()

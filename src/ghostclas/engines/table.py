@@ -31,6 +31,9 @@ class Runtime(NamedTuple):
         isolated: the runtime cannot share a process with torch. Where torch is loaded, the engine runs in a
             process of its own, which gives logits alone; see ``ghostclas.engines.isolated``.
         features: the class is a ``FeatureEngine``.
+        trial_seconds: how long a file that was neither made nor tried on this machine may take in a process
+            of its own, before it is loaded in this one; see ``ghostclas.engines.trials``. 0 where no trial
+            is needed.
     """
 
     implementation: str
@@ -44,6 +47,7 @@ class Runtime(NamedTuple):
     restarts_after_fork: bool = False
     isolated: bool = False
     features: bool = False
+    trial_seconds: int = 60
 
     def load_class(self) -> Any:
         """Import the engine's class."""
@@ -59,6 +63,8 @@ ENGINES: Mapping[str, Runtime] = {
         concurrent=True,
         restarts_after_fork=True,
         features=True,
+        # What it opens is checked by ``onnx_graph``, and it withstood every damaged file that was tried.
+        trial_seconds=0,
     ),
     "openvino": Runtime(
         "ghostclas.engines.openvino:OpenVINOEngine",
@@ -90,9 +96,15 @@ ENGINES: Mapping[str, Runtime] = {
         extra="export",
         programs=("g++", "clang++"),
         features=True,
+        trial_seconds=600,  # it compiles
     ),
     "tensorrt": Runtime(
-        "ghostclas.engines.tensorrt:TensorRTEngine", "tensorrt", ("onnx",), extra="tensorrt", features=True
+        "ghostclas.engines.tensorrt:TensorRTEngine",
+        "tensorrt",
+        ("onnx",),
+        extra="tensorrt",
+        features=True,
+        trial_seconds=1200,  # it builds engines
     ),
 }
 """``auto`` looks in this order, after what is faster in another precision."""
@@ -103,7 +115,7 @@ def installed_engines() -> list[str]:
     return [
         name
         for name, runtime in ENGINES.items()
-        if _is_installed(runtime.package) and (not runtime.programs or _has_one_of(runtime.programs))
+        if is_installed(runtime.package) and (not runtime.programs or _has_one_of(runtime.programs))
     ]
 
 
@@ -134,7 +146,8 @@ def _has_one_of(programs: Sequence[str]) -> bool:
     return any(map(which, programs))
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Return whether a runtime's package is there; does not import it."""
     spec = find_spec(package)
     if spec is None or spec.origin is not None:
         return spec is not None

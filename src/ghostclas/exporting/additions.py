@@ -107,7 +107,7 @@ def add_format(
         }
         try:
             trial = add_files(copy_bundle(bundle, folder / "bundle"), files)
-            report = verify(trial, files=[entry.path for entry in written], strict=False)
+            report = verify(trial, files=[entry.path for entry in written], strict=False, made_here=True)
         except BundleError as error:
             raise ExportError(f"{name}: the converted file cannot be used: {error}") from None
         try:

@@ -1,0 +1,133 @@
+"""A file from elsewhere is tried in a process of its own; what was tried or made here is not."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, default_bundle_path
+from ghostclas.engines import ENGINES, open_engine, trials
+from ghostclas.engines.table import Runtime
+from ghostclas.errors import BundleError
+from tests.engines.linear import needs_openvino
+from tests.limited import ROOT
+
+SLEEPER = Runtime("tests.engines.misbehaving:Engine", "numpy", ("onnx",), trial_seconds=1)
+"""An engine of these tests, which behaves as the environment says."""
+
+
+@pytest.fixture
+def stranger(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    """A bundle that this machine has never seen, with an engine that is not to be trusted."""
+    monkeypatch.setenv("GHOSTCLAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trials, "_known", set())
+    # The worker finds the engine of these tests.
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    )
+    monkeypatch.setitem(ENGINES, "sleeper", SLEEPER)
+    return tiny_bundle
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("crash", r"did not pass its trial: sleeper crashed \(SIGSEGV\) in a process of its own.*--engine"),
+        ("spin", "sleeper took more than 1 seconds or was killed"),
+        ("sleep", "sleeper took more than 1 seconds or was killed"),
+        ("fill", "did not pass its trial"),
+        ("exit", r"sleeper ended \(exit status 3\)"),
+        ("raise", "did not pass its trial in sleeper: what nobody expected"),
+    ],
+)
+def test_whatever_a_runtime_does_in_a_trial_is_one_error_here(
+    stranger: Bundle, monkeypatch: pytest.MonkeyPatch, behaviour: str, message: str
+) -> None:
+    monkeypatch.setenv("TEST_BEHAVIOUR", behaviour)
+    with pytest.raises(BundleError, match=message) as caught:
+        open_engine("sleeper", stranger)
+    assert str(caught.value).startswith(f"{stranger.path}: model.onnx ")
+    assert "\n" not in str(caught.value)
+    assert not trials.is_known("sleeper", stranger.file())
+
+
+def test_a_file_is_tried_once(stranger: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = stranger.file()
+    open_engine("sleeper", stranger).close()
+    assert trials.is_known("sleeper", file)
+    # From now on it would fail, were it tried again: by this process and by the next one.
+    monkeypatch.setenv("TEST_BEHAVIOUR", "exit-in-trial")
+    open_engine("sleeper", stranger).close()
+    monkeypatch.setattr(trials, "_known", set())
+    open_engine("sleeper", stranger).close()
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.glob("cache/tried")] == [0o700]
+    other = add_files(stranger, {"model.onnx": _changed(file)})
+    assert not trials.is_known("sleeper", other.file())
+    assert not trials.is_known("litert", file)
+
+
+def _changed(file: BundleFile) -> FileContent:
+    entry = file.entry
+    return FileContent(
+        file.read() + b"\x22\x00", "onnx", input=entry.input, output=entry.output, features=entry.features
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+def test_records_that_others_could_have_written_do_not_count(
+    stranger: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials.remember("sleeper", stranger.file())
+    monkeypatch.setattr(trials, "_known", set())
+    (tmp_path / "cache" / "tried").chmod(0o777)
+    assert not trials.is_known("sleeper", stranger.file())
+
+
+def test_the_built_in_model_and_onnx_runtime_need_no_trial(stranger: Bundle) -> None:
+    assert trials.is_known("openvino", Bundle.open(default_bundle_path()).file())
+    assert trials.is_known("onnxruntime", stranger.file())
+
+
+@needs_openvino
+def test_auto_takes_onnx_runtime_until_the_bundle_was_verified_here(
+    full_bundle: Bundle, stranger: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ghostclas.verification import verify
+
+    monkeypatch.setattr("ghostclas.engines.openvino.OpenVINOEngine.is_faster_in", lambda precision: False)
+    bundle = Bundle.open(shutil.copytree(full_bundle.path, tmp_path / "copied"))
+    assert any(result.ok and result.engine == "openvino" for result in bundle.manifest.parity)
+    fastest = []
+    for _ in range(2):
+        with_auto = open_engine("auto", bundle)
+        fastest.append(with_auto.name)
+        with_auto.close()
+        verify(bundle, engines=["openvino"])
+    assert fastest[0] == "onnxruntime"
+    compared = {result.engine for result in bundle.manifest.parity if result.ok}
+    assert fastest[1] == next(name for name in ENGINES if name in compared & {"onnxruntime", "openvino"})
+
+
+def test_damaged_native_files_never_end_this_process(
+    full_bundle: Bundle, stranger: Bundle, tmp_path: Path
+) -> None:
+    """Bytes in the middle are changed, and the digests are right: what a stranger can send."""
+    rng = random.Random(0)
+    bundle = Bundle.open(shutil.copytree(full_bundle.path, tmp_path / "damaged"))
+    for name in ("mnn", "ncnn"):
+        entries = [entry for entry in bundle.manifest.files if entry.format == name and entry.input]
+        for entry in entries[:1]:
+            content = bytearray((bundle.path / entry.path).read_bytes())
+            for _ in range(30):
+                content[rng.randrange(len(content) // 8)] = rng.randrange(256)
+            damaged = add_files(
+                bundle,
+                {entry.path: FileContent(bytes(content), name, entry.precision, entry.input, entry.output)},
+            )
+            with pytest.raises(BundleError, match=re.escape(f"{damaged.path}: ")):
+                open_engine(name, damaged)
