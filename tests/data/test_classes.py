@@ -9,6 +9,7 @@ import pytest
 from ghostclas.data import open_source, open_splits, source_notes
 from ghostclas.errors import DataError
 from tests.data.trees import make_folder, zip_folder
+from tests.limited import run_python
 
 
 @pytest.mark.parametrize("header", ["", "wnid,name\n"])
@@ -49,3 +50,23 @@ def test_rows_of_classes_csv_without_a_folder_are_told(photos: Path) -> None:
     source = open_source(photos)
     assert list(source.classes) == ["Ant", "bee", "cat"]
     assert source_notes(source) == (f"{photos}/classes.csv: 2 rows have no folder: 'Bee', 'wasp'",)
+
+
+def test_a_table_of_newlines_takes_little_memory() -> None:
+    code = """
+from ghostclas.data.classes import MAX_CLASSES_BYTES, read_names
+from ghostclas.errors import DataError
+
+print(read_names(b"\\n" * MAX_CLASSES_BYTES, "classes.csv"))
+try:
+    read_names(b"\\n" * 60_000_000, "classes.csv")
+except DataError as error:
+    print(error)
+"""
+    done = run_python(code)
+    assert done.stdout.splitlines() == [
+        "{}",
+        "classes.csv has 60,000,000 bytes; a table of classes has at most 16,777,216",
+    ]
+    assert done.cpu_seconds < 20
+    assert done.peak_bytes < 400e6

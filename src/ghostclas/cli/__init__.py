@@ -26,6 +26,7 @@ import typer
 from typer.core import TyperGroup
 
 from ghostclas.cli.console import discard_stdout
+from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
 from ghostclas.errors import GhostclasError, UsageError, command_line, did_you_mean
 
 COMMANDS: Mapping[str, str] = {
@@ -116,9 +117,10 @@ def main(args: Sequence[str] | None = None) -> int:
     _replace_closed_streams()
     _speak_utf8()
     try:
-        code = typer.main.get_command(app).main(
-            args=_with_resume_auto(args), prog_name="ghostclas", standalone_mode=False
-        )
+        with ending_with_ctrl_c(args[0]):
+            code = typer.main.get_command(app).main(
+                args=_with_resume_auto(args), prog_name="ghostclas", standalone_mode=False
+            )
         sys.stdout.flush()
     except GhostclasError as error:
         return _fail(str(error), error.exit_code)
@@ -128,7 +130,7 @@ def main(args: Sequence[str] | None = None) -> int:
         message = error.format_message()
         return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return EXIT_CODE
     except BrokenPipeError:
         # The reader of the pipe has closed it.
         discard_stdout()

@@ -6,11 +6,13 @@ import csv
 import io
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ghostclas.errors import DataError
 
 CLASSES_FILE = "classes.csv"
+MAX_CLASSES_BYTES = 16 * 2**20
+"""Of a ``classes.csv``: that of ImageNet-21k has one."""
 _SHOWN = 5
 
 
@@ -23,12 +25,12 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
     Raises:
         DataError: not UTF-8 text, a row without a name, or a folder with two different names.
     """
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{location} is not a UTF-8 table of folder,name rows: {error}") from None
+    if len(content) > MAX_CLASSES_BYTES:
+        raise DataError(
+            f"{location} has {len(content):,} bytes; a table of classes has at most {MAX_CLASSES_BYTES:,}"
+        )
     names: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, row in _rows(content, location):
         if not any(cell.strip() for cell in row):
             continue
         if len(row) < 2 or not row[0].strip() or not row[1].strip():
@@ -39,6 +41,15 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
                 f"{location}, line {number}: folder {folder!r} is named both {names[folder]!r} and {name!r}"
             )
     return distinct_names(names)
+
+
+def _rows(content: bytes, location: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows, each with its number."""
+    try:
+        text = content.decode("utf-8-sig")
+        yield from enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{location} is not a UTF-8 table of folder,name rows: {error}") from None
 
 
 def distinct_names(names: Mapping[str, str]) -> dict[str, str]:

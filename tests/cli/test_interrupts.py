@@ -1,0 +1,57 @@
+"""Ctrl-C ends a verb whose runtime computes without end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+from PIL import Image
+
+from tests.engines.linear import bundle_of, linear_model
+
+
+def long_model() -> bytes:
+    """A plain graph that multiplies large matrices for hours."""
+    model = linear_model()
+    graph = model.graph
+    graph.node[-1].output[0] = "answer"
+    graph.initializer.append(numpy_helper.from_array(np.array([3000, 3000]), "sizes"))
+    small = numpy_helper.from_array(np.array([1e-4], np.float32))
+    graph.node.append(helper.make_node("ConstantOfShape", ["sizes"], ["large"], value=small))
+    last = "large"
+    for number in range(5000):
+        graph.node.append(helper.make_node("MatMul", [last, "large"], [f"large_{number}"]))
+        last = f"large_{number}"
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 1]), "both"))
+    graph.node.append(helper.make_node("ReduceMean", [last, "both"], ["one"], keepdims=0))
+    graph.node.append(helper.make_node("Add", ["answer", "one"], ["logits"]))
+    return bytes(model.SerializeToString())
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("photos", [1, 40])
+def test_a_graph_without_end_does_not_outlive_ctrl_c(tmp_path: Path, photos: int) -> None:
+    bundle = bundle_of(long_model(), tmp_path / "bundle")
+    (tmp_path / "photos").mkdir()
+    for number in range(photos):
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / f"{number}.png")
+    command = ["-m", "ghostclas", "predict", str(tmp_path / "photos"), "--model", str(bundle.path)]
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while cpu_seconds(process.pid) < 4:  # by then it computes
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
