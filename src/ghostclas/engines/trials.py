@@ -68,6 +68,9 @@ def try_out(name: str, file: BundleFile, inference_precision: Precision | None =
     size = sum(entry.bytes for entry in (file.entry, *file.companions))
     limits = Limits(2.0 * runtime.trial_seconds, runtime.trial_seconds, _MEMORY + _COPIES * size)
     where = f"{file.bundle.path}: {file.entry.path}"
+    for entry in (file.entry, *file.companions):
+        # What does not verify needs no worker to be refused.
+        file.bundle.path_of(entry)
     try:
         with closing(
             IsolatedEngine(
