@@ -273,7 +273,7 @@ def test_closing_an_engine_that_runs_ends_in_a_message_and_nothing_worse(
     code = f"""
 import threading
 import numpy as np
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines import open_engine
 from ghostclas.errors import UsageError
 bundle = Bundle.open({str(full_bundle.path)!r})
@@ -302,7 +302,7 @@ def test_loading_does_not_change_the_callers_arithmetic(name: str, full_bundle: 
     # In a process of its own: the first session in a process is the one that would.
     code = f"""
 import numpy as np
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines import open_engine
 engine = open_engine({name!r}, Bundle.open({str(full_bundle.path)!r}), threads=1)
 engine.run(np.zeros((1, 64, 64, 3), np.uint8))
@@ -318,7 +318,7 @@ def test_a_fork_is_told_instead_of_waiting_for_threads_that_it_has_not(
     # The fork runs, closes, and opens another; a watchdog ends it if a runtime waits for ever.
     code = f"""
 import os, signal, warnings
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines import ENGINES, open_engine
 from ghostclas.errors import UsageError
 warnings.simplefilter("ignore")
@@ -435,7 +435,7 @@ def test_a_file_that_its_manifest_lies_about_is_refused(
     lying = add_files(bundle, damaged)
     # In a process of its own: the runtime reads what was never meant for it.
     code = f"""
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines.choice import load_file
 from ghostclas.errors import BundleError
 try:
@@ -474,7 +474,7 @@ def test_only_the_engines_that_are_torch_need_torch(name: str, full_bundle: Bund
 import sys
 sys.modules["torch"] = None
 import numpy as np
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines import open_engine
 bundle = Bundle.open({str(full_bundle.path)!r})
 reference = bundle.reference()
@@ -532,7 +532,7 @@ import os, signal, sys, threading, warnings
 import numpy as np
 import openvino
 import ghostclas.engines.openvino
-from ghostclas.bundle import Bundle, BundleFile
+from ghostclas.bundle import Bundle
 from ghostclas.engines import open_engine
 warnings.simplefilter("ignore")
 bundle = Bundle.open(sys.argv[1])
