@@ -1,9 +1,9 @@
-"""What arranging GhostNet for processors is worth: the same network in ONNX as it is written and arranged.
+"""The gain of arranging GhostNet for CPUs: the same network in ONNX, as written and arranged.
 
     python benchmarks/arrangement.py [--rounds 40]
 
-One thread, photos of 224 x 224 with random pixels, random weights; ``apart`` only keeps the halves apart,
-``arranged`` is what bundles hold, and ``16 lanes`` fills up to twice the block. All take turns. Writes
+One thread, photos of 224 x 224 with random pixels, random weights. ``apart`` only keeps the halves apart,
+``arranged`` is the form in bundles, and ``16 lanes`` pads to twice the block. All are interleaved. Writes
 results/arrangement.md. Five minutes on 2 cores.
 """
 

@@ -1,4 +1,4 @@
-"""Write the built-in model from a run: in fp16, its matrices stored once, so that it stays below 10 MB.
+"""Write the built-in model from a run, as a compact fp16 bundle below 10 MB.
 
 python benchmarks/builtin_bundle.py runs/fourth src/ghostclas/assets/ghostnet_x1_0_tiny200
 """

@@ -1,14 +1,13 @@
-"""What the built-in weights are worth: fine-tuning on clothing photos, beside the same from random weights.
+"""The value of the built-in weights: fine-tuning on clothing photos, compared with random weights.
 
     python benchmarks/clothing_finetune.py ../shared/data/clothing [--seeds 3] [--former BUNDLE]
         [--set key=value]...
 
 The data: clothing-dataset-small (CC0), 3,068 photos to train on and 341 to validate, 10 classes. Trains with
 the recipe `finetune` from the built-in weights and from random ones (the whole network from the first step),
-seeds in turn, through the `ghostclas` command; with --former, from another bundle's weights as well, such as
-those of the built-in model before this one, which the history of its folder holds. Runs stay under
-runs/clothing-*; one that is finished is not run again, one that was interrupted is resumed. Writes
-results/clothing_finetune.md.
+seeds interleaved, through the `ghostclas` command. --former adds the weights of another bundle, such as the
+previous built-in model, which the history of its folder holds. Runs are in runs/clothing-*; finished ones are
+kept, and interrupted ones are resumed. Writes results/clothing_finetune.md.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ STARTS = {
 
 
 def train(data: str, start: str, begin: list[str], seed: int, settings: list[str]) -> tuple[float, float]:
-    """Return the top-1 in percent of a run's bundle, and the minutes that its epochs took."""
+    """Return the top-1 of a run's bundle in percent, and the minutes of its epochs."""
     run = Path("runs") / f"clothing-{start.split()[0]}-{seed}"
     if not (run / "report" / "report.json").exists():
         command = [sys.executable, "-m", "ghostclas", "train", "--data", data, "--recipe", "finetune"]

@@ -1,12 +1,12 @@
-"""Which JPEG decoder makes the network's input fastest, and whether its pixels are those of ``imaging``.
+"""The speed of JPEG decoders up to the network's input, and whether their pixels equal those of ``imaging``.
 
     pip install simplejpeg PyTurboJPEG     # the second needs libjpeg-turbo 3 in the system
     python benchmarks/decode.py PHOTOS
 
-decodes every so-manieth JPEG below PHOTOS, and some of them enlarged to 12 megapixels, with each decoder that
-is installed, in turn; prints a table and writes it to benchmarks/results/decode.md. What counts is processor
-time on one core, which other work on the machine disturbs least: the least of all rounds. Each decoder
-ends in the same resampling, so the rows differ by decoding alone.
+decodes evenly spaced JPEGs below PHOTOS, and some of them enlarged to 12 megapixels, with each installed
+decoder, interleaved. Prints a table and writes it to benchmarks/results/decode.md. The figure is the lowest
+processor time on one core over all rounds, which other work on the machine disturbs least. Each decoder
+ends in the same resampling, so only decoding differs between the rows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def pillow_full(data: bytes) -> Image.Image:
 
 
 def decoders() -> dict[str, Decoder]:
-    """Return the decoders that are installed here, by the name of their row."""
+    """Return the installed decoders by the name of their row."""
     found: dict[str, Decoder] = {
         "ghostclas.imaging (Pillow, DCT scaling)": ours,
         "Pillow, whole": pillow_full,
@@ -55,7 +55,7 @@ def decoders() -> dict[str, Decoder]:
 
         def simple_scaled(data: bytes) -> Image.Image:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
-            # It takes the smallest scale that keeps both sides; only the short one matters here.
+            # simplejpeg takes the smallest scale that keeps both sides; only the short one matters here.
             kept = KEPT if min(height, width) >= KEPT else 0
             return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=kept, min_width=kept))
 
@@ -101,7 +101,7 @@ def milliseconds(work: Callable[[bytes], object], photos: Sequence[bytes]) -> fl
 
 
 def stages(photos: Sequence[Path], rounds: int) -> dict[str, float]:
-    """Return what each step of ``imaging.preprocess`` costs, in milliseconds for one photo."""
+    """Return the milliseconds of each step of ``imaging.preprocess`` for one photo."""
     contents = [path.read_bytes() for path in photos]
     images = [decode(data, short_side=SHORT) for data in contents]
     fitted = [Image.fromarray(fit(image, SPEC)) for image in images]

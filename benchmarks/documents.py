@@ -1,4 +1,4 @@
-"""Tables in the documents: each stands between two comments that name it."""
+"""Tables in the documents, each between two comments that name it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def table(header: str, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def machine(packages: Sequence[str]) -> str:
-    """Say on what a benchmark ran, with the versions of these packages."""
+    """Describe the machine of a benchmark, with the versions of these packages."""
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     here = describe_machine()
     return f"{here.cpu}, {here.cores} CPU cores, {here.system}; {versions}."

@@ -1,10 +1,10 @@
-"""Every format of the built-in model, measured: size, parity, accuracy, latency; for docs/export.md.
+"""Size, parity, accuracy and latency of the built-in model in every format, for docs/export.md.
 
     python benchmarks/export_table.py ../shared/data/tiny-imagenet-200.zip [--rounds 30] [--formats onnx,...]
 
-Exports to a temporary bundle, checks every file in every engine on the reference and on all validation
-images, and times one photo with one and with two threads; a round times every file and engine once, so that
-what disturbs the machine disturbs all.
+Exports to a temporary bundle and checks every file in every engine, on the reference and on all validation
+images. Times one photo with one and with two threads; a round times every file and engine once, so that a
+disturbance affects all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REST_SECONDS, WARMUP = 0.05, 3
 
 
 def exported(folder: Path, formats: list[str], data: str) -> Bundle:
-    """Return a copy of the built-in model with the files that can be made here."""
+    """Return a copy of the built-in model with all files that this machine can make."""
     bundle = copy_bundle(Bundle.open(default_bundle_path()), folder)
     for name in formats:
         for precision in FORMATS[name].precisions:
@@ -94,7 +94,7 @@ def main() -> None:
                         import torch
 
                         torch.set_num_threads(threads)
-                    # The threads of the engine before may spin for a while after their last work.
+                    # The threads of the previous engine may still spin for a while.
                     time.sleep(REST_SECONDS)
                     for _ in range(WARMUP):
                         engine.run(photo)

@@ -1,10 +1,10 @@
-"""GhostNet beside the other mobile networks, measured on this machine, for docs/benchmarks.md.
+"""GhostNet and other mobile networks, measured on one machine, for docs/benchmarks.md.
 
     python benchmarks/family.py [--rounds 30] [--engine openvino,onnxruntime]
 
-Every network is exported with random weights, which its speed and size do not depend on, and measured by
-``ghostclas bench``. Writes docs/benchmarks/ (bench.json, index.md and the pictures) and fills the tables of
-the document. Accuracies are published ones, and marked so.
+Every network is exported with random weights, which do not affect speed and size, and measured by
+``ghostclas bench``. Writes docs/benchmarks/ (bench.json, index.md and the plots) and fills the tables of
+the document. Accuracies are published ones, and marked as such.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Where the time of one photo goes in OpenVINO, in float and in int8, by kind of layer; for docs/export.md.
+"""The time of one photo in OpenVINO by kind of layer, in float and in int8; for docs/export.md.
 
     ghostclas export --model default --format openvino --precision int8 \\
         --calibration ../shared/data/tiny-imagenet-200.zip --output int8/
     python benchmarks/int8_profile.py int8/ [--rounds 200]
 
-One thread; the two files take turns. A minute on 2 cores.
+One thread; the two files are interleaved. A minute on 2 cores.
 """
 
 from __future__ import annotations

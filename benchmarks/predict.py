@@ -1,11 +1,11 @@
-"""From photos to labels, ours and the peers in turn: the same images, the same two cores, one run.
+"""Prediction in ghostclas and its peers, interleaved: the same images on the same two cores.
 
     python benchmarks/predict.py [--rounds 9] [--only latency,photos,large,cold,memory]
 
-Writes results/predict.md. Photos are made at run time of the clothing data set in $GHOSTCLAS_DATA, or
-../shared/data where that is not set. Every contestant is a process of its own that waits while another is
-measured; a round measures each once, so that what disturbs the machine disturbs all. Ours runs twice, as if
-it were two: where its two figures differ, the machine is too noisy, and the page says so.
+Writes results/predict.md. The photos are made at run time from the clothing data set in $GHOSTCLAS_DATA, or
+../shared/data without it. Every contestant is a process of its own that waits while another is measured. A
+round measures each once, so that a disturbance affects all. ghostclas runs twice, as if it were two: if its
+two figures differ, the machine is too noisy, and the page says so.
 
 Peers that are not installed are named as absent. Their environments:
 
@@ -88,7 +88,7 @@ FOLDER_BATCHES = {
 }
 """Ours in its own batches, the peers in several."""
 Contestant: TypeAlias = tuple[str, int]
-"""A name, and how many threads it has."""
+"""A name and a number of threads."""
 
 SECTIONS = ("latency", "photos", "large", "cold", "memory")
 
@@ -128,7 +128,7 @@ class Side:
 
 
 class Benchmark:
-    """What all sections share: where things are, who takes part, how often."""
+    """The state that all sections share: paths, contestants and rounds."""
 
     def __init__(self, work: Path, arguments: argparse.Namespace) -> None:
         self.work, self.rounds, self.count = work, arguments.rounds, arguments.photos
@@ -144,7 +144,7 @@ class Benchmark:
         self.notes: list[str] = []
 
     def prepare(self) -> None:
-        """Write every model once, and the photos."""
+        """Write every model and the photos once."""
         for width in WIDTHS:
             say(f"exporting ghostnet_{width}")
             make_variant(f"ghostnet_{width}", bundle_of(self.work, width))
@@ -164,7 +164,7 @@ class Benchmark:
         width: str,
         jobs: Callable[[Contestant], Sequence[Sequence[object]]],
     ) -> dict[tuple[Contestant, str], list[Any]]:
-        """Give every side its jobs, in turn, round by round; return the answers by side and job."""
+        """Give every side its jobs, interleaved round by round; return the answers by side and job."""
         sides = [Side(name, self.pythons[name], self.work, threads, width) for name, threads in contestants]
         turns = [*zip(contestants, sides, strict=True)]
         answers: dict[tuple[Contestant, str], list[Any]] = {}
@@ -234,7 +234,7 @@ def photos(b: Benchmark) -> list[str]:
     """A folder of photos from the disk, and the limit of this machine, measured in the same rounds."""
     folder = str(b.folder)
     whole = [(name, CORES) for name in b.present if name not in (TWIN, "timm_compiled")]
-    # What one core takes for each half of the work, by itself.
+    # The time of one core for each half of the work, by itself.
     alone = [
         (name, 1) for name in b.present if name in (BF16, OURS, BASE, "onnxruntime_loop", "openvino_loop")
     ]
@@ -361,7 +361,7 @@ def cold(b: Benchmark) -> list[str]:
 def starts(
     commands: Mapping[str, list[str]], rounds: int, what: str, before: Callable[[], object] = lambda: None
 ) -> dict[str, list[float]]:
-    """Return how many seconds each command takes from its start to its end, in turn."""
+    """Return the seconds of each command from start to end, interleaved."""
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(-1, rounds):
         for name, command in commands.items():
@@ -375,14 +375,14 @@ def starts(
 
 
 def compared(taken: Mapping[str, list[float]], name: str) -> tuple[str, str]:
-    """Return the median of a command's times, with its range, and how it compares with the first one's."""
+    """Return the median of a command's times with its range, and its ratio to the first command's."""
     first, values = next(iter(taken.values())), taken[name]
     ratio = statistics.median(theirs / mine for mine, theirs in zip(first, values, strict=True))
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})", f"{ratio:.1f}"
 
 
 def forget_files() -> bool:
-    """Empty the system's cache of files, where that is allowed."""
+    """Empty the system's file cache, if that is allowed."""
     try:
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")

@@ -1,4 +1,4 @@
-"""One contestant of predict.py: labels prepared pixels, or photos from files, when it is told to.
+"""One contestant of predict.py: it labels prepared pixels, or photos from files, on command.
 
     python predict_side.py NAME WORK THREADS WIDTH     waits for work on stdin
     python predict_side.py NAME WORK prepare WIDTH     writes what it needs for that width into WORK
@@ -38,7 +38,7 @@ def bundle_of(work: Path, width: str) -> Path:
 
 
 def decode(file: Path) -> np.ndarray:
-    """What every tutorial does: the whole photo, scaled by its short side, the middle of it."""
+    """The usual way: the whole photo, resized by its short side, then a centre crop."""
     from PIL import Image
 
     image = Image.open(file).convert("RGB")
@@ -50,7 +50,7 @@ def decode(file: Path) -> np.ndarray:
 
 
 def drafted(file: Path) -> np.ndarray:
-    """The least work: scaled by the JPEG decoder, then at once to the network's size."""
+    """The least work: scaled by the JPEG decoder, then resized to the network's input at once."""
     from PIL import Image
 
     image = Image.open(file)
@@ -63,7 +63,7 @@ def normalise(pixels: np.ndarray) -> np.ndarray:
 
 
 def batches(folder: Path, batch: int, threads: int) -> Iterator[np.ndarray]:
-    """Decode in a pool of threads, a batch ahead of the network."""
+    """Decode in a thread pool, one batch ahead of the network."""
     files = sorted(folder.iterdir())
     with ThreadPoolExecutor(threads) as pool:
         decoded = pool.map(decode, files)
@@ -72,8 +72,8 @@ def batches(folder: Path, batch: int, threads: int) -> Iterator[np.ndarray]:
 
 
 class Side:
-    """A contestant. ``network(feed(pixels))`` takes uint8 ``[N, 224, 224, 3]`` to logits; only ``network`` is
-    timed, so that who normalises outside the graph is not charged for it. ``files`` labels a folder.
+    """A contestant. ``network(feed(pixels))`` takes uint8 ``[N, 224, 224, 3]`` to logits. Only ``network`` is
+    timed, so that normalisation outside the graph costs nothing. ``files`` labels a folder.
     """
 
     def __init__(self, work: Path, threads: int, width: str) -> None:
@@ -119,7 +119,7 @@ class Ours(Side):
         self.classifiers: dict[int, Any] = {}
         bundle = Bundle.open(bundle_of(work, width))
         self.spec = bundle.preprocess
-        # A classifier gives every core its own photo; here all of them compute one.
+        # A classifier gives every core its own photo; here all cores compute one.
         self.one = open_engine(self.engine, bundle, threads=threads, precision=self.precision)
 
     def network(self, fed: Any) -> Any:
@@ -223,7 +223,7 @@ class Paddle(Side):
             config.enable_mkldnn()
         config.set_cpu_math_library_num_threads(threads)
         config.switch_ir_optim(True)
-        # Without these two, a network saved as .json cannot have its memory optimised.
+        # Both are needed to optimise the memory of a network saved as .json.
         config.enable_new_executor(True)
         config.enable_new_ir(True)
         config.enable_memory_optim()
@@ -244,13 +244,13 @@ class Paddle(Side):
 
     @staticmethod
     def prepare(work: Path, width: str) -> None:
-        # The names of Paddle's parameters are those of the process: it can hold one such network.
+        # The names of Paddle's parameters belong to the process: it can hold one such network.
         import paddle
 
         spec = importlib.util.find_spec("paddleclas")
         assert spec
         assert spec.origin
-        # PaddleClas imports its own package as `ppcls`, found from inside its folder.
+        # PaddleClas imports its own package as `ppcls` from inside its folder.
         sys.path.insert(0, str(Path(spec.origin).parent))
         from ppcls.arch.backbone.model_zoo import ghostnet
 
@@ -268,7 +268,7 @@ class PaddleWithoutOneDNN(Paddle):
 
 
 class Ultralytics(Side):
-    """``yolo classify predict`` with its smallest classifier; the width and the threads are its own."""
+    """``yolo classify predict`` with its smallest classifier; width and threads are its own."""
 
     def __init__(self, work: Path, threads: int, width: str) -> None:
         super().__init__(work, threads, width)
@@ -337,7 +337,7 @@ def serve(side: Side, jobs: Iterator[Sequence[Any]]) -> None:
         else:
             batch, runs = rest
             fed = side.feed(photos[:batch])
-            # The threads of whoever was measured before may spin for a while after their last work.
+            # The threads of the previous contestant may still spin for a while.
             time.sleep(REST_SECONDS)
             for _ in range(WARMUP):
                 side.network(fed)

@@ -1,10 +1,10 @@
-"""How many copies of validation pictures mining finds in a pool, and what else it takes for one.
+"""Recall and false positives of mining's search for copies of validation images in a pool.
 
     PYTHONPATH=. python benchmarks/ssld_duplicates.py ../shared/data/tiny-imagenet-200.zip
 
-Hides every `--every`th validation picture in a pool, changed in each of the ways of `tests/ssld/pictures.py`,
-among `--others` training pictures, and mines the pool against the whole validation set. A copy that
-brightening left blank is counted apart: nothing of it is left to be known by. Writes into docs/ssld.md.
+Hides every `--every`th validation image in a pool, with each change of `tests/ssld/pictures.py`, among
+`--others` training images, and mines the pool against the whole validation set. A copy that brightening left
+blank is counted separately, since nothing recognisable is left of it. Writes into docs/ssld.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.ssld.pictures import CHANGES
 
 
 def unpack(archive: Path, root: Path, every: int, others: int) -> dict[str, str]:
-    """Write the validation set, a training picture of each class and the pool; return the copies' changes."""
+    """Write the validation set, a training image of each class and the pool; return the copies' changes."""
     with zipfile.ZipFile(archive) as members:
         names = sorted(name for name in members.namelist() if name.endswith(".webp"))
         val = [name for name in names if name.startswith("val/")]

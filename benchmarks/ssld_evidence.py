@@ -1,18 +1,18 @@
-"""What SSLD is worth: plain cross-entropy beside SSLD, with all and with a fifth of the images labelled.
+"""The gain of SSLD over cross-entropy, with all and with a fifth of the images labelled.
 
     python benchmarks/ssld_evidence.py ../shared/data/tiny-imagenet-200.zip --work /somewhere \\
         [--precision bf16] [--device cuda]
 
 The student, the epochs, the resolution and the augmentation are the same in all cells: the recipe
-`ssld_evidence.yaml` beside this file; where SSLD distils for E epochs and fine-tunes for F, cross-entropy
-trains for E + F. The teacher of each row is EfficientNet-Lite0 adapted with that row's labels only; on a CPU
-its answers to stored views are asked for once, on a GPU it answers on the fly. With a fifth labelled, the
-other training images are the pool; with all labelled there is none. An epoch is a pass over what a method
-learns from, so that SSLD with a pool takes more steps: `--equal-steps` adds cross-entropy with as many.
+`ssld_evidence.yaml` beside this file. SSLD distils for E epochs and fine-tunes for F, and cross-entropy
+trains for E + F. The teacher of each row is EfficientNet-Lite0, adapted with that row's labels only. On a CPU
+its answers to stored views are computed once, on a GPU in every step. With a fifth labelled, the other
+training images are the pool; with all labelled there is none. An epoch is a pass over all images of a method,
+so SSLD with a pool takes more steps: `--equal-steps` adds cross-entropy with as many.
 
-Each cell is a folder and a file under --work; cells that are finished there are not run again, one that was
-stopped goes on. Writes results/ssld_evidence.md and results/ssld_evidence/; `--classes 4 --epochs 1 --results
-/elsewhere` is a quick look.
+Each cell is a folder and a file under --work; finished cells are kept, and stopped ones are resumed. Writes
+results/ssld_evidence.md and results/ssld_evidence/. `--classes 4 --epochs 1 --results /elsewhere` gives a
+first impression.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PUBLISHED_GAIN = 3.6
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run, and where."""
+    """The settings of all cells."""
 
     data: Path
     work: Path
@@ -83,7 +83,7 @@ class Cell:
 
 
 def claim(plan: Plan) -> None:
-    """Keep --work for one choice of settings: what is finished there was made with them."""
+    """Refuse a --work folder whose cells were made with other settings."""
     asked = {
         "epochs": [plan.epochs, plan.finetune, *plan.teacher_epochs.values()],
         "classes": plan.classes,
@@ -122,12 +122,12 @@ def prepare(plan: Plan, percent: int) -> tuple[Path, Path]:
 
 
 def lot(name: str) -> str:
-    """Return what an image is drawn by: its name alone, so that every run labels the same ones."""
+    """Return a hash of an image's name alone, so that every run labels the same images."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 def ghostclas(words: Sequence[str], settings: Sequence[str], output: Path) -> None:
-    """Run a training command into ``output``, or go on with it, unless it is finished."""
+    """Run a training command into ``output``; resume a stopped run, keep a finished one."""
     if (output / "report" / "report.json").exists():
         return
     flags = [word for setting in settings for word in ("--set", setting)]
@@ -147,7 +147,7 @@ def teacher(plan: Plan, percent: int) -> Path:
 
 
 def answering(plan: Plan, percent: int) -> list[str]:
-    """Return the options that name the teacher: in ONNX Runtime on a CPU, in torch on a GPU."""
+    """Return the options that name the teacher: ONNX Runtime on a CPU, torch on a GPU."""
     output = teacher(plan, percent)
     if plan.device != "cpu":
         return ["--teacher", str(output), "--set", "distil.views=0"]
@@ -172,7 +172,7 @@ def mined(plan: Plan, percent: int) -> Path | None:
 
 
 def run(plan: Plan, cell: Cell) -> dict[str, object]:
-    """Return what a cell came to, running what is missing of it."""
+    """Return the result of a cell; run its missing steps."""
     file = plan.work / f"{cell.name}.json"
     if file.exists():
         found: dict[str, object] = json.loads(file.read_text())
@@ -218,7 +218,7 @@ def run(plan: Plan, cell: Cell) -> dict[str, object]:
 
 
 def table(plan: Plan, cells: Sequence[dict[str, object]]) -> str:
-    """Return the evidence as Markdown: one row a percentage of labels and method."""
+    """Return the results as Markdown: one row for each percentage of labels and method."""
     seeds = range(plan.seeds)
     lines = [
         "# What SSLD is worth on Tiny-ImageNet",

@@ -1,11 +1,10 @@
-"""What reading photos costs while training: GhostNet x1.0 on real JPEGs beside the same steps on one batch.
+"""The cost of reading photos in training: GhostNet x1.0 on real JPEGs, compared with one batch in memory.
 
     python benchmarks/training_end_to_end.py ../shared/data/clothing [--rounds 15]
 
 Each round trains some steps on one synthetic batch, then on photos from the training loader (decoded, cropped
-at random, flipped), then only takes batches from the loader; in another order every time. A round's figure is
-its median step: what interrupts the machine for a moment disturbs a few steps and not the figure. Writes
-results/training_end_to_end.md.
+at random, flipped), then only takes batches from the loader; the order changes every time. A round's figure
+is its median step, which a short interruption does not affect. Writes results/training_end_to_end.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python training_side.py ghostclas|ghostclas-bf16|timm|paddle THREADS BATCH RESOLUTION
 
-Each line on stdin is a number of steps; the answer on stdout is the seconds that they took. Every side does
+Each line on stdin is a number of steps; the answer on stdout is their seconds. Every side does
 the same step: forward, cross-entropy with label smoothing 0.1, backward, SGD with Nesterov momentum.
 """
 
@@ -62,7 +62,7 @@ def paddle_step(threads: int, batch: int, resolution: int) -> Callable[[], float
     spec = importlib.util.find_spec("paddleclas")
     if spec is None or spec.origin is None:
         raise SystemExit("paddleclas is not installed")
-    # PaddleClas imports its own package as `ppcls`, found from inside its folder.
+    # PaddleClas imports its own package as `ppcls` from inside its folder.
     sys.path.insert(0, str(Path(spec.origin).parent))
     from ppcls.arch.backbone.model_zoo.ghostnet import GhostNet_x1_0
 

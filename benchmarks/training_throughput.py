@@ -1,11 +1,11 @@
-"""Training steps a second of GhostNet x1.0: ours, timm's and PaddleClas', in turn on the same machine.
+"""Training throughput of GhostNet x1.0 in ghostclas, timm and PaddleClas, interleaved on one machine.
 
     python benchmarks/training_throughput.py [--rounds 7] [--paddle .venvs/paddle/bin/python]
 
-Each contestant is a process of its own that waits while another is measured; a round measures all of them
-once, so that what disturbs the machine disturbs all. All have glibc's memory in huge pages, as
-docs/training.md advises. Prints and writes results/training_throughput.md.
-The loss of 1,000 classes on noise means nothing; only time is measured.
+Each contestant is a process of its own that waits while another is measured. A round measures all of them
+once, so that a disturbance affects all. All use huge pages for glibc's memory, as docs/training.md advises.
+Prints and writes results/training_throughput.md. Only time is measured: the images are noise, and the loss
+has no meaning.
 """
 
 from __future__ import annotations

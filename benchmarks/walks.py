@@ -1,4 +1,4 @@
-"""How many modules and rooms the four main jobs pass through: a photo, a labelled folder, SSLD, a new format.
+"""The number of modules and rooms in four jobs: a photo, a labelled folder, SSLD, a new format.
 
     python benchmarks/walks.py [--source PATH/TO/src] [--modules]
 

@@ -1,10 +1,10 @@
-"""Which training resolution gives most in the same computing time, on Tiny-ImageNet's 64-pixel pictures.
+"""The training resolution that gives most accuracy in a given time, on Tiny-ImageNet's 64-pixel images.
 
     python benchmarks/working_resolution.py tiny-imagenet-200.zip 64 26
     python benchmarks/working_resolution.py tiny-imagenet-200.zip 128 8
 
 trains timm's ghostnet_100 from random weights for so many epochs at that side, on every fourth class, and
-prints the top-1 on their validation pictures at that side and at larger ones. About 20 minutes on 2 cores.
+prints the top-1 on their validation images at that side and at larger ones. About 20 minutes on 2 cores.
 """
 
 from __future__ import annotations
