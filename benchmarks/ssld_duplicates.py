@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python benchmarks/ssld_duplicates.py ../shared/data/tiny-imagenet-200.zip
 
-Hides every `--every`th validation image in a pool, with each change of `tests/ssld/pictures.py`, among
+Hides every `--every`th validation image in a pool, with each change of `tests/ssld/web_images.py`, among
 `--others` training images, and mines the pool against the whole validation set. A copy that brightening left
 blank is counted separately, since nothing recognisable is left of it. Writes into docs/ssld.md.
 """
@@ -24,7 +24,7 @@ from ghostclas.data import open_splits
 from ghostclas.datasets.audit import BLANK_DETAIL
 from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.ssld import MineConfig, TeacherConfig, mine, open_cache, open_teacher
-from tests.ssld.pictures import CHANGES
+from tests.ssld.web_images import CHANGES
 
 
 def unpack(archive: Path, root: Path, every: int, others: int) -> dict[str, str]:

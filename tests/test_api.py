@@ -1,4 +1,4 @@
-"""The public verbs do what they say when they are called, with whatever names a model."""
+"""The public verbs, with every way to name a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exit codes, hints, and what counts as an address elsewhere."""
+"""Exit codes, hints, and URLs."""
 
 from __future__ import annotations
 

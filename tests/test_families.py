@@ -1,4 +1,4 @@
-"""What the row and the file of a family of networks must provide."""
+"""Requirements on the row and the file of a family of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that do not fit, or are no weights, are refused by name and change nothing."""
+"""Weights that do not fit are refused, and change nothing."""
 
 from __future__ import annotations
 

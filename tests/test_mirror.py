@@ -1,4 +1,4 @@
-"""Tests lie where the modules lie that they test, and borrow from helper modules only."""
+"""Tests mirror the modules, and import only helper modules of tests."""
 
 from __future__ import annotations
 

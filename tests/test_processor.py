@@ -1,4 +1,4 @@
-"""What is read of a processor, as x86 and Arm describe themselves."""
+"""The description of a processor, from the formats of x86 and Arm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress on stderr, on a clock that the test moves."""
+"""Progress on stderr, on a clock that the test advances."""
 
 from __future__ import annotations
 

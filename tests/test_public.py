@@ -1,4 +1,4 @@
-"""What users import, what importing costs, and what the wheel carries."""
+"""Public names, the cost of importing, and the content of the wheel."""
 
 from __future__ import annotations
 

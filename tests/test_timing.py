@@ -1,4 +1,4 @@
-"""The timer, on a clock that the calls move themselves."""
+"""The timer, on a clock that the timed calls advance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that were never measured, for tests of what is done with results."""
+"""Made-up results, for tests of reports, comparisons and choices."""
 
 from __future__ import annotations
 

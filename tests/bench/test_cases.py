@@ -1,4 +1,4 @@
-"""Which models are measured in which engines."""
+"""The cases: models, engines and precisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one photo costs."""
+"""Multiply-adds of one photo."""
 
 from __future__ import annotations
 

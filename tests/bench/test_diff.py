@@ -1,4 +1,4 @@
-"""What counts as worse."""
+"""Comparison of two measurements: the limits of a regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh process says, and why it fails."""
+"""Measurements of a new process, and the errors of one that fails."""
 
 from __future__ import annotations
 

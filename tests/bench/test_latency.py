@@ -1,4 +1,4 @@
-"""Which settings of threads and batches are timed."""
+"""The timed numbers of threads and batch sizes."""
 
 from __future__ import annotations
 

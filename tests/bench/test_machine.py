@@ -1,4 +1,4 @@
-"""The machine, described without its name."""
+"""The description of the machine, without its name."""
 
 from __future__ import annotations
 

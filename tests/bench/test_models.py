@@ -1,4 +1,4 @@
-"""Models to measure, made only where they have to be."""
+"""The models of a measurement; bundles are made only if needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the machine was quiet enough to believe the figures."""
+"""The noise of the machine, and the warning about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photos to label where a measurement needs files."""
+"""The photo files of a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front and the choice."""
+"""The Pareto front and the recommended model."""
 
 from __future__ import annotations
 

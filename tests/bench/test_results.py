@@ -1,4 +1,4 @@
-"""What a measurement is once it is made."""
+"""The results of a measurement, written and read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real measurements of a small model; what they find is not judged, only that it is all there."""
+"""Real measurements of a small model: every figure is present; none is judged."""
 
 from __future__ import annotations
 

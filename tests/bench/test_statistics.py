@@ -1,4 +1,4 @@
-"""What is said of a list of measurements."""
+"""Median, quartiles and percentiles of measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cold start, memory and speed come from processes that are started in turn."""
+"""Cold start, memory and throughput, from interleaved new processes."""
 
 from __future__ import annotations
 

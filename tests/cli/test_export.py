@@ -1,4 +1,4 @@
-"""``ghostclas export`` from the outside."""
+"""``ghostclas export`` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``.`` is a path like any other, and what cannot be written is refused before the work."""
+"""``.`` works as a path, and an output that cannot be written is refused before the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``info`` shows what a bundle says of itself."""
+"""``info`` shows the contents of a bundle."""
 
 from __future__ import annotations
 

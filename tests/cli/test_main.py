@@ -1,4 +1,4 @@
-"""The frame of the command line: words that exist and words that do not."""
+"""The command line: known and unknown commands, exit codes, streams."""
 
 from __future__ import annotations
 

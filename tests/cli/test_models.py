@@ -1,4 +1,4 @@
-"""``models`` lists what there is."""
+"""``models`` lists the named networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``ghostclas predict`` from the outside: what it prints, writes, and exits with."""
+"""``ghostclas predict``: its output, files and exit codes."""
 
 from __future__ import annotations
 

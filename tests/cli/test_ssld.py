@@ -1,4 +1,4 @@
-"""The words of ``ghostclas ssld``: the same as everywhere, with the old ones for one release."""
+"""The options of ``ghostclas ssld``; old names work for one release."""
 
 from __future__ import annotations
 

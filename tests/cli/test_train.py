@@ -1,4 +1,4 @@
-"""The command that trains, as it is typed."""
+"""``ghostclas train`` and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is downloaded by itself: a URL, wherever it is given, gets the hint that it must be downloaded."""
+"""No command downloads a URL; the error says that the user must download it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``verify`` passes what was exported."""
+"""``verify`` accepts exported bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures with something wrong about them."""
+"""Faulty images."""
 
 from __future__ import annotations
 

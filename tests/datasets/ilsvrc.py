@@ -1,4 +1,4 @@
-"""Archives of the shape of ILSVRC2012's, with a few small pictures, good and hostile."""
+"""Archives with ILSVRC2012's layout and a few small images, valid and hostile."""
 
 from __future__ import annotations
 

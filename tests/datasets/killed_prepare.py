@@ -1,4 +1,4 @@
-"""Run as a program: prepare, and die by SIGKILL after so many images."""
+"""A program that prepares a data set and kills itself with SIGKILL after a number of images."""
 
 import os
 import signal

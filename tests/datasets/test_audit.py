@@ -1,4 +1,4 @@
-"""The audit finds what was planted, and nothing else."""
+"""The audit finds every planted fault, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ILSVRC2012's archives become data sets: complete, or refused; a stop loses nothing."""
+"""Preparation of ILSVRC2012: data sets are complete or refused, and a stop loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perceptual hashes: stable under what does not matter, and searched without missing a pair."""
+"""Perceptual hashes: stable under rescaling and compression, and searched completely."""
 
 from __future__ import annotations
 

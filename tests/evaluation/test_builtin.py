@@ -1,4 +1,4 @@
-"""The built-in model is as good as its manifest says, and its scores mean what they say."""
+"""The built-in model has the accuracy of its manifest, and calibrated scores."""
 
 import json
 

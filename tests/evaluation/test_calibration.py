@@ -1,4 +1,4 @@
-"""Calibration: small cases by hand, halves, and what must hold for any logits and labels."""
+"""Calibration: small cases computed by hand, halves, and properties for any logits and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two models on the same images: who is right where, and the exact test."""
+"""Comparison of two models on the same images, and McNemar's exact test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures: small cases by hand, and what must hold for any logits and labels."""
+"""Metrics: small cases computed by hand, and properties for any logits and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages: self-contained, true to the figures, safe with any class name, written whole or not at all."""
+"""Reports: self-contained, correct figures, safe with any class name, written whole or not at all."""
 
 from __future__ import annotations
 

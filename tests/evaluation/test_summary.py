@@ -1,4 +1,4 @@
-"""Every figure that logits and labels determine together."""
+"""All figures that follow from logits and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of formats ask of a bundle."""
+"""Checks that the tests of formats share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network of few layers, and how it answers."""
+"""A network of few layers, and its logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be added to a bundle, and what happens to the bundle when that fails."""
+"""Adding formats to a bundle, and the bundle after a failure."""
 
 from __future__ import annotations
 

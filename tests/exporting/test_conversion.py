@@ -1,4 +1,4 @@
-"""What a converter gets."""
+"""The input of a converter."""
 
 from __future__ import annotations
 

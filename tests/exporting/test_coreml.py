@@ -1,4 +1,4 @@
-"""Core ML is written here and run elsewhere."""
+"""Core ML files are written on every system; only macOS runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every format answers as the network, and tells nothing of where it was made."""
+"""Every format has the network's answers, and no path of the machine that made it."""
 
 from __future__ import annotations
 

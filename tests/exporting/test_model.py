@@ -1,4 +1,4 @@
-"""``exporting.export``: what it returns, what it tells, and what it raises."""
+"""``export``: its result, its callbacks and its errors."""
 
 from __future__ import annotations
 

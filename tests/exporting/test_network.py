@@ -1,4 +1,4 @@
-"""The network that converters get."""
+"""The network for converters."""
 
 from __future__ import annotations
 

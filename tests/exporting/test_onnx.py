@@ -1,4 +1,4 @@
-"""What ``export_bundle`` writes, and what it refuses to write."""
+"""``export_bundle``: the bundles that it writes, and its refusals."""
 
 from __future__ import annotations
 

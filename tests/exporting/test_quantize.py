@@ -1,4 +1,4 @@
-"""int8 by measurement: what is kept, what is not, and what it is judged by."""
+"""int8 by measurement: accuracy, speed, and the files that are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images that a bundle carries as its proof."""
+"""The reference images that a new bundle gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be exported, and what is refused."""
+"""Models that can be exported, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models at other sizes."""
+"""Models at other input sizes."""
 
 from __future__ import annotations
 

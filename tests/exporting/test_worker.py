@@ -1,4 +1,4 @@
-"""A converter that cannot share a process with torch gets the ONNX file alone."""
+"""A converter that cannot share a process with torch gets only the ONNX file."""
 
 from __future__ import annotations
 

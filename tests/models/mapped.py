@@ -1,4 +1,4 @@
-"""Networks whose feature maps are known."""
+"""Networks with feature maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights of other packages' networks give the same logits in ours."""
+"""Parity: other packages' weights give the same logits in our networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Branches that are merged into one convolution answer alike."""
+"""Branches and the convolution that they merge into have the same output."""
 
 from __future__ import annotations
 

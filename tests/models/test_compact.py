@@ -1,4 +1,4 @@
-"""Bundles whose matrices are stored once, in the ONNX file, give the network that answers."""
+"""Compact bundles restore the network of their ONNX file."""
 
 from __future__ import annotations
 

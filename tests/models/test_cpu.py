@@ -1,4 +1,4 @@
-"""The layers that a CPU trains faster compute what the plain ones do."""
+"""The faster layers for CPUs compute the same as the plain ones."""
 
 from __future__ import annotations
 

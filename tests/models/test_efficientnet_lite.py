@@ -1,4 +1,4 @@
-"""EfficientNet-Lite is trained, exported and reopened as any network here."""
+"""EfficientNet-Lite can be trained, exported and reopened."""
 
 from __future__ import annotations
 

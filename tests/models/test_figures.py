@@ -1,4 +1,4 @@
-"""The zoo's figures, counted again on our networks; ``test_ghostnet`` does it on PaddleClas' own."""
+"""The zoo's figures, recounted on our networks; ``test_ghostnet`` recounts them on PaddleClas'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norms folded into convolutions and taken out again leave the network what it was."""
+"""Folding and unfolding of norms leaves the network unchanged."""
 
 from __future__ import annotations
 

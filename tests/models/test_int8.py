@@ -1,4 +1,4 @@
-"""Rounding as int8 does, in training."""
+"""Quantization-aware training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers that networks share."""
+"""Layers that the families share."""
 
 import pytest
 import torch

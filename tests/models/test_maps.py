@@ -1,4 +1,4 @@
-"""A network's feature maps: the last one of each size."""
+"""Feature maps: the last one of each resolution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a spec to a network."""
+"""Construction of networks from their specs."""
 
 from __future__ import annotations
 

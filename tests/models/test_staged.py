@@ -1,4 +1,4 @@
-"""What every network of ours is: a stem, a sequence of blocks, and a head."""
+"""The common structure of the networks: stem, blocks, head."""
 
 from __future__ import annotations
 

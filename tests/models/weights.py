@@ -1,4 +1,4 @@
-"""Networks as training leaves them, for the tests."""
+"""Networks with weights and statistics like those after training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From logits to predictions, without an engine."""
+"""Logits to predictions, without an engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``Classifier`` and ``PredictionFiles`` promise, on a real engine."""
+"""``Classifier`` and ``PredictionFiles`` on a real engine."""
 
 from __future__ import annotations
 

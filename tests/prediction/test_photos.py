@@ -1,4 +1,4 @@
-"""What ``find_images`` promises: which files it yields, in which order, and how lazily."""
+"""``find_images``: the files that it yields, their order, and its laziness."""
 
 from __future__ import annotations
 

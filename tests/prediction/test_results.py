@@ -1,4 +1,4 @@
-"""What ``PredictionFiles`` keeps, whatever happens while it is written."""
+"""``PredictionFiles`` keeps its answers through errors, kills and full disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small cache of answers."""
+"""A small cache of logits."""
 
 from __future__ import annotations
 

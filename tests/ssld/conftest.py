@@ -30,7 +30,7 @@ def teacher(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def colours(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """A teacher of three colours, labelled pictures of them, and a pool of 5 red, 3 green and 1 blue one."""
+    """A teacher of three colours, labelled images of them, and a pool of 5 red, 3 green and 1 blue one."""
     bundle = colour_bundle(tmp_path / "teacher").path
     seed = 0
     for split, each in (("train", 3), ("val", 2)):

@@ -1,4 +1,4 @@
-"""Distillations of small photos, and what the student minimises in them."""
+"""Distillations of small photos, and their losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache keeps what was reported as written, whatever happens to its writer, its disk or its files."""
+"""The cache keeps written rows through kills, full disks and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher's outputs are matched with our classes by name or by a file, or refused by name."""
+"""The teacher's outputs are mapped to classes by name or by a file; errors name the classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which pairs of pictures are looked at more closely."""
+"""The pairs of images that are compared in detail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def prints(count: int, seed: int = 0) -> Fingerprints:
     )
 
 
-def test_hashes_a_few_bits_apart_make_a_pair_and_blank_pictures_none() -> None:
+def test_hashes_a_few_bits_apart_make_a_pair_and_blank_images_none() -> None:
     pool, val = prints(300), prints(50)
     val.hashes[:] = pool.hashes[:50]
     pool.detail[7] = 1

@@ -1,4 +1,4 @@
-"""A student that follows its teacher's feature maps as well as its answers."""
+"""A student learns its teacher's feature maps besides its logits."""
 
 from __future__ import annotations
 

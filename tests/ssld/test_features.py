@@ -1,4 +1,4 @@
-"""Features are matched as OpenCV matches them, and lead to the picture that they are of."""
+"""Features are matched as OpenCV matches them, and find their own image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 from ghostclas.errors import DataError, ImageError
 from ghostclas.ssld.features import NO_FEATURES, RATIO, FeatureExtractor, FeatureStore, Gallery, matches
 from tests.full_disk import largest_file
-from tests.ssld.pictures import encoded
+from tests.ssld.web_images import encoded
 
 cv2 = pytest.importorskip("cv2", reason="needs ghostclas[ssld]")
 
@@ -27,7 +27,7 @@ def test_features_are_matched_as_opencv_does() -> None:
 
 
 def shapes(seed: int) -> Image.Image:
-    """A picture of a few soft rectangles, in which there is something to see everywhere."""
+    """An image of a few soft rectangles, in which there is something to see everywhere."""
     draw = np.random.default_rng(seed)
     pixels = np.full((96, 96, 3), 90.0)
     for _ in range(25):
@@ -36,7 +36,7 @@ def shapes(seed: int) -> Image.Image:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
-def test_half_a_picture_leads_to_the_whole() -> None:
+def test_half_an_image_leads_to_the_whole() -> None:
     extract = FeatureExtractor()
     wholes = [shapes(seed) for seed in range(30)]
     halves = [extract(encoded(whole.crop((10, 20, 78, 88)), quality=60)) for whole in wholes]
@@ -46,7 +46,7 @@ def test_half_a_picture_leads_to_the_whole() -> None:
     assert sorted(among.nearest(halves[:1], 99)[0]) == list(range(30))
 
 
-def test_a_picture_without_features_is_like_no_other() -> None:
+def test_an_image_without_features_is_like_no_other() -> None:
     extract = FeatureExtractor()
     blank, one = extract(encoded(Image.new("RGB", (64, 64), "grey"))), extract(encoded(shapes(0)))
     assert blank.descriptors.shape == NO_FEATURES.descriptors.shape == (0, 128)
@@ -55,7 +55,7 @@ def test_a_picture_without_features_is_like_no_other() -> None:
     assert among.nearest([blank, one, NO_FEATURES], 1) == [[], [1], []]
     assert among.nearest([one], 0) == [[]]
     with pytest.raises(ImageError):
-        extract(b"no picture")
+        extract(b"no image")
 
 
 def test_a_store_returns_the_features_that_were_put_into_it() -> None:

@@ -1,4 +1,4 @@
-"""The losses against a teacher equal their formulas."""
+"""The distillation losses equal their formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mining takes what the teacher is sure of, and finds every picture of the validation set in the pool."""
+"""Mining takes the most probable images, and finds every validation image in the pool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.data.trees import make_folder, parquet_folder, picture
 from tests.fresh import modules_after
 from tests.real_data import needs_tiny
 from tests.ssld.mined import mined
-from tests.ssld.pictures import CHANGES, tiny_members, unpack
+from tests.ssld.web_images import CHANGES, tiny_members, unpack
 
 
 def test_the_half_without_training_imports_no_torch() -> None:
@@ -36,7 +36,7 @@ def test_the_half_without_training_imports_no_torch() -> None:
     assert there & {"torch", "timm", "cv2"} == set()
 
 
-def test_each_class_takes_its_likeliest_pictures_down_to_the_floor(
+def test_each_class_takes_its_likeliest_images_down_to_the_floor(
     colours: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found = mined(colours, tmp_path / "cache", top_k=2, floor=0.5)
@@ -56,7 +56,7 @@ def test_each_class_takes_its_likeliest_pictures_down_to_the_floor(
     assert min(one.probability for one in surer.taken) >= 0.9
 
 
-def test_a_picture_that_several_classes_take_is_listed_once_under_its_likeliest(
+def test_an_image_that_several_classes_take_is_listed_once_under_its_likeliest(
     colours: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     found = mined(colours, tmp_path / "cache", top_k=100)
@@ -162,7 +162,7 @@ def test_a_pool_is_any_folder_list_or_archive_without_labels(tmp_path: Path) -> 
 
 
 def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[str, str]]:
-    """Make a data set and a pool that holds every validation picture in every changed form.
+    """Make a data set and a pool that holds every validation image in every changed form.
 
     A copy that brightening left blank is not made: it shows nothing that it could be told by.
     """
@@ -191,7 +191,7 @@ def hidden_copies(root: Path, val: int, others: int) -> tuple[Path, Path, dict[s
 
 
 def find_hidden(tmp_path: Path, val: int, others: int) -> tuple[dict[str, float], list[str]]:
-    """Return the recall of each change, and the pictures that were wrongly taken for validation pictures."""
+    """Return the recall of each change, and the images that were wrongly taken for validation images."""
     data, pool, hidden = hidden_copies(tmp_path, val, others)
     teacher = open_teacher(TeacherConfig(model="default"), threads=1)
     found = mine(
@@ -211,7 +211,7 @@ def find_hidden(tmp_path: Path, val: int, others: int) -> tuple[dict[str, float]
 
 
 @needs_tiny
-def test_copies_of_validation_pictures_are_found(tmp_path: Path) -> None:
+def test_copies_of_validation_images_are_found(tmp_path: Path) -> None:
     recall, wrong = find_hidden(tmp_path, val=10, others=40)
     assert recall == dict.fromkeys(CHANGES, 1.0)
     assert wrong == []
@@ -226,7 +226,7 @@ def test_every_copy_in_a_larger_pool_is_found_and_nothing_else(tmp_path: Path) -
 
 
 class CountedSource:
-    """A source that counts how often each of its pictures is read."""
+    """A source that counts how often each of its images is read."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.reads = source, Counter[str]()
@@ -238,7 +238,7 @@ class CountedSource:
 
 
 @pytest.mark.parametrize("cached", [False, True], ids=["nothing known", "all answers cached"])
-def test_scoring_and_mining_read_each_picture_once(
+def test_scoring_and_mining_read_each_image_once(
     colours: tuple[Path, Path, Path], tmp_path: Path, cached: bool
 ) -> None:
     bundle, data, pool = colours
@@ -264,7 +264,7 @@ def test_processes_that_share_the_work_find_what_one_finds(
     bundle, data, pool = colours
     for number in range(2):
         (pool / f"leak{number}.png").write_bytes((data / "val" / "red" / f"{number}.png").read_bytes())
-    (pool / "broken.png").write_bytes(b"no picture")
+    (pool / "broken.png").write_bytes(b"no image")
     teacher = open_teacher(TeacherConfig(model=str(bundle)), threads=1)
     splits, config = open_splits(data), MineConfig(neighbours=3, max_bad=0.2)
     alone = survey(teacher, splits, open_pool(pool), open_cache(teacher, tmp_path / "alone"), config)

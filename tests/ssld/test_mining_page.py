@@ -14,7 +14,7 @@ def test_the_page_stands_alone_and_names_what_was_taken_and_what_cannot_be_read(
 ) -> None:
     _, data, pool = colours
     (pool / "a_val.png").write_bytes((data / "val" / "red" / "0.png").read_bytes())
-    (pool / "b <broken>.png").write_bytes(b"no picture")
+    (pool / "b <broken>.png").write_bytes(b"no image")
     page = write_page(mined(colours, tmp_path / "cache", max_bad=0.5), tmp_path / "report")
     text = page.read_text(encoding="utf-8")
     assert list(page.parent.iterdir()) == [page]

@@ -1,4 +1,4 @@
-"""A student learns what its teacher says of the very views that it sees, and never looks at a label."""
+"""A student learns its teacher's answers to the same views, and no labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher is opened in what it needs, and in nothing more."""
+"""Opening a teacher imports only what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole of SSLD on small pictures: four steps, one command, and what is left when it is stopped."""
+"""SSLD on small images: four steps, one command, and resuming after a stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ghostclas.training.ema import EMA
 from ghostclas.training.run import splits_of
 from tests.colours import colour_bundle
 from tests.real_data import needs_tiny
-from tests.ssld.pictures import tiny_members, unpack
+from tests.ssld.web_images import tiny_members, unpack
 from tests.training.photos import photo_folder, photos
 from tests.training.runs import end_without_bundle
 
@@ -88,7 +88,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     words = [*command(place), "--unlabeled", str(place / "pool"), "--cache", str(place / "cache")]
     assert main([*words, *settings(), "--output", str(run), "--json"]) == 0
     assert opened == ["OnnxTeacher.__init__"], "the teacher is opened once for all steps"
-    assert splits == ["splits_of"], "so are the labelled pictures"
+    assert splits == ["splits_of"], "so are the labelled images"
     out, err = capfd.readouterr()
     for step in ("scoring the images", "mining", "distilling", "fine-tuning on the labels"):
         assert step in err
@@ -242,7 +242,7 @@ def test_what_is_no_network_of_ours_cannot_be_adapted(tmp_path: Path) -> None:
         steps.adapt("timm:resnet18", tmp_path)
 
 
-def test_fine_tuning_may_use_larger_pictures() -> None:
+def test_fine_tuning_may_use_larger_images() -> None:
     config = resolve_config(
         "ssld", ["distil.finetune.resolution=256"], {"data": {"path": "x"}}, schema=SsldConfig
     )
@@ -287,7 +287,7 @@ def test_two_processes_share_every_step(place: Path) -> None:
 
 @needs_tiny
 @pytest.mark.slow
-def test_the_whole_of_it_on_real_pictures_with_an_adapted_teacher(
+def test_the_whole_of_it_on_real_images_with_an_adapted_teacher(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Four classes of Tiny-ImageNet: half of each labelled, the rest and the validation set in the pool."""

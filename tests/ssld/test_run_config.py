@@ -1,4 +1,4 @@
-"""The settings of a distillation, in this version's words and in those of earlier ones."""
+"""The settings of a distillation, under this version's names and earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles and ONNX files answer as teachers; what cannot is refused."""
+"""Bundles and ONNX files as teachers, and refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.colours import THREE, colour_bundle
 from tests.ssld.onnx_teacher import SIDE, onnx_file
 
 
-def pictures(count: int = 3) -> np.ndarray:
+def images(count: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -22,9 +22,9 @@ def test_a_bundle_answers_as_its_engine_does_and_brings_names_and_preprocessing(
     teacher = open_teacher(TeacherConfig(model=str(bundle.path)))
     assert teacher.labels == tuple((name,) for name in THREE)
     assert teacher.preprocess == bundle.preprocess
-    means = pictures().astype(np.float64).mean(axis=(1, 2))
+    means = images().astype(np.float64).mean(axis=(1, 2))
     weights = 4.0 / 255 * (2 * np.eye(3) - 1).T
-    np.testing.assert_allclose(teacher.run(pictures()), means @ weights, atol=1e-4)
+    np.testing.assert_allclose(teacher.run(images()), means @ weights, atol=1e-4)
     with pytest.raises(UsageError, match="is a bundle and brings its own mean"):
         open_teacher(TeacherConfig(model=str(bundle.path), mean=(0, 0, 0)))
 
@@ -40,9 +40,9 @@ def test_an_onnx_file_of_any_layout_sees_the_pixels_it_expects(
         TeacherConfig(model=str(file), mean=(0.5, 0.25, 0.0), std=(0.5, 1, 2), resize=SIDE)
     )
     assert (teacher.side, teacher.outputs, teacher.preprocess.crop) == (SIDE, 3, SIDE)
-    means = pictures().astype(np.float64).mean(axis=(1, 2))
+    means = images().astype(np.float64).mean(axis=(1, 2))
     expected = means if kind == "uint8" else (means / 255 - [0.5, 0.25, 0]) / [0.5, 1, 2]
-    np.testing.assert_allclose(teacher.run(pictures()), expected, rtol=2e-3)
+    np.testing.assert_allclose(teacher.run(images()), expected, rtol=2e-3)
 
 
 def test_an_onnx_file_that_is_no_teacher_is_refused(tmp_path: Path) -> None:

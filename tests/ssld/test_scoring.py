@@ -1,4 +1,4 @@
-"""Scoring goes on where it was stopped, and processes share it."""
+"""Scoring resumes after a stop, and processes share it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher's stored answers are those to the views that the student sees."""
+"""A teacher's stored answers belong to the views that the student sees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_stored_answers_are_the_teachers_to_the_views_that_their_seeds_make_agai
     assert isinstance(found, StoredDistillation)
     images = np.array([0, 5, 5, 7])
     seeds = found.seeds(images, epoch=1)
-    assert seeds[1] != seeds[2], "a picture that comes twice in an epoch shows another view"
+    assert seeds[1] != seeds[2], "an image that comes twice in an epoch shows another view"
     assert len({int(found.seeds(np.array([5]), epoch)[0]) for epoch in range(3)}) == 3
     assert found.seeds(np.array([5]), 0) == found.seeds(np.array([5]), 3)
     views = TrainingImages(source, config.augment, 32)

@@ -1,4 +1,4 @@
-"""The teacher's answers in terms of our classes, the same in torch as in numpy."""
+"""The teacher's logits of our classes, the same in torch and in numpy."""
 
 from __future__ import annotations
 

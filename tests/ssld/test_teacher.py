@@ -1,4 +1,4 @@
-"""How a teacher looks at a picture unless it says so itself."""
+"""The default preprocessing of a teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite, timm's networks and bundles answer as teachers that are networks of torch."""
+"""EfficientNet-Lite, timm's networks and bundles as torch teachers."""
 
 from __future__ import annotations
 

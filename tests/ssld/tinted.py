@@ -1,4 +1,4 @@
-"""Pictures of one colour with structure, so that no two are duplicates."""
+"""Images of one colour with texture, no two of them duplicates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.colours import COLOURS
 
 
 def tinted(path: Path, colour: str, strength: int, seed: int) -> Path:
-    """Write a picture with structure whose mean colour is known: no two are duplicates."""
+    """Write an image with structure whose mean colour is known: no two are duplicates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pattern = np.random.default_rng(seed).permutation(np.repeat([0.5, 1.0], 18)).reshape(6, 6, 1)
     pixels = np.kron(pattern, np.ones((8, 8, 1))) * np.array(COLOURS[colour]) * strength

@@ -1,4 +1,4 @@
-"""Real pictures from the data folder, and what becomes of pictures on the web."""
+"""Real images from the data folder, and the changes that copies on the web have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.real_data import TINY
 
 
 def tiny_members(split: str) -> list[str]:
-    """Return the pictures of a split of Tiny-ImageNet, in the order of their names."""
+    """Return the images of a split of Tiny-ImageNet, in the order of their names."""
     with zipfile.ZipFile(TINY) as archive:
         return sorted(name for name in archive.namelist() if name.startswith(f"{split}/") and "." in name)
 
