@@ -11,15 +11,19 @@ they raise what parsing raises (``struct.error``, ``IndexError``, ``ValueError``
 
 from __future__ import annotations
 
+import ctypes
 import io
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ghostclas.errors import ImageError
+from ghostclas.image_formats.avif import check_tables
+from ghostclas.image_formats.netpbm import to_binary
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -77,6 +81,15 @@ HEAD_BYTES = 2048
 """``signature`` needs at most so many of a file's first bytes."""
 
 ORIENTATION_TAG = 0x0112
+
+MAX_TIFF_SAMPLES = 6
+"""Of a TIFF with more samples a pixel, Pillow would write a line of its own to standard error."""
+
+MAX_GIF_BLOCKS = 10_000
+"""So many comments and other extensions may come before the first frame of a GIF."""
+
+MAX_TIFF_PARTS = 50_000
+"""So many strips or tiles a TIFF may have: one a row in the tallest photos."""
 
 
 _SIGNATURES = {
@@ -168,8 +181,20 @@ def orientation(kind: str, data: bytes, image: ImageFile) -> int:
 
 
 @cache
+def _silence_libtiff() -> None:
+    """Stop libtiff from writing to standard error; what it says also becomes Pillow's exception.
+
+    Where Pillow contains libtiff instead of loading it, as on Windows, nothing can reach its handler.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(import_module("PIL._imaging").__file__).TIFFSetErrorHandler(None)
+
+
+@cache
 def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
     file_format = FORMATS[kind]
+    if kind == "TIFF":
+        _silence_libtiff()
     decoder: type[ImageFile] = getattr(import_module(f"PIL.{file_format.module}"), file_format.decoder)
     if kind != "JPEG":
         return decoder
@@ -177,25 +202,37 @@ def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
     return type(file_format.decoder, (decoder,), {"_read_dpi_from_exif": lambda _: None})
 
 
-_PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
+_PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS"}
+_PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def _essential_png(data: bytes) -> bytes:
-    """Keep the chunks of the still image and of its orientation.
+    """Keep the chunks of the still image and of its orientation, and put all pixels into one chunk.
 
-    Without this, a long text chunk (image generators write them) makes Pillow refuse the file, and a
-    damaged animation makes it warn.
+    Without this, a long text chunk (image generators write them) makes Pillow refuse the file, a damaged
+    animation makes it warn, and pixels in very many chunks take it seconds.
     """
-    kept, at, view = [data[:8]], 8, memoryview(data)
+    kept, pixels, exif, at, view = [data[:8]], list[memoryview](), b"", 8, memoryview(data)
     while at + 8 <= len(data):
         size, chunk = struct.unpack_from(">I4s", data, at)
         end = at + 12 + size
-        if chunk in _PNG_CHUNKS:
-            kept.append(bytes(view[at:end]))
-        if chunk == b"IEND":
+        if chunk == b"IDAT":
+            if size:
+                pixels.append(view[at + 8 : end - 4])
+        elif chunk == b"IEND":
             break
+        elif chunk == b"eXIf":
+            # Before the pixels, it says in time whether they will be turned.
+            exif = bytes(view[at:end])
+        elif chunk in _PNG_CHUNKS and not pixels:
+            kept.append(bytes(view[at:end]))
         at = end
-    return b"".join(kept)
+    size = sum(map(len, pixels))
+    # Pillow does not look at the checksum of pixels: they have one of their own.
+    return b"".join([*kept, exif, struct.pack(">I", size), b"IDAT", *pixels, bytes(4), _PNG_END])
+
+
+_GIF_BLOCK = re.compile(rb"[,!;]")
 
 
 def _essential_gif(data: bytes) -> bytes:
@@ -205,8 +242,11 @@ def _essential_gif(data: bytes) -> bytes:
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = start = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
-    control = b""
+    control, blocks = b"", 0
     while (block := data[at]) != ord(","):
+        blocks += 1
+        if blocks > MAX_GIF_BLOCKS:
+            raise ValueError(f"over {MAX_GIF_BLOCKS:,} blocks before its first frame")
         if block == ord("!"):
             if data[at + 1 : at + 3] == b"\xf9\x04":
                 control = b"!\xf9\x04" + bytes((data[at + 3] & 1, 0, 0, data[at + 6], 0))
@@ -215,7 +255,11 @@ def _essential_gif(data: bytes) -> bytes:
                 at += 1 + size
         elif block == ord(";"):
             raise EOFError
+        # Pillow steps over what is no block, too.
         at += 1
+        if data[at] not in b",!;":
+            following = _GIF_BLOCK.search(data, at)
+            at = following.start() if following else len(data)
     left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
     canvas = struct.pack("<HH", max(width, left + frame_width), max(height, top + frame_height))
     return data[:6] + canvas + data[10:start] + control + data[at:]
@@ -243,6 +287,10 @@ _TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8
 _TIFF_SINGLE_TAGS = {256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323}
 _TIFF_TAGS = _TIFF_SINGLE_TAGS | {258, 273, 279, 320, 324, 325, 338, 339, 347, 530, 532}
 _TIFF_BYTE = 1
+_TIFF_LENGTH_TAGS = {279, 325}
+_TIFF_PART_TAGS = _TIFF_LENGTH_TAGS | {273, 324}
+_TIFF_SAMPLES_TAG = 277
+_TIFF_UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
 def _tiff_layout(data: bytes) -> _TiffLayout:
@@ -284,14 +332,32 @@ def _essential_tiff(data: bytes) -> bytes:
         used += size
         if max(entry.value_at + size, used) > len(data):
             raise ValueError(f"the values of tag {entry.tag} lie outside the file")
+        if entry.tag == _TIFF_SAMPLES_TAG and entry.kind in _TIFF_UNSIGNED:
+            (samples,) = struct.unpack_from(layout.order + _TIFF_UNSIGNED[entry.kind], data, entry.value_at)
+            if samples > MAX_TIFF_SAMPLES:
+                raise ValueError(f"{samples:,} samples a pixel are not supported")
+        if entry.tag in _TIFF_PART_TAGS:
+            _check_tiff_parts(data, layout, entry)
         kept.append(entry.raw)
     next_directory = bytes(struct.calcsize(f"={layout.pointer}"))
     table = struct.pack(f"{layout.order}{layout.length}", len(kept)) + b"".join(kept) + next_directory
     return data[: layout.directory] + table + data[layout.directory + len(table) :]
 
 
+def _check_tiff_parts(data: bytes, layout: _TiffLayout, entry: _TiffEntry) -> None:
+    """Refuse more strips or tiles than a photo has, and those that lie over each other."""
+    if entry.values > MAX_TIFF_PARTS:
+        raise ValueError(f"{entry.values:,} strips or tiles, the limit is {MAX_TIFF_PARTS:,}")
+    if entry.tag in _TIFF_LENGTH_TAGS and entry.values > 1 and entry.kind in _TIFF_UNSIGNED:
+        kind = _TIFF_UNSIGNED[entry.kind]
+        sizes = struct.unpack_from(f"{layout.order}{entry.values}{kind}", data, entry.value_at)
+        if sum(sizes) > 2 * len(data):
+            raise ValueError("its strips or tiles lie over each other")
+
+
 def _essential_avif(data: bytes) -> bytes:
     """Hide the EXIF item: the AVIF image's own properties define its orientation, not EXIF."""
+    check_tables(data)
     return re.sub(rb"(infe\x02.{7}|infe\x03.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
 
 
@@ -299,5 +365,6 @@ _ESSENTIAL: Mapping[str, Callable[[bytes], bytes]] = {
     "PNG": _essential_png,
     "GIF": _essential_gif,
     "TIFF": _essential_tiff,
+    "PPM": to_binary,
     "AVIF": _essential_avif,
 }

@@ -37,17 +37,23 @@ in 22-bit fixed point. When shrinking, the scale widens the filter (antialiasing
 there between 2 x 2 or 4 x 4 pixels (bicubic with a = -1), by Pillow's ``transform``, and truncates to uint8.
 Neither uses decoder scaling. ``lanczos`` has no form without antialiasing and is refused.
 
-**Safety.** The size in the header is checked against ``MAX_PIXELS`` before anything is decoded. Some of
-Pillow's decoders apply ``PIL.Image.MAX_IMAGE_PIXELS`` themselves, so TIFF is checked against it as well, and
-WebP against twice its value. No function changes global state, so all may be called from many threads at
-once. A damaged or hostile file always results in an ``ImageError``.
+**Safety.** The size in the header is checked against ``MAX_PIXELS`` before anything is decoded, and what
+decoding will take against ``image_limits``: a file of at most 10 MB is read in 400 MB of memory or refused, a
+larger one in proportion. Large images of all threads wait for each other until they fit into 400 MB together;
+one that takes more is decoded alone. Some of Pillow's decoders apply ``PIL.Image.MAX_IMAGE_PIXELS``
+themselves, so TIFF is checked against it as well, and WebP against twice its value. The first TIFF silences
+libtiff for the whole process. No function changes other global state, so all may be called from many threads
+at once. A damaged or hostile file always results in an ``ImageError``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -57,6 +63,8 @@ from PIL import Image
 
 from ghostclas.errors import GhostclasError, ImageError, UsageError, as_url, is_url
 from ghostclas.image_files import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
+from ghostclas.image_limits import MEMORY, RGB_BYTES, check_file, check_image, conversion_bytes
+from ghostclas.memory import MemoryBudget, return_freed
 from ghostclas.spec import PreprocessSpec
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
@@ -90,6 +98,21 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+"""How far a filter reaches to each side, in pixels of the result when shrinking, else of the source."""
+
+_NARROW_BYTES = 2**25
+"""An image whose rows take more after the horizontal pass is cut to the rows that the vertical one reads."""
+
+_PIXELS_AT_ONCE = 2**20
+"""Deep grey is converted in parts of about so many pixels."""
+
+_BUDGET = MemoryBudget(MEMORY)
+"""Large images wait for each other, in all threads; one that needs more than this is decoded alone."""
+
+_LARGE = 100_000_000
+"""Before an image that takes so many bytes, the process returns what it has freed."""
+
 _FLOAT_SPANS = (1.0, 255.0, 65535.0)
 _OVERSHOOT = 0.5
 """How far floating-point grey may lie outside its span, as a fraction of it."""
@@ -116,11 +139,12 @@ def preprocess(
         UsageError: the spec asks for lanczos without antialiasing, or the source is of no known type.
     """
     antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
-    fitted = _fit(_decode(source, spec.resize.short_side if antialiased else None, spec.exif), spec)
-    if out is None:
-        return np.array(fitted)
-    out[...] = np.asarray(fitted)
-    return out
+    with _decoded(source, spec.resize.short_side if antialiased else None, spec.exif) as image:
+        fitted = _fit(image, spec)
+        if out is None:
+            return np.array(fitted)
+        out[...] = np.asarray(fitted)
+        return out
 
 
 def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = True) -> Image.Image:
@@ -142,8 +166,8 @@ def decode(source: ImageSource, *, short_side: int | None = None, exif: bool = T
             not read here).
         UsageError: the source is of no known type.
     """
-    image = _decode(source, short_side, exif)
-    return image.copy() if image is source else image
+    with _decoded(source, short_side, exif) as image:
+        return image.copy() if image is source else image
 
 
 def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
@@ -168,7 +192,11 @@ def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
         return image.resize(size, resampling, box=box)
     if spec.resize.antialias:
         # Two calls fix which axis comes first, and thus the rounding; in one, Pillow's version would decide.
-        narrow = image.resize((spec.crop, image.height), resampling, box=(left, 0, right, image.height))
+        first, last = _rows_read(image.height, top, bottom, spec)
+        rows = image.crop((0, first, image.width, last)) if last - first < image.height else image
+        narrow = rows.resize((spec.crop, rows.height), resampling, box=(left, 0, right, rows.height))
+        # Differences of float32 numbers and whole ones are exact here.
+        top, bottom = (float(np.float32(edge)) - first for edge in (top, bottom))
         return narrow.resize(size, resampling, box=(0, top, spec.crop, bottom))
     if resampling == Image.Resampling.LANCZOS:
         raise UsageError(
@@ -176,6 +204,15 @@ def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
             "without antialiasing use nearest, bilinear or bicubic"
         )
     return image.transform(size, Image.Transform.EXTENT, box, resampling)
+
+
+def _rows_read(height: int, top: float, bottom: float, spec: PreprocessSpec) -> tuple[int, int]:
+    """Return the rows, first and behind the last, that the vertical pass reads; all, if that is no waste."""
+    if height * spec.crop * RGB_BYTES <= _NARROW_BYTES:
+        return 0, height
+    scale = max((bottom - top) / spec.crop, 1)
+    margin = math.ceil(_SUPPORT[spec.resize.interpolation] * scale) + 1
+    return max(math.floor(top) - margin, 0), min(math.ceil(bottom) + margin, height)
 
 
 def crop_box(width: int, height: int, spec: PreprocessSpec) -> Box:
@@ -250,20 +287,38 @@ def _broken_scores(what: str, top: NDArray[Any]) -> str:
 # ------------------------------------------------------------------ sources
 
 
-def _decode(source: ImageSource, short_side: int | None, exif: bool) -> Image.Image:
-    """``decode``, except that an upright RGB Pillow image is returned as it is."""
+@contextmanager
+def _decoded(source: ImageSource, short_side: int | None, exif: bool) -> Iterator[Image.Image]:
+    """Hold what ``decode`` returns, and its part of the budget; an upright RGB Pillow image is handed on."""
+    name = str(source) if isinstance(source, str | os.PathLike) else "the image"
+    try:
+        with ExitStack() as held:
+            yield _decode(name, source, short_side, exif, held)
+    except MemoryError:
+        raise ImageError("too_large", f"{name} does not fit into memory; make it smaller first") from None
+
+
+def _decode(
+    name: str, source: ImageSource, short_side: int | None, exif: bool, held: ExitStack
+) -> Image.Image:
     if isinstance(source, np.ndarray):
-        return _from_array(source)
+        return _from_array(source, held)
     if isinstance(source, Image.Image):
-        return _from_pillow(source, exif)
+        return _from_pillow(name, source, exif, held)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _from_bytes("the image", bytes(source), short_side, exif)
+        return _from_bytes(name, bytes(source), short_side, exif, held)
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        return _from_bytes(str(path), _read(path), short_side, exif)
+        return _from_bytes(name, _read(Path(source)), short_side, exif, held)
     raise UsageError(
         f"an image is a path, encoded bytes, a Pillow image or a uint8 array, not {type(source).__name__}"
     )
+
+
+def _hold(held: ExitStack, needed: int) -> None:
+    """Wait for the memory that decoding needs; ``held`` returns it."""
+    held.enter_context(_BUDGET.hold(needed))
+    if needed > _LARGE:
+        return_freed()
 
 
 def _read(path: Path) -> bytes:
@@ -287,7 +342,7 @@ def _read(path: Path) -> bytes:
         raise ImageError("unreadable", f"{path} cannot be read: {reason}") from None
 
 
-def _from_array(array: NDArray[Any]) -> Image.Image:
+def _from_array(array: NDArray[Any], held: ExitStack) -> Image.Image:
     shape = " x ".join(map(str, array.shape))
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ImageError(
@@ -297,34 +352,45 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     if array.size == 0:
         raise ImageError("empty", f"the array has no pixels: [{shape}]")
     _check_size("the array", array.shape[1], array.shape[0])
+    _hold(held, array.shape[0] * array.shape[1] * 3 * RGB_BYTES)
     return _to_rgb("the array", Image.fromarray(np.ascontiguousarray(array)))
 
 
-def _from_pillow(source: Image.Image, exif: bool) -> Image.Image:
-    name = "the image"
+def _from_pillow(name: str, source: Image.Image, exif: bool, held: ExitStack) -> Image.Image:
     if min(source.size) < 1:
         raise ImageError("empty", f"the image has no pixels: {source.width} x {source.height}")
     _check_size(name, *source.size)
+    _hold(held, source.width * source.height * (RGB_BYTES + conversion_bytes(source)))
     try:
         source.load()
         return _upright(_to_rgb(name, source), source.getexif().get(ORIENTATION_TAG, 1) if exif else 1)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _refusal(name, source.format or "Pillow", error) from error
 
 
-def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool) -> Image.Image:
+def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool, held: ExitStack) -> Image.Image:
     kind = identify(name, data)
     try:
+        buffers = check_file(name, kind, data)
         image = open_image(name, kind, data)
-        _check_size(name, *image.size, kind)
+        size = image.size
+        _check_size(name, *size, kind)
         if short_side is not None:
             kept = DRAFT_MARGIN * short_side
             image.draft(None, (kept, kept))
+        turn = orientation(kind, data, image) if exif else 1
+        needed = check_image(
+            name, kind, image, data, full_size=size, buffers=buffers, turned=turn in _UPRIGHT
+        )
+        _hold(held, needed)
         image.load()
-        return _upright(_to_rgb(name, image), orientation(kind, data, image) if exif else 1)
-    except ImageError:
+        # Only one of the two is kept while the other is turned.
+        upright = _to_rgb(name, image)
+        del image
+        return _upright(upright, turn)
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders raise nearly every class there is for a damaged file
         raise _refusal(name, kind, error) from error
@@ -335,8 +401,6 @@ def _refusal(name: str, kind: str, error: Exception) -> ImageError:
     reason = " ".join(str(error).split())[:160]
     if not reason or isinstance(error.__cause__ or error, EOFError | IndexError | struct.error):
         reason = "its content ends or breaks off unexpectedly"
-    if isinstance(error, MemoryError):
-        return ImageError("too_large", f"{name} does not fit into memory; make it smaller first")
     if isinstance(error, Image.DecompressionBombError):
         return ImageError("too_large", f"{name} is too large: {reason}")
     if isinstance(error, ImportError):
@@ -371,7 +435,7 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
         return _deep_grey_to_rgb(name, image)
     if image.has_transparency_data:
         rgba = image.convert("LA") if image.mode == "La" else image
-        rgba = rgba.convert("RGBA")
+        rgba = rgba if rgba.mode == "RGBA" else rgba.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(rgba, mask=rgba)
         return white
@@ -379,8 +443,8 @@ def _to_rgb(name: str, image: Image.Image) -> Image.Image:
 
 
 def _deep_grey_to_rgb(name: str, image: Image.Image) -> Image.Image:
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
+    parts = [(values.min(), values.max()) for _, values in _rows_of(image)]
+    low, high = np.min([low for low, _ in parts]), np.max([high for _, high in parts])
     span, overshoot = 65535.0, 0.0
     if image.mode == "F":
         span = next((span for span in _FLOAT_SPANS if high <= (1 + _OVERSHOOT) * span), span)
@@ -390,13 +454,24 @@ def _deep_grey_to_rgb(name: str, image: Image.Image) -> Image.Image:
             "unsupported",
             f"{name} has grey values from {low} to {high}, outside 0 to {span:.0f}; save it as 8 bit",
         )
-    if image.mode == "F":
-        grey = np.rint(np.clip(values, 0, span) * (255.0 / span)).astype(np.uint8)
-    else:
-        grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if "transparency" in image.info:
-        grey[values == image.info["transparency"]] = 255
+    grey = np.empty((image.height, image.width), np.uint8)
+    for first, values in _rows_of(image):
+        part = grey[first : first + len(values)]
+        if image.mode == "F":
+            part[:] = np.rint(np.clip(values, 0, span) * (255.0 / span))
+        else:
+            part[:] = (values.astype(np.uint32) + 128) // 257
+        if "transparency" in image.info:
+            part[values == image.info["transparency"]] = 255
     return Image.fromarray(grey).convert("RGB")
+
+
+def _rows_of(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield a few rows at a time, and which is the first of them: an array of all is another copy."""
+    count = max(_PIXELS_AT_ONCE // image.width, 1)
+    for first in range(0, image.height, count):
+        part = image.crop((0, first, image.width, min(first + count, image.height)))
+        yield first, np.asarray(part)
 
 
 def _upright(image: Image.Image, exif_orientation: int) -> Image.Image:

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from ghostclas.memory import MemoryBudget
+from tests.limited import run_python
+
+
+def start(budget: MemoryBudget, count: int, got: list[int]) -> threading.Thread:
+    def work() -> None:
+        with budget.hold(count):
+            got.append(count)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_what_fits_beside_the_others_does_not_wait() -> None:
+    budget, got = MemoryBudget(100), list[int]()
+    with budget.hold(60):
+        start(budget, 40, got).join(20)
+        assert got == [40]
+
+
+def test_what_does_not_fit_waits_until_memory_is_returned() -> None:
+    budget, got = MemoryBudget(100), list[int]()
+    with budget.hold(60):
+        waiting = start(budget, 41, got)
+        waiting.join(0.1)
+        assert got == []
+    waiting.join(20)
+    assert got == [41]
+
+
+def test_more_than_there_is_means_all() -> None:
+    budget, got = MemoryBudget(100), list[int]()
+    with budget.hold(10**9):
+        small = start(budget, 1, got)
+        small.join(0.1)
+        assert got == []
+    small.join(20)
+    with budget.hold(1):
+        large = start(budget, 10**9, got)
+        large.join(0.1)
+        assert got == [1]
+    large.join(20)
+    assert got == [1, 10**9]
+
+
+def test_a_small_one_that_comes_later_does_not_overtake() -> None:
+    budget, got = MemoryBudget(100), list[int]()
+    with budget.hold(60):
+        threads = [start(budget, 100, got)]
+        threads[0].join(0.1)
+        threads.append(start(budget, 1, got))
+        threads[1].join(0.1)
+        assert got == []
+    for thread in threads:
+        thread.join(20)
+    assert sorted(got) == [1, 100]
+
+
+def test_an_error_returns_the_memory() -> None:
+    budget, got = MemoryBudget(100), list[int]()
+    with pytest.raises(ValueError, match="inside"), budget.hold(100):
+        raise ValueError("inside")
+    start(budget, 100, got).join(20)
+    assert got == [100]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_forked_process_does_not_wait_for_threads_that_it_has_not() -> None:
+    code = """
+import os
+from ghostclas.memory import MemoryBudget
+budget = MemoryBudget(100)
+with budget.hold(100):
+    child = os.fork()
+    if not child:
+        with budget.hold(100):
+            os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python(code, cpu_seconds=20).stdout.split() == ["7"]
