@@ -1,1 +1,1 @@
-"""What single image formats need before Pillow decodes them: bounds on their tables, and less of its Python."""
+"""What single formats need before Pillow decodes them: bounds on their tables, and less of its Python."""
