@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ghostclas import image_files
 from ghostclas.imaging import decode
-from tests.images import ENCODERS, encode, exif, png_chunk, png_with, stored
+from tests.images import ENCODERS, encode, exif, photo, png_chunk, png_with, stored
+from tests.limited import run_python
 from tests.pixels import PIXELS, pixels_of
 
 
@@ -62,3 +66,53 @@ def test_a_damaged_exif_block_in_an_avif_is_not_even_read() -> None:
         warnings.simplefilter("always")
         np.testing.assert_array_equal(pixels_of(damaged), pixels_of(data))
     assert [str(warning.message) for warning in caught] == []
+
+
+def test_libtiff_and_pillow_write_nothing_to_standard_error() -> None:
+    code = """
+import random
+from PIL import Image
+from ghostclas.imaging import ImageError, decode
+from tests.images import encode, photo
+rng, refused = random.Random(0), 0
+files = [encode(photo(60, 40), "TIFF", compression=kind) for kind in ("tiff_lzw", "tiff_deflate", "jpeg")]
+files += [encode(Image.new("1", (60, 40)), "TIFF", compression=kind) for kind in ("group3", "group4")]
+for _ in range(400):
+    data = bytearray(rng.choice(files))
+    for _ in range(3):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    try:
+        decode(bytes(data))
+    except ImageError:
+        refused += 1
+print(refused > 100)
+"""
+    outcome = run_python(code)
+    assert (outcome.stdout, outcome.stderr) == ("True\n", "")
+
+
+def test_the_formats_that_pillow_decodes_in_python_are_known() -> None:
+    """Each is as slow as a microsecond a pixel: it is converted before (PPM) or kept small (BMP)."""
+    for file_format in image_files.FORMATS.values():
+        import_module(f"PIL.{file_format.module}")
+    modules = {f"PIL.{file_format.module}" for file_format in image_files.FORMATS.values()}
+    slow = {name for name, decoder in Image.DECODERS.items() if decoder.__module__ in modules}
+    assert slow == {"bmp_rle", "ppm", "ppm_plain"}
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_strips_and_tiles_of_a_photo_are_read(rows: int) -> None:
+    pixels = photo(60, 40)
+    for compression in ("raw", "tiff_lzw"):
+        data = encode(pixels, "TIFF", compression=compression, tiffinfo={278: rows})
+        np.testing.assert_array_equal(np.asarray(decode(data)), pixels)
+
+
+def test_pixels_in_many_chunks_of_a_png_are_one_picture() -> None:
+    pixels = photo(60, 40)
+    data = encode(pixels)
+    at = data.index(b"IDAT") - 4
+    (size,) = struct.unpack_from(">I", data, at)
+    content = data[at + 8 : at + 8 + size]
+    chunks = b"".join(png_chunk(b"IDAT", content[i : i + 7]) for i in range(0, size, 7))
+    np.testing.assert_array_equal(np.asarray(decode(data[:at] + chunks + png_chunk(b"IEND", b""))), pixels)

@@ -1,3 +1,5 @@
+"""Small files that ask for much time or memory, large ones that are photos, and six at a time."""
+
 from __future__ import annotations
 
 import json

@@ -37,6 +37,7 @@ from tests.images import (
     png_chunk,
     stored,
 )
+from tests.limited import run_python
 from tests.pixels import PIXELS, Array, pixels_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -432,6 +433,22 @@ def test_very_thin_images_fill_the_crop(width: int, height: int, interpolation: 
     assert pixels.shape == (224, 224, 3)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 5000), (3, 997), (40, 1501), (300, 411), (411, 300), (97, 97)]
+)
+def test_cutting_the_rows_before_resampling_changes_no_pixel(
+    width: int, height: int, interpolation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    for short_side, crop in ((64, 64), (100, 64), (256, 224)):
+        wanted = spec(short_side, crop, interpolation)
+        whole = preprocess(pixels, wanted)
+        with monkeypatch.context() as patched:
+            patched.setattr(imaging, "_NARROW_BYTES", 0)
+            np.testing.assert_array_equal(preprocess(pixels, wanted), whole)
+
+
 def test_the_middle_of_a_thin_image_is_seen() -> None:
     pixels = np.zeros((5001, 1, 3), np.uint8)
     pixels[2500] = 200
@@ -554,6 +571,28 @@ except ImageError as error:
     assert error.code == "too_large"
     print(peak() - before)
 """
+
+
+def test_too_little_memory_is_a_result() -> None:
+    code = """
+import resource, sys
+import numpy as np
+from ghostclas.imaging import ImageError, decode, preprocess
+from ghostclas.spec import PreprocessSpec
+from tests.hostile_images import png
+data = png(7000, 5000, colour=2)
+preprocess(png(70, 50), PreprocessSpec())
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20), used + (60 << 20)))
+for work in (lambda: preprocess(data, PreprocessSpec()), lambda: decode(data)):
+    try:
+        work()
+    except ImageError as error:
+        print(error.code, error)
+"""
+    outcome = run_python(code)
+    line = "too_large the image does not fit into memory; make it smaller first"
+    assert outcome.stdout.splitlines() == [line, line], outcome.stderr
 
 
 def corruptible() -> list[bytes]:

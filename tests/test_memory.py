@@ -1,3 +1,5 @@
+"""Memory that threads share: who waits for whom."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Which boxes of an AVIF are too many."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""What the markers of a JPEG say about the work of decoding it."""
+
 from __future__ import annotations
 
 import struct

@@ -1,3 +1,5 @@
+"""PBM, PGM and PPM files made binary, against Pillow's own reading of them."""
+
 from __future__ import annotations
 
 import io
