@@ -16,6 +16,7 @@ import pytest
 
 from ghostclas import files
 from ghostclas.files import LockedError, lock, replacing, replacing_folder, sweep, write_text
+from tests.limited import run_python
 
 HOLD = """
 import sys
@@ -102,6 +103,101 @@ def test_what_a_killed_writer_left_is_swept_once_it_is_old(tmp_path: Path) -> No
     os.utime(left, (0, 0))
     sweep(tmp_path)
     assert not left.exists()
+
+
+DRAFTS = """
+import os, signal, sys
+from pathlib import Path
+from ghostclas.files import replacing, replacing_folder
+place = Path(sys.argv[1])
+with replacing_folder(place / "b") as staged, replacing(place / "notes") as part:
+    (staged / "model").touch()
+    part.touch()
+    print(staged.name, part.name, flush=True)
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="whether a process is there is not asked on Windows")
+def test_what_a_killed_writer_left_is_swept_at_the_next_start_and_nothing_of_a_living_one(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", DRAFTS, str(tmp_path)]
+    killed = subprocess.run([*command, "killed"], capture_output=True, text=True, check=False)
+    with subprocess.Popen(
+        [*command, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as living:
+        assert living.stdout is not None
+        its_own = living.stdout.readline().split()
+        write_text(tmp_path / "notes", "new")
+        assert names(tmp_path) == sorted([*its_own, "notes"])
+        assert len(killed.stdout.split()) == 2
+        living.communicate("")
+    assert names(tmp_path) == ["b", "notes"]
+
+
+def test_what_another_machine_writes_is_left_alone_for_a_day(tmp_path: Path) -> None:
+    theirs = tmp_path / ".b.00000000.1.00000000.tmp"
+    theirs.mkdir()
+    files.sweep_drafts(tmp_path)
+    assert theirs.exists()
+    os.utime(theirs, (0, 0))
+    files.sweep_drafts(tmp_path)
+    assert not theirs.exists()
+
+
+def test_what_was_in_a_folder_that_is_exchanged_is_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photo").touch()
+    monkeypatch.chdir(tmp_path)
+    # As after a kill: nobody tidies up.
+    monkeypatch.setattr(shutil, "rmtree", lambda *_args, **_options: None)
+    with replacing_folder(tmp_path) as staged:
+        (staged / "new").touch()
+    monkeypatch.undo()
+    with replacing_folder(tmp_path / "other"):
+        files.sweep_drafts(tmp_path)
+    assert [path.name for path in tmp_path.glob(".previous.*/*")] == ["photo"]
+
+
+READING = """
+import os, sys, threading
+from pathlib import Path
+from ghostclas.files import read_regular
+folder = Path(sys.argv[1])
+os.mkfifo(folder / "pipe")
+(folder / "zero").symlink_to("/dev/zero")
+(folder / "folder").mkdir()
+with (folder / "sparse").open("wb") as file:
+    file.truncate(200 * 10**9)
+(folder / "good").write_bytes(b"x" * 1000)
+for name in ("pipe", "zero", "folder", "sparse", "good", "/proc/self/maps", "absent", "n" * 300, "null\\0"):
+    try:
+        print(len(read_regular(folder / name, 1000)) > 0)
+    except OSError as error:
+        print(error.strerror)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the pipes, devices and limits of Linux")
+def test_only_regular_files_are_read_and_no_more_than_the_limit(tmp_path: Path) -> None:
+    outcome = run_python(READING, tmp_path)
+    assert outcome.stdout.splitlines() == [
+        "it is no regular file, but a pipe or a device",
+        "it is no regular file, but a pipe or a device",
+        "it is a folder",
+        "it has 200,000,000,000 bytes or more; the limit is 1,000",
+        "True",
+        "it has 1,001 bytes or more; the limit is 1,000",
+        "No such file or directory",
+        "File name too long",
+        "no file can have this name",
+    ]
+    assert outcome.cpu_seconds < 5
+    assert outcome.peak_bytes < 100e6
 
 
 def test_a_lock_that_another_process_holds_names_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ghostclas.errors import BundleError, DataError
-from ghostclas.files import write_text
+from ghostclas.files import read_regular, write_text
 from ghostclas.progress import ProgressLine
 
 CACHE_VARIABLE = "GHOSTCLAS_CACHE"
@@ -20,6 +20,7 @@ TIMEOUT_SECONDS = 30.0
 MAX_BYTES = 1_000_000_000
 
 _CHUNK = 1 << 18
+_MAX_CHECKSUMS = 1 << 20
 _PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _ELSEWHERE = f"set {CACHE_VARIABLE} to a directory that can be written"
 
@@ -159,12 +160,12 @@ class _Progress:
 def _read_checksums(directory: Path) -> dict[str, str]:
     file = directory / CHECKSUMS
     try:
-        recorded = json.loads(file.read_text(encoding="utf-8"))
+        recorded = json.loads(read_regular(file, _MAX_CHECKSUMS))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}; {_ELSEWHERE}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         recorded = None
     if not isinstance(recorded, dict) or not all(isinstance(value, str) for value in recorded.values()):
         raise BundleError(f"{file} is damaged: remove it, and the files beside it if you doubt them")

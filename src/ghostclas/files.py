@@ -1,18 +1,23 @@
-"""Atomic replacement of files and folders, whenever the process dies, and locks on them."""
+"""Files read whole, files and folders replaced whole whenever the process dies, and locks on them."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import socket
+import stat
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import sha256
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,14 +29,103 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+_PART = 1 << 20
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _STALE_SECONDS = 24 * 3600
 _POLL_SECONDS = 0.05
 _SAY_SECONDS = 1.0
 # AT_FDCWD, and RENAME_EXCHANGE, which macOS calls RENAME_SWAP.
 _HERE, _EXCHANGE = -100, 2
+# What ``beside`` gives: where a process id counts, the process, and a random part.
+_DRAFT = re.compile(r"\..*\.([0-9a-f]{8})\.(\d{1,9})\.[0-9a-f]{8}\.tmp")
+_NAME_LENGTH = 40
 # Windows keeps others from reading a locked byte, so this one lies far behind the holder's name.
 _LOCKED_BYTE = 1 << 30
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+# ------------------------------------------------------------------ reading
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file. Everything that reads a user's whole file reads it with this.
+
+    Opening a pipe can block, and a device or a file that keeps growing may have no end.
+
+    Args:
+        path: the file; links to it are followed.
+        limit: the most bytes that are read.
+
+    Raises:
+        OSError: it is missing, no regular file, or its name is none that a file can have; ``errno.EFBIG``
+            where it is larger than ``limit``, ``errno.ENOMEM`` where memory does not suffice. ``strerror``
+            says which.
+    """
+    check_regular(path)
+    # What was a file a moment ago may be a pipe now, and is not waited for.
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    try:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _not_regular(path)
+            if status.st_size > limit:
+                raise _too_large(path, status.st_size, limit)
+            content = file.read(status.st_size + 1)
+            if more := file.read(1):
+                # One call reads at most 2 GB, and a file may grow.
+                content += more + _rest(file, limit - len(content))
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "it does not fit into memory", str(path)) from None
+    if len(content) > limit:
+        raise _too_large(path, len(content), limit)
+    return content
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file, before a library that would wait for a pipe opens it.
+
+    Raises:
+        OSError: as :func:`read_regular`.
+    """
+    try:
+        mode = path.stat().st_mode
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from None
+    if not stat.S_ISREG(mode):
+        raise _not_regular(path, is_folder=stat.S_ISDIR(mode))
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether this is a regular file; unlike ``Path.is_file``, False for a name too long for one."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether this is a folder; unlike ``Path.is_dir``, False for a name too long for one."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Return whether something has this path; unlike ``Path.exists``, False for a name too long for one."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _rest(file: RawIOBase, limit: int) -> bytes:
+    parts: list[bytes] = []
+    while limit > 0 and (part := file.read(min(limit, _PART))):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
+def _not_regular(path: Path, *, is_folder: bool = False) -> OSError:
+    what = "it is a folder" if is_folder else "it is no regular file, but a pipe or a device"
+    return OSError(errno.EISDIR if is_folder else errno.EINVAL, what, str(path))
+
+
+def _too_large(path: Path, size: int, limit: int) -> OSError:
+    return OSError(errno.EFBIG, f"it has {size:,} bytes or more; the limit is {limit:,}", str(path))
 
 
 # ------------------------------------------------------------------ replacing
@@ -41,7 +135,8 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 def replacing(path: Path, *, previous: Path | None = None, durable: bool = True) -> Iterator[Path]:
     """Yield a hidden path to write a file to; it replaces ``path`` when the block ends.
 
-    If the block raises, ``path`` is unchanged. The parent folder has to exist.
+    If the block raises, ``path`` is unchanged. The parent folder has to exist. What killed writers left in it
+    is swept first, see ``sweep_drafts``.
 
     Args:
         path: the file to replace or to make.
@@ -51,6 +146,8 @@ def replacing(path: Path, *, previous: Path | None = None, durable: bool = True)
     Raises:
         OSError: the disk refuses.
     """
+    if durable:
+        sweep_drafts(path.absolute().parent)
     part = beside(path)
     try:
         yield part
@@ -78,6 +175,7 @@ def replacing_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     stays = _has_to_stay(target)
+    sweep_drafts(target if stays else target.absolute().parent)
     staged = beside(target / "new") if stays else beside(target)
     staged.mkdir()
     try:
@@ -187,7 +285,8 @@ def _has_to_stay(target: Path) -> bool:
 
 def _exchange_content(staged: Path, target: Path) -> None:
     """Put the content of ``staged``, a hidden folder in ``target``, in place of what is visible there."""
-    aside = beside(target / "previous")
+    # The name is no draft's: after a kill, this is the only copy of what was there.
+    aside = target / f".previous.{secrets.token_hex(4)}"
     aside.mkdir()
     moved: list[tuple[Path, Path]] = []
     try:
@@ -215,8 +314,9 @@ def aside_of(target: Path) -> Path:
 
 
 def beside(path: Path) -> Path:
-    """Return a new hidden name in the same folder, and so on the same disk."""
-    return path.absolute().parent / f".{path.absolute().name}.{secrets.token_hex(4)}.tmp"
+    """Return a new hidden name in the same folder, and so on the same disk; it says who writes there."""
+    name = path.absolute().name[:_NAME_LENGTH]
+    return path.absolute().parent / f".{name}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
 
 
 def flush(path: Path) -> None:
@@ -241,6 +341,45 @@ def sweep(folder: Path, *, older_than: float = _STALE_SECONDS) -> None:
         with suppress(FileNotFoundError):
             if part.is_file() and time.time() - part.stat().st_mtime >= older_than:
                 part.unlink()
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove from ``folder`` the files and folders that killed writers left, and none of a living one.
+
+    A writer is gone if its process is. Where that cannot be known, as of another machine's, what it left is
+    removed after a day.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _DRAFT.fullmatch(entry.name) if entry.name.endswith(".tmp") else None
+            if match is None or not _is_abandoned(entry, match[1], int(match[2])):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_abandoned(entry: os.DirEntry[str], place: str, process: int) -> bool:
+    if place != _place() or sys.platform == "win32":
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime >= _STALE_SECONDS
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+@cache
+def _place() -> str:
+    """Return 8 hex digits for where process ids mean what they mean here: this boot of this container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 # ------------------------------------------------------------------ locks

@@ -14,6 +14,7 @@ from ghostclas.bundle import MANIFEST, Bundle, default_bundle_path
 from ghostclas.errors import BundleError, UsageError, command_line, did_you_mean, refuse_url
 from ghostclas.extras import require
 from ghostclas.families import FAMILIES, ZooEntry
+from ghostclas.files import is_file, is_folder, is_there
 from ghostclas.spec import ModelSpec
 
 DEFAULT_MODEL = "default"
@@ -63,7 +64,7 @@ def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
     except ValidationError as error:
         wrong = error.errors()[0]
         raise UsageError(f"no network {name!r}: {wrong['loc'][0]} {wrong['input']}: {wrong['msg']}") from None
-    if name == DEFAULT_MODEL or (name and Path(name).exists()):
+    if name == DEFAULT_MODEL or (name and is_there(name)):
         raise UsageError(
             f"{name} is a model, and a network is needed, such as ghostnet_x1_0\n"
             f"       to start from its weights: --weights {name}"
@@ -160,9 +161,9 @@ def locate(word: str | os.PathLike[str]) -> Located:
     if text == DEFAULT_MODEL:
         return _at("bundle", default_bundle_path())
     path = Path(text)
-    if text and path.is_dir():
+    if text and is_folder(path):
         return _at(_kind_of_directory(path), path)
-    if text and path.is_file():
+    if text and is_file(path):
         return _at(_KIND_OF_FILE.get(path.suffix.lower(), "weights"), path)
     refuse_url(text)
     if text.startswith(TIMM):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.data import open_source
+from ghostclas.data import open_source, source_notes
 from ghostclas.errors import DataError
 from tests.data.trees import make_folder
 
@@ -46,3 +46,26 @@ def test_lists_may_have_blanks_in_paths_and_names_after_a_tab(tmp_path: Path) ->
     source = open_source(tmp_path / "list.txt")
     assert list(source.classes) == ["ant", "great ape"]
     assert [s.label for s in source.samples] == [1, 0]
+
+
+def test_images_that_lie_outside_the_root_are_read_and_named(photos: Path, tmp_path: Path) -> None:
+    there = tmp_path / "photos" / "lists"
+    there.mkdir()
+    inside, outside = there / "here.jpg", photos / "ant" / "000.jpg"
+    inside.write_bytes(outside.read_bytes())
+    (there / "list.txt").write_text(f"{inside} 0\n{outside} 0\n../ant/001.jpg 1\n./a/../here.jpg 1\n")
+    source = open_source(there / "list.txt")
+    assert source.read(1) == outside.read_bytes()
+    assert source_notes(source) == (
+        f"{there / 'list.txt'}: 2 of 4 images lie outside {there}: {str(outside)!r}, '../ant/001.jpg'",
+    )
+    assert not source_notes(open_source(there / "list.txt", root="/"))
+
+
+@pytest.mark.parametrize("text", [f"ant/000.jpg {'9' * 5000}\n", f"{'x' * 10**6}\n", "ant/000.jpg 0\0\n"])
+def test_a_line_of_any_length_is_refused_in_one_short_line(text: str, photos: Path) -> None:
+    (photos / "classes.txt").write_text("9" * 5000 + " ant\nbee\ncat\n")
+    (photos / "list.txt").write_text(text)
+    with pytest.raises(DataError) as caught:
+        open_source(photos / "list.txt")
+    assert len(str(caught.value)) < 1000

@@ -12,7 +12,11 @@ from ghostclas import __version__
 from ghostclas.bench.machine import Machine
 from ghostclas.bench.statistics import Spread
 from ghostclas.errors import UsageError
+from ghostclas.files import is_folder, read_regular
 from ghostclas.spec import Frozen
+
+MAX_BYTES = 16 << 20
+"""The largest ``bench.json`` that is read."""
 
 SCHEMA_VERSION: Final = 1
 
@@ -147,9 +151,9 @@ def read_results(path: str | Path) -> Results:
         UsageError: there is none, or it is something else.
     """
     file = Path(path)
-    file = file / "bench.json" if file.is_dir() else file
+    file = file / "bench.json" if is_folder(file) else file
     try:
-        return Results.model_validate_json(file.read_bytes())
+        return Results.model_validate_json(read_regular(file, MAX_BYTES))
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     except ValidationError as error:

@@ -7,20 +7,51 @@ the caller chooses.
 
 from __future__ import annotations
 
+import lzma
 import os
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ghostclas.errors import DataError
+from ghostclas.errors import DataError, GhostclasError
+from ghostclas.files import check_regular
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """The largest member that is unpacked; a photo is never that large."""
 
 _BLOCK = 512
 _CHUNK = 1024 * 1024
+_MAX_HEADER = 1 << 20
+_MAX_HEADERS = 32
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_SHOWN_SIGNS = 200
+_MAX_NAME = 4096
+_MAX_PART = 255
+_DAMAGE = (
+    tarfile.TarError,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What ``tarfile`` and its decompressors raise for a damaged archive, depending on where the damage is."""
 _KINDS = (
     (tarfile.TarInfo.issym, "a symbolic link"),
     (tarfile.TarInfo.islnk, "a hard link"),
@@ -30,6 +61,29 @@ _KINDS = (
 )
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose extended headers are few and small.
+
+    ``tarfile`` reads a header of any size, calls itself for the next one, and goes through all of an
+    archive's global headers for each member. ``_proc_member`` is where it lets others step in.
+    """
+
+    def _proc_member(self, tar: _Archive) -> tarfile.TarInfo:
+        tar.headers = tar.headers + 1 if self.type in _EXTENDED else 0
+        if tar.headers and not 0 <= self.size <= _MAX_HEADER:
+            raise tarfile.ReadError(f"an extended header of {self.size:,} bytes")
+        if max(tar.headers, len(tar.pax_headers)) > _MAX_HEADERS:
+            raise tarfile.ReadError("too many extended headers")
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return member
+
+
+class _Archive(tarfile.TarFile):
+    tarinfo = _Member
+    headers = 0
+    """How many extended headers came one after the other."""
+
+
 @contextmanager
 def open_tar(archive: Path, *, compressed: bool = True) -> Iterator[tarfile.TarFile]:
     """Open an archive. It may be compressed only if ``compressed`` is true.
@@ -37,8 +91,13 @@ def open_tar(archive: Path, *, compressed: bool = True) -> Iterator[tarfile.TarF
     Raises:
         DataError: it cannot be read, also when that shows only inside the ``with`` block.
     """
-    with _errors_of(str(archive)), tarfile.open(archive, "r:*" if compressed else "r:") as tar:
+    with _errors_of(str(archive)), _opened(archive, compressed) as tar:
         yield tar
+
+
+def _opened(archive: Path, compressed: bool) -> tarfile.TarFile:
+    check_regular(archive)
+    return _Archive.open(archive, "r:*" if compressed else "r:")
 
 
 @contextmanager
@@ -50,8 +109,12 @@ def open_inner_tar(
     Raises:
         DataError: it cannot be read, also when that shows only inside the ``with`` block.
     """
-    with _errors_of(location), tarfile.open(fileobj=outer.extractfile(member), mode="r:") as tar:
+    with _errors_of(location), _inner(outer, member) as tar:
         yield tar
+
+
+def _inner(outer: tarfile.TarFile, member: tarfile.TarInfo) -> tarfile.TarFile:
+    return _Archive.open(fileobj=outer.extractfile(member), mode="r:")
 
 
 def regular_members(
@@ -85,6 +148,8 @@ def regular_members(
         if name in seen:
             raise DataError(f"{location}: {member.name!r} occurs twice; which one counts is unclear")
         seen.add(name)
+        if member.size < 0:
+            raise DataError(f"{location}: {member.name!r} has {member.size:,} bytes; get the archive again")
         if max_bytes is not None and member.size > max_bytes:
             raise DataError(
                 f"{location}: {member.name!r} has {member.size:,} bytes; the limit is {max_bytes:,}"
@@ -97,12 +162,17 @@ def safe_path(name: str, location: str) -> PurePosixPath:
     """Return a member's name as a relative path that stays where it is unpacked.
 
     Raises:
-        DataError: it is absolute, contains ``..``, a drive, a backslash, a control character, or nothing.
+        DataError: it is absolute, contains ``..``, a drive, a backslash, a control character, or nothing, or
+            is longer than a file's name can be.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     bad = name.startswith("/") or ".." in parts or "\\" in name or name[1:2] == ":"
     if bad or any(ord(sign) < 32 for sign in name) or (not parts and name not in (".", "./")):
-        raise DataError(f"{location}: {name!r} is not a plain relative path; refusing to unpack it")
+        raise DataError(
+            f"{location}: {name[:_SHOWN_SIGNS]!r} is not a plain relative path; refusing to unpack it"
+        )
+    if len(name) > _MAX_NAME or any(len(os.fsencode(part)) > _MAX_PART for part in parts):
+        raise DataError(f"{location}: {name[:_SHOWN_SIGNS]!r}... is longer than the name of a file can be")
     return PurePosixPath(*parts)
 
 
@@ -152,7 +222,24 @@ def _check_end(tar: tarfile.TarFile, location: str) -> None:
 def _errors_of(location: str) -> Iterator[None]:
     try:
         yield
+    except GhostclasError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"no such file: {error.filename or location}") from None
-    except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{location} is damaged, cut short or no .tar archive: {error}") from None
+    except OSError as error:
+        if error.errno is None:  # gzip says so that this is no gzip
+            raise DataError(f"{location} is damaged, cut short or no .tar archive: {error}") from None
+        raise DataError(f"{error.filename or location}: {error.strerror}") from None
+    except _DAMAGE as error:
+        raise DataError(f"{location} is damaged, cut short or no .tar archive: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Return what an exception of a decoder says, in a few words."""
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:_SHOWN_SIGNS] or type(error).__name__

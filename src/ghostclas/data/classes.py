@@ -14,6 +14,7 @@ CLASSES_FILE = "classes.csv"
 MAX_CLASSES_BYTES = 16 * 2**20
 """Of a ``classes.csv``: that of ImageNet-21k has one."""
 _SHOWN = 5
+_SHOWN_SIGNS = 200
 
 
 def read_names(content: bytes, location: str) -> dict[str, str]:
@@ -34,7 +35,8 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
         if not any(cell.strip() for cell in row):
             continue
         if len(row) < 2 or not row[0].strip() or not row[1].strip():
-            raise DataError(f"{location}, line {number}: expected folder,name but found {','.join(row)!r}")
+            found = ",".join(row)[:_SHOWN_SIGNS]
+            raise DataError(f"{location}, line {number}: expected folder,name but found {found!r}")
         folder, name = row[0].strip(), " ".join(row[1].split())
         if names.setdefault(folder, name) != name:
             raise DataError(
@@ -132,6 +134,6 @@ def match_classes(
 
 def first_few(items: Iterable[str]) -> str:
     """Join the first few of ``items`` for a message, and count the others."""
-    listed = list(items)
+    listed = [item if len(item) <= _SHOWN_SIGNS else f"{item[:_SHOWN_SIGNS]}..." for item in items]
     rest = len(listed) - _SHOWN
     return ", ".join(listed[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ghostclas.data.filenames import is_hidden, read_head
-from ghostclas.data.tree import Listing
+from ghostclas.data.tree import MAX_DEPTH, Listing
 from ghostclas.errors import DataError, ImageError
+from ghostclas.files import read_regular
+from ghostclas.imaging import MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class FolderTree:
         """List every file and folder that is not hidden; only files of unknown extension are opened.
 
         Raises:
-            DataError: a folder cannot be listed, or a link leads back to a folder around it.
+            DataError: a folder cannot be listed, lies too deep, or a link leads back to a folder around it.
         """
         files: list[str] = []
         folders: list[str] = []
@@ -37,14 +40,15 @@ class FolderTree:
         """Return the content of the file at ``path``.
 
         Raises:
-            ImageError: ``not_found`` or ``unreadable``.
+            ImageError: ``not_found``, ``too_large`` or ``unreadable``, such as a pipe.
         """
         try:
-            return (self.root / path).read_bytes()
+            return read_regular(self.root / path, MAX_BYTES)
         except FileNotFoundError:
             raise ImageError("not_found", f"no such file: {self.root / path}") from None
         except OSError as error:
-            raise ImageError("unreadable", f"cannot read {self.root / path}: {error.strerror}") from None
+            code = "too_large" if error.errno in (errno.EFBIG, errno.ENOMEM) else "unreadable"
+            raise ImageError(code, f"cannot read {self.root / path}: {error.strerror}") from None
 
     def below(self, folder: str) -> FolderTree:
         """Return the tree under ``folder``."""
@@ -54,6 +58,8 @@ class FolderTree:
 def _walk(
     folder: Path, prefix: str, around: tuple[tuple[int, int], ...], files: list[str], folders: list[str]
 ) -> None:
+    if len(around) > MAX_DEPTH:
+        raise DataError(f"{folder} lies more than {MAX_DEPTH} folders deep; move it up")
     try:
         status = folder.stat()
         identity = (status.st_dev, status.st_ino)

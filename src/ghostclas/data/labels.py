@@ -11,13 +11,16 @@ import numpy.typing as npt
 
 from ghostclas.data.classes import check_distinct, distinct_names, first_few
 from ghostclas.errors import DataError
-from ghostclas.files import write_text
+from ghostclas.files import read_regular, write_text
+
+MAX_LIST_BYTES = 1 << 30
+"""The largest list that is read: one of the 14 million images of ImageNet takes half of it."""
 
 MAX_UNNAMED_CLASSES = 1000
 SPARSE = 10
 """Numeric labels are refused if they make over 1000 classes, fewer than a tenth of them with images."""
 
-_NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})\s+(\S.*)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -28,12 +31,18 @@ def read_lines(path: Path) -> list[str]:
         DataError: it cannot be read, or is not UTF-8.
     """
     try:
+        content = read_regular(path, MAX_LIST_BYTES)
+        if b"\0" in content:
+            raise DataError(f"{path} is not UTF-8 text: it holds null bytes")
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         # Not splitlines: file names may hold the other line separators of Unicode.
-        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        return text.removesuffix("\n").split("\n")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error}") from None
+    except MemoryError:
+        raise DataError(f"cannot read {path}: it does not fit into memory") from None
 
 
 def read_label_file(path: Path) -> tuple[str, ...]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostclas.data.classes import first_few
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file, read_label_file, read_lines, resolve_labels
 from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
+from ghostclas.files import is_file
 
+_SHOWN_SIGNS = 200
 LIST_NAMES = {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}
 
 
@@ -22,12 +27,14 @@ class ListSource:
         tree: the files under the root.
         classes: class names by index.
         samples: keys are the paths as the list has them, in its order.
+        notes: sentences for the user, such as which images lie elsewhere.
     """
 
     file: Path
     tree: FolderTree
     classes: tuple[str, ...]
     samples: Samples
+    notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -47,7 +54,8 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
     """Open a list file.
 
     A line is a path, blanks or one tab, and a label: a class index, or a name (with blanks only after a tab).
-    Paths may contain blanks. Multi-label lines (``0,1,0``) are refused.
+    Paths may contain blanks. Multi-label lines (``0,1,0``) are refused. Absolute paths are common in lists
+    and are read, as are those that lead out of ``root``; a note counts them.
 
     Args:
         file: UTF-8 text; empty lines do not count.
@@ -67,17 +75,21 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
             continue
         parts = line.strip().split("\t") if "\t" in line else line.rsplit(maxsplit=1)
         if len(parts) != 2 or not all(part.strip() for part in parts):
-            raise DataError(f"{file}, line {number}: expected a path and a label but found {line.strip()!r}")
+            raise DataError(
+                f"{file}, line {number}: expected a path and a label but found "
+                f"{line.strip()[:_SHOWN_SIGNS]!r}"
+            )
         path, label = (part.strip() for part in parts)
         if "," in label and label.replace(",", "").isdigit():
             raise DataError(
-                f"{file}, line {number}: {label!r} is a multi-label; one class an image is expected"
+                f"{file}, line {number}: {label[:_SHOWN_SIGNS]!r} is a multi-label; "
+                "one class an image is expected"
             )
         paths.append(path)
         labels.append(label)
     if not paths:
         raise DataError(f"{file} lists no image; expected 'path label' lines")
-    if not (root / paths[0]).is_file():
+    if not is_file(root / paths[0]):
         raise DataError(
             f"{file}, line 1: there is no file {root / paths[0]}; "
             "say what the paths are relative to: --set data.root=FOLDER when training, else --root FOLDER"
@@ -85,4 +97,22 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
     label_file = label_file or find_label_file(file.parent)
     names = read_label_file(label_file) if label_file else None
     classes, indices = resolve_labels(labels, names, str(file))
-    return ListSource(file, FolderTree(root), classes, Samples(zip(paths, indices.tolist(), strict=True)))
+    samples = Samples(zip(paths, indices.tolist(), strict=True))
+    return ListSource(file, FolderTree(root), classes, samples, elsewhere(file, root, paths))
+
+
+def elsewhere(file: Path, root: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a note that counts the ``paths`` of the list ``file`` that lead out of ``root``, if any do."""
+    within = os.path.join(os.path.abspath(root), "")  # noqa: PTH100, PTH118 - Path leaves ".." in place
+    out = [path for path in paths if _leaves(path, within)]
+    if not out:
+        return ()
+    images = f"{len(out):,} of {len(paths):,} images lie" if len(out) != 1 else "1 image lies"
+    return (f"{file}: {images} outside {root}: {first_few(map(repr, out))}",)
+
+
+def _leaves(path: str, within: str) -> bool:
+    # Hardly one path of a million has to be taken apart.
+    if ".." not in path and not os.path.isabs(path):  # noqa: PTH117
+        return False
+    return not os.path.normpath(os.path.join(within, path)).startswith(within)  # noqa: PTH118

@@ -14,11 +14,13 @@ import numpy as np
 from ghostclas.data.filenames import describe_left_out, is_image
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import read_lines
+from ghostclas.data.listfile import elsewhere
 from ghostclas.data.source import Sample, Samples, Source
 from ghostclas.data.storage import find
 from ghostclas.data.tree import Tree
 from ghostclas.data.zipped import ZipTree
 from ghostclas.errors import DataError
+from ghostclas.files import is_there
 
 UNLABELLED = -1
 _WITH_LABELS = {".tar", ".parquet"}
@@ -99,7 +101,7 @@ def open_pool(path: str | PathLike[str]) -> Source:
         DataError: nothing there, or no image in it.
     """
     path = Path(path)
-    if not path.exists() and path.suffix.lower() != ".tar":
+    if not is_there(path) and path.suffix.lower() != ".tar":
         raise DataError(f"no such folder or file: {path}")
     if path.suffix.lower() == ".txt":
         pool = _listed(path)
@@ -124,7 +126,8 @@ def _listed(file: Path) -> Pool:
         if text:
             labelled = text.split("\t") if "\t" in text else text.rsplit(maxsplit=1)
             names.append(labelled[0] if not is_image(text) else text)
-    return Pool(FolderTree(file.parent), Samples((name, UNLABELLED) for name in names))
+    samples = Samples((name, UNLABELLED) for name in names)
+    return Pool(FolderTree(file.parent), samples, notes=elsewhere(file, file.parent, names))
 
 
 def _holds_only(folder: Path, suffixes: set[str]) -> bool:

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -35,7 +36,8 @@ from ghostclas.image_files import HEAD_BYTES
 INDEX_VERSION = 2
 SHARD_IMAGES = 2000
 MAX_LABEL_BYTES = 4096
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+MAX_SHARDS = 100_000
+_RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
 
 
 class Entry(NamedTuple):
@@ -232,6 +234,8 @@ def expand_braces(pattern: str) -> list[str]:
             choices.append([part])
         elif bounds:
             first, last = int(bounds[1]), int(bounds[2])
+            if abs(last - first) >= MAX_SHARDS:
+                raise DataError(f"{pattern} means more than {MAX_SHARDS:,} shards")
             width = max(map(len, bounds.groups())) if "0" in (bounds[1][0], bounds[2][0]) else 0
             step = 1 if last >= first else -1
             choices.append([f"{number:0{width}d}" for number in range(first, last + step, step)])
@@ -239,6 +243,8 @@ def expand_braces(pattern: str) -> list[str]:
             choices.append(part.split(","))
         else:
             choices.append([f"{{{part}}}"])
+    if prod(map(len, choices)) > MAX_SHARDS:
+        raise DataError(f"{pattern} means more than {MAX_SHARDS:,} shards")
     return ["".join(choice) for choice in product(*choices)]
 
 

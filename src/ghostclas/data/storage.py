@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from ghostclas.data.classes import CLASSES_FILE, first_few, read_names
+from ghostclas.data.classes import CLASSES_FILE, MAX_CLASSES_BYTES, first_few, read_names
 from ghostclas.data.filenames import OUTPUT_FOLDER, is_hidden
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file
@@ -20,6 +20,7 @@ from ghostclas.data.source import Source
 from ghostclas.data.tree import Listing, Tree, labelled
 from ghostclas.data.zipped import ZipTree, enter
 from ghostclas.errors import DataError, refuse_url
+from ghostclas.files import is_file, is_folder, is_there, read_regular
 
 SPLIT_NAMES: Mapping[str, str] = {
     "train": "train",
@@ -79,16 +80,18 @@ def find(path: Path, *, root: Path | None = None, label_file: Path | None = None
         DataError: nothing there, or nothing that is known.
         UsageError: a URL.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _folder(path, root, label_file)
     refuse_url(str(path))
     kind = path.suffix.lower()
-    if kind == ".tar" and not path.exists():
+    if kind == ".tar" and not is_there(path):
         shards = [Path(name) for name in expand_braces(str(path))]
         if len(shards) > 1:
             return _files(shards, str(path), open_shards, label_file or find_label_file(shards[0].parent))
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"no such folder or file: {path}")
+    if not is_file(path):
+        raise DataError(f"{path} is no regular file, but a pipe or a device; {_EXPECTED}")
     if kind == ".zip":
         return _tree(ZipTree(path), path)
     if kind == ".txt":
@@ -244,10 +247,17 @@ def _names(
             return names, _unmatched(where, names, folders)
     beside = path.resolve().parent / CLASSES_FILE
     if beside.is_file():
-        names = read_names(beside.read_bytes(), str(beside))
+        names = read_names(_read_beside(beside), str(beside))
         if folders & names.keys():
             return names, _unmatched(str(beside), names, folders)
     return {}, ()
+
+
+def _read_beside(file: Path) -> bytes:
+    try:
+        return read_regular(file, MAX_CLASSES_BYTES)
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from None
 
 
 def _unmatched(where: str, names: Mapping[str, str], folders: set[str]) -> tuple[str, ...]:

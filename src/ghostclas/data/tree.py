@@ -13,6 +13,9 @@ from ghostclas.data.filenames import OUTPUT_FOLDER, describe_left_out, other_kin
 from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
 
+MAX_DEPTH = 100
+"""The most folders within each other that are gone through."""
+
 OUTSIDE = "outside the class folders"
 """The kind, in ``TreeSource.ignored``, of images that have no class."""
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ghostclas.data.archives import reason
 from ghostclas.data.classes import first_few
 from ghostclas.data.filenames import is_hidden
-from ghostclas.data.tree import Listing
-from ghostclas.errors import DataError, ImageError
+from ghostclas.data.tree import MAX_DEPTH, Listing
+from ghostclas.errors import DataError, GhostclasError, ImageError
+from ghostclas.files import check_regular
 from ghostclas.image_files import HEAD_BYTES
 
 MAX_IMAGE_BYTES = 512 * 1024 * 1024
@@ -23,14 +25,8 @@ _CP437 = "cp437"
 """How ``zipfile`` decodes a name that is not marked as UTF-8."""
 
 _UTF8_FLAG = 0x800
-_READ_ERRORS = (
-    OSError,
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    EOFError,
-    NotImplementedError,
-)
+_PART = 1 << 20
+_SHOWN_SIGNS = 200
 
 
 class ZipTree:
@@ -79,6 +75,11 @@ class ZipTree:
                 raise DataError(f"{self.archive}: the entry {name!r} is encrypted")
             inside = name[len(start) :].rstrip("/")
             steps = inside.split("/")
+            if len(steps) > MAX_DEPTH:
+                raise DataError(
+                    f"{self.archive}: the entry {name[:_SHOWN_SIGNS]!r} lies more than "
+                    f"{MAX_DEPTH} folders deep"
+                )
             folders.update("/".join(steps[:depth]) for depth in range(1, len(steps)))
             (folders.add if entry.is_dir() else files.append)(inside)
         return Listing.of(files, folders, self._head, _encoding_note(self.archive, archive))
@@ -92,24 +93,20 @@ class ZipTree:
         """
         name = f"{self.folder}/{path}" if self.folder else path
         archive = self._zip()
-        try:
-            entry = archive.getinfo(name)
-            if entry.file_size > MAX_IMAGE_BYTES:
-                raise ImageError(
-                    "too_large", f"{self.archive}/{name} would unpack to {entry.file_size:,} bytes"
-                )
-            return archive.read(entry)
-        except KeyError:
-            raise ImageError("not_found", f"{self.archive} holds no {name}") from None
-        except _READ_ERRORS as error:
-            raise ImageError("unreadable", f"cannot read {self.archive}/{name}: {error}") from None
+        if name not in archive.NameToInfo:
+            raise ImageError("not_found", f"{self.archive} holds no {name}")
+        entry = archive.getinfo(name)
+        if entry.file_size > MAX_IMAGE_BYTES:
+            raise ImageError("too_large", f"{self.archive}/{name} would unpack to {entry.file_size:,} bytes")
+        with _errors_of(f"{self.archive}/{name}"):
+            return _content(archive, entry, entry.file_size)
 
     def _head(self, path: str) -> bytes:
-        try:
-            with self._zip().open(f"{self.folder}/{path}" if self.folder else path) as file:
-                return file.read(HEAD_BYTES)
-        except _READ_ERRORS:
-            return b""
+        archive = self._zip()
+        with suppress(ImageError), _errors_of(path):
+            entry = archive.getinfo(f"{self.folder}/{path}" if self.folder else path)
+            return _content(archive, entry, HEAD_BYTES)
+        return b""
 
     def below(self, folder: str) -> ZipTree:
         """Return the tree under ``folder``."""
@@ -162,6 +159,7 @@ def enter(tree: ZipTree, listing: Listing, stop_at: frozenset[str]) -> tuple[Zip
 
 def _open(archive: Path) -> zipfile.ZipFile:
     try:
+        check_regular(archive)
         opened = zipfile.ZipFile(archive)
         encoding = _encoding([entry for entry in opened.infolist() if _is_unmarked(entry)])
         if encoding == _CP437:
@@ -170,8 +168,35 @@ def _open(archive: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(archive, metadata_encoding=encoding)
     except FileNotFoundError:
         raise DataError(f"no such file: {archive}") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"cannot read the archive {archive}: {error}") from None
+    except Exception as error:  # zipfile raises nearly every class there is for a damaged directory
+        raise DataError(f"cannot read the archive {archive}: {reason(error)}") from None
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
+    """Return the first ``limit`` bytes of an entry.
+
+    ``ZipFile.read`` unpacks more than an entry says that it holds, before it compares.
+    """
+    with archive.open(entry) as file:
+        parts, left = [], limit
+        while left > 0 and (part := file.read(min(left, _PART))):
+            parts.append(part)
+            left -= len(part)
+        if not left and limit == entry.file_size:
+            # The checksum is compared where the end is read.
+            file.read(1)
+        return b"".join(parts)
+
+
+@contextmanager
+def _errors_of(entry: str) -> Iterator[None]:
+    try:
+        yield
+    except GhostclasError:
+        raise
+    except Exception as error:  # zipfile and its decoders raise nearly every class there is for damage
+        code = "too_large" if isinstance(error, MemoryError) else "unreadable"
+        raise ImageError(code, f"cannot read {entry}: {reason(error)}") from None
 
 
 def _is_unmarked(entry: zipfile.ZipInfo) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import torch
 
 from ghostclas.bundle import Bundle
+from ghostclas.data.classes import MAX_CLASSES_BYTES
 from ghostclas.errors import BundleError, DataError, UsageError
 from ghostclas.exporting.trained import Trained, imagenet_classes
 from ghostclas.exporting.untrained import untrained
+from ghostclas.files import read_regular
 from ghostclas.loading import load_state, load_weights
 from ghostclas.models.registry import create_model
 from ghostclas.models.saved import bundle_state
@@ -113,11 +116,12 @@ def _from_weights(
 
 def _read_classes(file: Path) -> tuple[str, ...]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(file, MAX_CLASSES_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as a list of class names: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{file}: cannot be read as a list of class names: {reason}") from None
     names = tuple(line.strip() for line in lines if line.strip())
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DataError(f"{file}: two classes have the same name: {', '.join(twice[:3])}")
     return names

@@ -15,7 +15,7 @@ from typing import Any, Self, TextIO, TypeVar
 
 from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
-from ghostclas.files import LockedError, lock, replacing, write_text
+from ghostclas.files import LockedError, flush, lock, replacing, sweep_drafts, write_text
 from ghostclas.spec import Prediction
 
 LINES = "predictions.jsonl"
@@ -63,6 +63,7 @@ class PredictionFiles:
             raise UsageError(f"{self._folder} is being written: {error}") from None
         except OSError as error:
             raise self._cannot_write(error) from None
+        sweep_drafts(self._folder)
         try:
             self._lines = self._open()
         except OSError as error:
@@ -146,8 +147,10 @@ class PredictionFiles:
                     table.open("w", encoding="utf-8", newline="") as to,
                 ):
                     self._write_table(to)
-                with replacing(self._folder / LINES) as lines:
-                    self._partial.replace(lines)
+                # Whole already, and the only copy: no draft may hold it, since drafts are swept after a kill.
+                flush(self._partial)
+                self._partial.replace(self._folder / LINES)
+                flush(self._folder)
             except OSError as problem:
                 raise self._cannot_write(problem) from None
 

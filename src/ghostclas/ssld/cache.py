@@ -22,7 +22,7 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from ghostclas.errors import DataError
-from ghostclas.files import sweep, write_bytes
+from ghostclas.files import read_regular, sweep, write_bytes
 
 ABOUT = "about.json"
 KEYS = "keys"
@@ -33,6 +33,7 @@ Array = npt.NDArray[Any]
 Keys = npt.NDArray[np.uint8]
 
 _MAX_HEADER = 1 << 20
+_MAX_ABOUT = 1 << 20
 _TYPES: Mapping[str, npt.DTypeLike] = {
     "U8": np.uint8,
     "F16": np.float16,
@@ -218,11 +219,13 @@ def _map(path: Path) -> dict[str, Array]:
 
 def _check(folder: Path, about: Mapping[str, Any]) -> None:
     try:
-        there = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        there = json.loads(read_regular(folder / ABOUT, _MAX_ABOUT))
         same = all(there[name] == about[name] for name in ("schema", "digest", "outputs"))
         other = f"{there['teacher']} (sha256 {there['digest'][:12]}, {there['outputs']} outputs)"
-        view = there["view"]
-    except (ValueError, KeyError, TypeError):
+        view = dict(there["view"])
+    except OSError as error:
+        raise DataError(f"cannot read {folder / ABOUT}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{folder / ABOUT} is damaged; remove {folder}, or choose another --cache") from None
     if not same:
         raise DataError(

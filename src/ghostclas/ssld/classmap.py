@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.data.classes import first_few
+from ghostclas.data.classes import MAX_CLASSES_BYTES, first_few
 from ghostclas.data.source import Source
 from ghostclas.data.subsets import Subset
 from ghostclas.data.tree import TreeSource
 from ghostclas.errors import DataError
+from ghostclas.files import read_regular
 
 Float32 = npt.NDArray[np.float32]
 
@@ -128,9 +129,11 @@ def _read(
     folders: Sequence[str],
 ) -> list[tuple[int, int]]:
     try:
-        rows = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+        content = read_regular(file, MAX_CLASSES_BYTES).decode("utf-8-sig")
+        rows = list(csv.reader(content.splitlines(), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: cannot be read as a CSV of output,class rows: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{file}: cannot be read as a CSV of output,class rows: {reason}") from None
     ours = {name: index for index, name in enumerate(classes)} | {f: i for i, f in enumerate(folders)}
     pairs: list[tuple[int, int]] = []
     taken: dict[int, int] = {}

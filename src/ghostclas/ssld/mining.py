@@ -21,11 +21,12 @@ import numpy.typing as npt
 
 from ghostclas import imaging
 from ghostclas.data import Splits
+from ghostclas.data.labels import MAX_LIST_BYTES
 from ghostclas.data.pool import open_pool
 from ghostclas.data.source import Samples, Source, labels_of
 from ghostclas.datasets.phash import distance, signature
 from ghostclas.errors import DataError, ImageError
-from ghostclas.files import write_bytes
+from ghostclas.files import read_regular, write_bytes
 from ghostclas.ssld.cache import LogitCache
 from ghostclas.ssld.classmap import ClassMap, map_classes
 from ghostclas.ssld.config import MineConfig
@@ -344,13 +345,13 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
     """
     file = Path(file)
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(read_regular(file, MAX_LIST_BYTES))
         names, images = document["classes"], document["images"]
         wanted = [(image["file"], names.index(image["class"])) for image in images]
         location = document["pool"]
     except OSError as error:
         raise DataError(f"cannot read the mined list {file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise DataError(f"{file} is not a list that ghostclas ssld mine wrote") from None
     if tuple(names) != tuple(classes):
         raise DataError(

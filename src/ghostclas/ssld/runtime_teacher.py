@@ -12,9 +12,13 @@ import numpy.typing as npt
 
 from ghostclas.engines import open_engine
 from ghostclas.errors import BundleError, UsageError
+from ghostclas.files import read_regular
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.teacher import Float32, Labels, UInt8, labels_of, preprocess_of
 from ghostclas.zoo import locate
+
+MAX_BYTES = 4 << 30
+"""The largest teacher that is read."""
 
 
 class BundleTeacher:
@@ -53,7 +57,7 @@ class OnnxTeacher:
     def __init__(self, config: TeacherConfig, *, threads: int | None = None) -> None:
         file = Path(config.model)
         try:
-            content = file.read_bytes()
+            content = read_regular(file, MAX_BYTES)
         except OSError as error:
             raise UsageError(f"cannot read the teacher {file}: {error.strerror}") from None
         if config.weights is not None:

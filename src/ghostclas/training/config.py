@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.extras import require
+from ghostclas.files import is_there, read_regular
 from ghostclas.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -36,6 +37,9 @@ ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
 # Groups of settings that another room adds, with the command that takes them.
 _ELSEWHERE = {"distil": "this recipe learns from a teacher: use ghostclas ssld --teacher ..."}
 
+
+MAX_RECIPE_BYTES = 100_000
+"""The largest recipe that is read; those of this package have 2,000 bytes."""
 
 # A recipe's warm-up and head epochs get at most this share of epochs that are chosen without them.
 START_SHARE = 0.2
@@ -196,7 +200,7 @@ class TrainConfig(Frozen):
         """
         places: dict[str, Any] = {"data": {"path", "root", "label_file"}}
         known: dict[str, Any] = {}
-        if self.model.weights and Path(self.model.weights).exists():
+        if self.model.weights and is_there(self.model.weights):
             places["model"] = {"weights"}
             known["started_from"] = called(self.model.weights)
         return {"config": self.model_dump(mode="json", exclude=places), **known}
@@ -231,7 +235,7 @@ def absolute_path(path: str) -> str:
 
 def absolute_model(word: str) -> str:
     """Return a word that names a model (see ``zoo.locate``); a path is made absolute."""
-    return absolute_path(word) if word != "default" and Path(word).exists() else word
+    return absolute_path(word) if word != "default" and is_there(word) else word
 
 
 def resolve_config(
@@ -351,7 +355,7 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
         text = recipe_text(recipe)
     elif Path(recipe).suffix in (".yaml", ".yml"):
         try:
-            text = Path(recipe).read_text(encoding="utf-8")
+            text = read_regular(Path(recipe), MAX_RECIPE_BYTES).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise UsageError(f"cannot read the recipe {recipe}: {reason}") from None

@@ -10,8 +10,12 @@ from pydantic import ValidationError
 from ghostclas.data.identity import Fingerprint, explain_difference, fingerprint
 from ghostclas.data.splits import Splits
 from ghostclas.errors import TrainingError, UsageError
+from ghostclas.files import read_regular
 from ghostclas.spec import Frozen
 from ghostclas.training.config import TrainConfig, differences
+
+MAX_RECORD_BYTES = 64 << 20
+"""The largest record of images or log of a run that is read."""
 
 Resume = bool | Literal["auto"]
 
@@ -41,7 +45,7 @@ class DataRecord(Frozen):
             TrainingError: it is damaged.
         """
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_regular(path, MAX_RECORD_BYTES))
         except FileNotFoundError:
             return None
         except (ValidationError, OSError) as error:
