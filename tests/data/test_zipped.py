@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -74,3 +75,47 @@ def test_a_damaged_zip_entry_is_an_image_error_and_the_others_still_read(
         source.read(0)
     assert caught.value.code == "unreadable"
     assert source.read(1) == good
+
+
+def patched(content: bytes, signature: bytes, at: int, value: bytes) -> bytes:
+    """The archive with ``value`` in every record of a kind."""
+    for start in [match.start() for match in re.finditer(re.escape(signature), content)]:
+        content = content[: start + at] + value + content[start + at + len(value) :]
+    return content
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+@pytest.mark.parametrize("damage", ["data", "method", "claims more", "claims less"])
+def test_damage_of_an_entry_in_any_compression_is_an_image_error(
+    damage: str, method: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("ant/0.jpg", picture(0))
+    content = path.read_bytes()
+    if damage == "data":
+        content = content[:48] + bytes(200) + content[248:]
+    elif damage == "method":
+        content = patched(patched(content, b"PK\3\4", 8, b"\x63\0"), b"PK\1\2", 10, b"\x63\0")
+    else:
+        size = (10**9 if damage == "claims more" else 10).to_bytes(4, "little")
+        content = patched(content, b"PK\1\2", 24, size)
+    path.write_bytes(content)
+    source = open_source(path)
+    with pytest.raises(ImageError) as caught:
+        source.read(0)
+    assert caught.value.code == ("too_large" if damage == "claims more" else "unreadable")
+
+
+@pytest.mark.parametrize("name", ["ant/" * 500 + "0.jpg", "a/" * 30_000 + "0.jpg", "\xff/0.jpg"])
+def test_names_too_deep_or_in_no_encoding_are_refused_in_one_short_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, picture(0))
+    if "\xff" in name:
+        path.write_bytes(path.read_bytes().replace("\xff".encode(), b"\xff\xff"))
+    with pytest.raises(DataError) as caught:
+        open_source(path)
+    assert len(str(caught.value)) < 1000

@@ -11,20 +11,30 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ghostclas.data.archives import reason
 from ghostclas.data.labels import read_label_file, resolve_labels
 from ghostclas.data.source import Samples
-from ghostclas.errors import DataError, ImageError
+from ghostclas.errors import DataError, GhostclasError, ImageError
 from ghostclas.extras import require
+from ghostclas.files import check_regular
 
 CACHE_BYTES = 256 * 1024 * 1024
 """How much of row groups each process keeps; the one in use stays even if it is larger."""
 
+# The smallest PNG has 67 bytes, but equal images may be stored once.
+_LEAST_IMAGE_BYTES = 16
+_FEW_ROWS = 10_000
+_LEAST_LIMIT = 128 << 20
+_UNPACKED = 20
+_BATCH = 65_536
+_IMAGES_AT_A_TIME = 16
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
 
 
@@ -48,24 +58,31 @@ class ParquetSource:
         groups: list[tuple[int, int, int]] = []
         names: tuple[str, ...] | None = None
         for position, file in enumerate(self.files):
-            with _opened(file) as parquet:
+            with _errors_of(file), _opened(file) as parquet:
                 self.image_column, label_column, written = _columns(parquet.schema_arrow, file)
                 if position and written != names:
                     raise DataError(f"{file} has other class names than {self.files[0]}")
                 names = written
-                table = parquet.read(columns=[label_column, f"{self.image_column}.path"])
-                for row, (label, image) in enumerate(
-                    zip(table[label_column].to_pylist(), table[self.image_column].to_pylist(), strict=True)
-                ):
-                    if label is None or (isinstance(label, int) and label < 0):
-                        raise DataError(f"{file}, row {row}: no label; remove the unlabelled rows")
-                    labels.append(str(label))
-                    paths.append((image or {}).get("path"))
-                    numbered.append(f"{file.stem}/{row}")
-                groups += [
-                    (position, group, parquet.metadata.row_group(group).num_rows)
+                rows = [
+                    parquet.metadata.row_group(group).num_rows
                     for group in range(parquet.metadata.num_row_groups)
                 ]
+                _check_rows(rows, file)
+                row = 0
+                for batch in parquet.iter_batches(
+                    _BATCH, columns=[label_column, f"{self.image_column}.path"]
+                ):
+                    inside = batch[self.image_column].flatten()[0]
+                    for label, path in zip(batch[label_column].to_pylist(), inside.to_pylist(), strict=True):
+                        if label is None or (isinstance(label, int) and label < 0):
+                            raise DataError(f"{file}, row {row}: no label; remove the unlabelled rows")
+                        labels.append(str(label))
+                        paths.append(path)
+                        numbered.append(f"{file.stem}/{row}")
+                        row += 1
+                if row != sum(rows):
+                    raise DataError(f"{file} is damaged: it holds {row} rows instead of {sum(rows)}")
+                groups += [(position, group, number) for group, number in enumerate(rows)]
         if not labels:
             raise DataError(f"{location} holds no row")
         if label_file:
@@ -105,11 +122,10 @@ class ParquetSource:
             position, number, _ = self._groups[group]
             file = self.files[position]
             try:
-                with _opened(file) as parquet:
-                    column = parquet.read_row_group(number, columns=[f"{self.image_column}.bytes"])
-            except (OSError, ValueError, DataError) as error:
-                raise ImageError("unreadable", f"cannot read {file}, row group {number}: {error}") from None
-            images = column[self.image_column].combine_chunks().field("bytes")
+                with _errors_of(file), _opened(file) as parquet:
+                    images = _image_bytes(parquet, file, number, self.image_column)
+            except DataError as error:
+                raise ImageError("unreadable", f"cannot read row group {number}: {error}") from None
             self._cache[group] = images
             while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > CACHE_BYTES:
                 self._cache.popitem(last=False)
@@ -148,11 +164,45 @@ def open_parquet(files: Sequence[Path], location: str, label_file: Path | None =
 
 
 def _opened(file: Path) -> Any:
-    parquet = require("pyarrow.parquet", extra="bigdata")
+    check_regular(file)
+    return require("pyarrow.parquet", extra="bigdata").ParquetFile(file)
+
+
+@contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
     try:
-        return parquet.ParquetFile(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {file} as Parquet: {error}") from None
+        yield
+    except GhostclasError:
+        raise
+    except Exception as error:  # Arrow raises nearly every class there is for a damaged file
+        raise DataError(f"cannot read {file} as Parquet: {reason(error)}") from None
+
+
+def _check_rows(rows: Sequence[int], file: Path) -> None:
+    """Refuse more rows than images fit into the file: a billion equal labels take a few bytes."""
+    fitting = _FEW_ROWS + file.stat().st_size // _LEAST_IMAGE_BYTES
+    if min(rows, default=0) < 0 or sum(rows) > fitting:
+        raise DataError(
+            f"{file} claims to hold {sum(rows):,} images, for which it is too small; get it again"
+        )
+
+
+def _image_bytes(parquet: Any, file: Path, group: int, image_column: str) -> Any:
+    """Return the images of a row group as an Arrow array of bytes, read in parts and up to a limit.
+
+    Images do not compress, except where one is repeated: a small file could unpack to any size.
+    """
+    limit = _LEAST_LIMIT + _UNPACKED * file.stat().st_size
+    parts, size = [], 0
+    for batch in parquet.iter_batches(
+        _IMAGES_AT_A_TIME, row_groups=[group], columns=[f"{image_column}.bytes"]
+    ):
+        images = batch[image_column].flatten()[0]
+        parts.append(images)
+        size += images.nbytes
+        if size > limit:
+            raise DataError(f"{file} unpacks to more than {limit:,} bytes")
+    return require("pyarrow", extra="bigdata").chunked_array(parts)
 
 
 def _columns(schema: Any, file: Path) -> tuple[str, str, tuple[str, ...] | None]:
@@ -170,8 +220,34 @@ def _columns(schema: Any, file: Path) -> tuple[str, str, tuple[str, ...] | None]
             f"{file} has the columns {', '.join(schema.names)}; expected image {{bytes, path}} and label"
         )
     label = "label" if "label" in labels else labels[0]
+    _check_types(schema, images[0], label, file)
     names = features.get(label, {}).get("names")
     return images[0], label, tuple(map(str, names)) if isinstance(names, list) else None
+
+
+def _check_types(schema: Any, images: str, label: str, file: Path) -> None:
+    types = require("pyarrow", extra="bigdata").types
+    parts = {part.name: part.type for part in schema.field(images).type}
+    wanted = {
+        f"{images}.bytes": (parts["bytes"], (types.is_binary, types.is_large_binary, types.is_null)),
+        f"{images}.path": (parts["path"], (types.is_string, types.is_large_string, types.is_null)),
+        label: (
+            schema.field(label).type,
+            (
+                types.is_integer,
+                types.is_string,
+                types.is_large_string,
+                types.is_boolean,
+                types.is_floating,
+                types.is_dictionary,
+            ),
+        ),
+    }
+    for name, (kind, fitting) in wanted.items():
+        if not any(fits(kind) for fits in fitting):
+            raise DataError(
+                f"{file}: the column {name} holds {kind}; expected image {{bytes, path}} and label"
+            )
 
 
 def _features(schema: Any, file: Path) -> Mapping[str, Any]:
@@ -184,5 +260,5 @@ def _features(schema: Any, file: Path) -> Mapping[str, Any]:
             for name, feature in json.loads(content)["info"]["features"].items()
             if isinstance(feature, dict)
         }
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise DataError(f"{file} has damaged Hugging Face metadata in its schema") from None
