@@ -1,13 +1,16 @@
 """A checkpoint is whole, or the one before it is there."""
 
+import random
 import signal
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from ghostclas.errors import TrainingError
 from ghostclas.training import train
-from ghostclas.training.checkpoint import load_checkpoint
+from ghostclas.training.checkpoint import load_checkpoint, previous, save_checkpoint
 from ghostclas.training.ema import EMA
 from tests.full_disk import largest_file
 from tests.training.killed import run_killed
@@ -49,3 +52,51 @@ def test_a_full_disk_stops_the_run_with_the_checkpoint_before_it_intact(
     assert state
     assert state["position"]["step"] == 2
     assert not list(run.rglob("*.tmp"))
+
+
+def state_at(step: int) -> dict[str, object]:
+    generator = torch.Generator().manual_seed(step)
+    return {"model": {"weight": torch.randn(5000, generator=generator)}, "position": {"step": step}}
+
+
+def test_no_flipped_bit_and_no_zeroed_block_is_ever_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    for step in (1, 2):
+        save_checkpoint(state_at(step), path)
+    whole, chance = path.read_bytes(), random.Random(0)
+    fallen_back = 0
+    for attempt in range(120):
+        damaged, place = bytearray(whole), chance.randrange(len(whole))
+        if attempt % 2:
+            damaged[place] ^= 1 << chance.randrange(8)
+        else:
+            damaged[place : place + 512] = bytes(len(damaged[place : place + 512]))
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            state = load_checkpoint(path)
+        assert state, attempt
+        step = state["position"]["step"]
+        assert torch.equal(state["model"]["weight"], state_at(step)["model"]["weight"]), attempt  # type: ignore[index]
+        assert step == (1 if told else 2), attempt
+        fallen_back += bool(told)
+    # What is left are changes of the seal itself.
+    assert fallen_back > 110
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_sha256_and_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({"schema": 1, **state_at(3)}, path)
+    state = load_checkpoint(path)
+    assert state
+    assert state["position"] == {"step": 3}
+
+
+@pytest.mark.parametrize("content", [[1], {"schema": 2}])
+def test_what_is_no_checkpoint_is_told(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "last.pt")
+    torch.save(content, previous(tmp_path / "last.pt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(TrainingError, match=r"no checkpoint in .* can be read|has checkpoint schema 2"):
+            load_checkpoint(tmp_path / "last.pt")

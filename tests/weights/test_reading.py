@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ghostclas.errors import BundleError
 from ghostclas.models import create_model
 from ghostclas.spec import ModelSpec
 from ghostclas.weights.reading import read_weights
+from tests.limited import run_python
 from tests.weights.files import saved
 
 
@@ -127,3 +129,45 @@ def test_an_unknown_type_of_file_says_which_are_known(name: str, tmp_path: Path)
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(BundleError, match=r"this type of file; known are \.pdparams, \.pth.*\.safetensors$"):
         read_weights(tmp_path / name)
+
+
+HOSTILE = """
+import io, pickle, sys, zipfile
+from pathlib import Path
+import torch
+from ghostclas.errors import BundleError
+from ghostclas.weights.reading import read_weights
+folder = Path(sys.argv[1])
+one = torch.ones(1)
+torch.save({"stem.conv.weight": one.expand(1 << 32)}, folder / "stride-0.pth")
+torch.save({"stem.conv.weight": one.to_sparse()}, folder / "sparse.pth")
+torch.save({"stem.conv.weight": torch.ones(4, device="meta")}, folder / "meta.pth")
+torch.save({"n" * 10**6: 1}, folder / "name.pth")
+torch.save({"stem.conv.weight": torch.zeros(1 << 24)}, folder / "packed.pth")
+with zipfile.ZipFile(folder / "packed.pth") as stored:
+    members = {name: stored.read(name) for name in stored.namelist()}
+with zipfile.ZipFile(folder / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed:
+    for name, content in members.items():
+        packed.writestr(name, content)
+(folder / "deep.pdparams").write_bytes(b"\\x80\\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
+(folder / "deep.pth").write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C) * 3)
+for length in (1 << 40, 100_000):
+    (folder / f"{length}.safetensors").write_bytes(length.to_bytes(8, "little") + b"[" * 100_000)
+(folder / f"{'n' * 250}.pth").touch()
+for file in [*sorted(folder.iterdir()), folder / f"{'n' * 300}.pth"]:
+    try:
+        read_weights(file)
+        print("read", file.name)
+    except BundleError as error:
+        text = str(error).removeprefix(f"{file}: ")
+        print(file.name[:20], len(text) < 500 and len(text.splitlines()) < 3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
+def test_files_that_ask_for_memory_or_depth_end_in_a_line(tmp_path: Path) -> None:
+    outcome = run_python(HOSTILE, tmp_path)
+    assert len(outcome.stdout.splitlines()) == 11, outcome
+    assert all(line.endswith(" True") for line in outcome.stdout.splitlines()), outcome
+    assert outcome.cpu_seconds < 30
+    assert outcome.peak_bytes < 900e6

@@ -40,7 +40,10 @@ def bundle_state(bundle: Bundle) -> dict[str, Tensor]:
         stored = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         notes = header.get("__metadata__", {})
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise BundleError(f"{bundle.path}: {WEIGHTS} is not a complete safetensors file ({error})") from None
+        notes = dict(notes)
+    except Exception as error:  # of another package and of json, which depends on where the damage is
+        raise BundleError(
+            f"{bundle.path}: {WEIGHTS} is not a complete safetensors file ({str(error)[:160]})"
+        ) from None
     state = {name: value.float() if value.dtype == torch.float16 else value for name, value in stored.items()}
     return state | compact_matrices(bundle, state, notes) if is_compact(notes) else state

@@ -22,7 +22,7 @@ from ghostclas.data.source import Source
 from ghostclas.errors import DataError, TrainingError, UsageError
 from ghostclas.models.cpu import compile_training
 from ghostclas.progress import ProgressLine
-from ghostclas.training.checkpoint import load_checkpoint, save_checkpoint
+from ghostclas.training.checkpoint import load_checkpoint, previous, save_checkpoint
 from ghostclas.training.config import LoopConfig, TrainConfig
 from ghostclas.training.curves import Curves
 from ghostclas.training.ema import EMA
@@ -181,13 +181,21 @@ class Trainer:
                 "       the classes of the images are not those that it was started with, or config.yaml was "
                 "changed"
             ) from None
-        self.ema.load(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        known = {f.name for f in fields(Position)}
-        self.position = Position(**{key: value for key, value in state["position"].items() if key in known})
-        self.bad = dict(state["bad"])
+        try:
+            self.ema.load(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler is not None and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            known = {f.name for f in fields(Position)}
+            self.position = Position(
+                **{key: value for key, value in state["position"].items() if key in known}
+            )
+            self.bad = dict(state["bad"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise TrainingError(
+                f"{self.run.last} is damaged ({type(error).__name__}: {str(error)[:160]})\n"
+                f"       remove it to go on from {previous(self.run.last)}"
+            ) from None
         if self.position.best_top1 >= 0 and not self.run.best.exists():
             self.progress.say(
                 f"{self.run.best} is missing: the best of the epochs from here on is exported, or, if there "

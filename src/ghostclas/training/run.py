@@ -34,6 +34,7 @@ from ghostclas.prediction import Classifier
 from ghostclas.processor import usable_cores
 from ghostclas.progress import ProgressLine
 from ghostclas.spec import Metric, ModelSpec
+from ghostclas.training.checkpoint import read_checkpoint
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
 from ghostclas.training.loop import Trainer, check_batch
@@ -358,13 +359,11 @@ def calibrated(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None
 
 
 def _load_best(run: RunDirectory) -> dict[str, Any]:
-    # A damaged file can raise almost any exception.
     try:
-        best: dict[str, Any] = torch.load(run.best, map_location="cpu", weights_only=True)
-    except Exception as error:
+        best = read_checkpoint(run.best)
+    except TrainingError as error:
         raise TrainingError(
-            f"the weights of the best epoch, {run.best}, cannot be read "
-            f"({(str(error).splitlines() or [type(error).__name__])[0]})\n"
+            f"the weights of the best epoch, {run.best}, cannot be read ({error})\n"
             "       remove the file and continue with --resume: the last epoch's weights are exported instead"
         ) from error
     return best

@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.errors import BundleError
+from ghostclas.files import read_regular
 
 MAX_BYTES = 4 << 30
 MAX_OPCODES = 1_000_000
+_SHOWN_SIGNS = 160
 NAME_TABLE = "StructuredToParameterName@@"
 SLICE_TABLE = "UnpackBigParamInfor@@"
 
@@ -292,10 +294,13 @@ def parse_pdparams(data: bytes) -> Mapping[str, Array]:
         if _total_bytes(arrays.values()) > len(data):
             raise _RefusedError("refused arrays larger than the file that holds them")
     except _RefusedError as refusal:
-        raise BundleError(f"{refusal}; nothing was run") from None
+        raise BundleError(f"{str(refusal)[:_SHOWN_SIGNS]}; nothing was run") from None
     # A damaged file can break the interpreter's expectations anywhere; each of these means just that.
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise BundleError(f"not a complete file of weights as paddle.save writes them ({error})") from None
+    except Exception as error:
+        detail = (
+            "it does not fit into memory" if isinstance(error, MemoryError) else str(error)[:_SHOWN_SIGNS]
+        )
+        raise BundleError(f"not a complete file of weights as paddle.save writes them ({detail})") from None
     return arrays
 
 
@@ -310,9 +315,7 @@ def read_pdparams(path: Path) -> Mapping[str, Array]:
             arrays and plain containers; the message names what. Nothing in the file is ever run.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise BundleError(f"{path}: larger than {MAX_BYTES >> 30} GiB, which no GhostNet is")
-        return parse_pdparams(path.read_bytes())
+        return parse_pdparams(read_regular(path, MAX_BYTES))
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from None
     except BundleError as error:

@@ -6,8 +6,9 @@ Nothing that a file contains is run: ``.pdparams`` goes through ``pdparams``, ``
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ghostclas.errors import BundleError
+from ghostclas.errors import BundleError, GhostclasError
 from ghostclas.families import FAMILIES, WeightLayout
-from ghostclas.weights.pdparams import read_pdparams
+from ghostclas.files import is_file
+from ghostclas.weights.pdparams import MAX_BYTES, read_pdparams
+from ghostclas.weights.sealed import check_seal
 
 State = dict[str, Tensor]
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 COUNTER = "num_batches_tracked"
 LISTED_NAMES = 6
+_DETAIL_SIGNS = 160
+_MESSAGE_SIGNS = 10_000
 
 LAYOUTS: Sequence[WeightLayout] = (
     WeightLayout("ghostclas", ("stem.conv.weight",), {}),
@@ -49,11 +54,18 @@ def read_weights(file: str | Path) -> State:
             another network.
     """
     file = Path(file)
-    if not file.is_file():
+    if not is_file(file):
         raise BundleError(f"{file}: no such file of weights")
-    for suffixes, read in _READERS.items():
+    for suffixes, (read, kind) in _READERS.items():
         if file.name.lower().endswith(suffixes):
-            return _to_ours(read(file), file)
+            if file.stat().st_size > MAX_BYTES:
+                raise BundleError(f"{file}: larger than {MAX_BYTES >> 30} GiB, which no GhostNet is")
+            try:
+                return _to_ours(read(file), file)
+            except GhostclasError:
+                raise
+            except Exception as error:  # what a damaged file raises depends on where the damage is
+                raise _failure(error, file, kind) from None
     known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
     raise BundleError(f"{file}: no weights can be read from this type of file; known are {known}")
 
@@ -63,42 +75,56 @@ def listed(title: str, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - LISTED_NAMES} more" if len(names) > LISTED_NAMES else ""
-    return [f"{title}: {', '.join(names[:LISTED_NAMES])}{more}"]
+    return [f"{title}: {', '.join(name[:_DETAIL_SIGNS] for name in names[:LISTED_NAMES])}{more}"]
 
 
 def _read_paddle(file: Path) -> State:
-    arrays = read_pdparams(file)
     return {
         name: torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-        for name, array in arrays.items()
+        for name, array in read_pdparams(file).items()
     }
 
 
 def _read_torch(file: Path) -> Any:
-    try:
+    check_seal(file)
+    _check_archive(file)
+    with warnings.catch_warnings():
+        # About storages of old versions: nothing that a person who loads weights could change.
+        warnings.simplefilter("ignore")
         return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise BundleError(f"{file}: cannot be read: {error.strerror}") from None
-    # What a damaged archive raises depends on where it was cut; torch documents none of it.
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
-        refused = re.search(r"(?:GLOBAL|class|function) (\S+\.\S+)", str(error))
-        if refused:
-            name = refused[1].rstrip(",.:")
-            raise BundleError(f"{file}: refused to construct {name}; nothing was run") from None
-        raise BundleError(f"{file}: not a complete file of weights as torch.save writes them") from None
 
 
-def _read_safetensors(file: Path) -> State:
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"{file}: not a complete safetensors file ({error})") from None
+def _check_archive(file: Path) -> None:
+    """Refuse an archive that would unpack to more than it holds; ``torch.save`` compresses nothing."""
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed members, which torch.save does not write")
+    if sum(member.file_size for member in members) > file.stat().st_size:
+        raise ValueError("members larger than the file that holds them")
 
 
-_READERS: Mapping[tuple[str, ...], Callable[[Path], Any]] = {
-    (".pdparams",): _read_paddle,
-    (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"): _read_torch,
-    (".safetensors",): _read_safetensors,
+def _failure(error: Exception, file: Path, kind: str) -> BundleError:
+    """Return what is told for whatever a reader of another package raised."""
+    if isinstance(error, OSError):
+        return BundleError(f"{file}: cannot be read: {error.strerror or error}")
+    if isinstance(error, MemoryError):
+        return BundleError(f"{file}: asks for more memory than there is")
+    text = " ".join(str(error)[:_MESSAGE_SIGNS].split())
+    refused = re.search(r"(?:GLOBAL|class|function) (\S+\.\S+)", text)
+    if refused:
+        name = refused[1].rstrip(",.:")
+        return BundleError(f"{file}: refused to construct {name}; nothing was run")
+    detail = f" ({text[:_DETAIL_SIGNS]})" if isinstance(error, ValueError | SafetensorError) and text else ""
+    return BundleError(f"{file}: not a complete {kind}{detail}")
+
+
+_READERS: Mapping[tuple[str, ...], tuple[Callable[[Path], Any], str]] = {
+    (".pdparams",): (_read_paddle, "file of weights as paddle.save writes them"),
+    (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"): (_read_torch, "file of weights as torch.save writes them"),
+    (".safetensors",): (load_file, "safetensors file"),
 }
 
 
@@ -106,7 +132,7 @@ def _to_ours(content: Any, file: Path) -> State:
     state = _unwrapped(_state_dict(content, file))
     layouts = [layout for layout in LAYOUTS if state.keys() >= set(layout.markers)]
     if not layouts:
-        found = ", ".join(list(state)[:3]) or "nothing"
+        found = ", ".join(name[:_DETAIL_SIGNS] for name in list(state)[:3]) or "nothing"
         raise BundleError(f"{file}: these are not the weights of a GhostNet (found {found}, ...)")
     layout = max(layouts, key=lambda layout: len(layout.markers))
     ours: State = {}
@@ -131,10 +157,22 @@ def _state_dict(content: Any, file: Path) -> State:
             break
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise BundleError(f"{file}: holds no state dict")
-    others = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    others = [name for name, value in content.items() if not _is_plain(value)]
     if others:
         raise BundleError("\n       ".join([f"{file}: holds no state dict", *listed("not tensors", others)]))
+    # A tensor may show one number many times: its size is not that of what the file holds.
+    if sum(tensor.numel() * tensor.element_size() for tensor in content.values()) > file.stat().st_size:
+        raise BundleError(f"{file}: refused tensors larger than the file that holds them")
     return content
+
+
+def _is_plain(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
 
 
 def _unwrapped(state: State) -> State:
