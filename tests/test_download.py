@@ -144,7 +144,7 @@ def test_being_offline_is_said_plainly(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"url": 3}', "\xff"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"url": 3}', "\xff", "[" * 100_000])
 def test_damaged_records_are_refused(content: str, server: Server, tmp_path: Path) -> None:
     (tmp_path / CHECKSUMS).write_bytes(content.encode("latin-1"))
     with pytest.raises(BundleError, match=rf"{CHECKSUMS} is damaged: remove it"):

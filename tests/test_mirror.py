@@ -14,7 +14,6 @@ ELSEWHERE = {
     "engines/contract.py": ENGINES,
     "engines/executorch.py": ENGINES,
     "engines/file_engine.py": ENGINES,
-    "engines/inductor.py": ENGINES,
     "engines/litert.py": ENGINES,
     "engines/mnn.py": ENGINES,
     "engines/onnxruntime.py": ENGINES,

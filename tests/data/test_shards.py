@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ghostclas.data import open_source, source_notes
-from ghostclas.data.shards import expand_braces, shard_index, write_shards
+from ghostclas.data.shards import expand_braces, shard_index, write_shard, write_shards
 from ghostclas.errors import DataError, ImageError
 from tests.data.stored import contents, in_shards
 from tests.data.trees import make_folder, picture
@@ -42,6 +42,32 @@ def test_an_index_is_used_until_its_shard_changes(photos: Path, tmp_path: Path) 
     assert shard_index(shard) == entries
 
 
+def test_a_shard_of_the_same_size_and_time_with_other_content_is_indexed_again(
+    photos: Path, tmp_path: Path
+) -> None:
+    folder = in_shards(photos, tmp_path)
+    shard = folder / "train-000000.tar"
+    status, source = shard.stat(), open_source(photos)
+    names = [entry.name.replace("000", "zzz") for entry in shard_index(shard)]
+    write_shard(shard, [(name, source.read(i), "0") for i, name in enumerate(names)])
+    assert shard.stat().st_size == status.st_size
+    os.utime(shard, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert shard_index(shard)[0].name == "ant/zzz.jpg"
+
+
+def test_an_index_that_lies_about_places_gives_no_other_bytes(photos: Path, tmp_path: Path) -> None:
+    folder = in_shards(photos, tmp_path)
+    (shard,) = folder.glob("*-000000.tar")
+    entries = shard_index(shard)
+    index = folder / f".{shard.name}.index.json"
+    index.write_text(index.read_text().replace(f"{entries[0].offset}, ", f"{entries[0].offset + 512}, "))
+    source = open_source(folder)
+    with pytest.raises(ImageError, match=r"does not hold ant/000\.jpg where its index says") as caught:
+        source.read(0)
+    assert caught.value.code == "unreadable"
+    assert len(source.read(1)) == entries[1].size
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -49,6 +75,9 @@ def test_an_index_is_used_until_its_shard_changes(photos: Path, tmp_path: Path) 
         lambda text: "[]",
         lambda text: text.replace('"samples": [[', '"samples": [["a", -1, 5, "0"], ['),
         lambda text: text.replace('"samples": [[', '"samples": [["a", 5, 99999999, "0"], ['),
+        lambda text: text.replace('"samples": [[', '"samples": [["a", Infinity, 5, "0"], ['),
+        lambda text: "[" * 100_000,
+        lambda text: text + " " * 3_000_000,
     ],
 )
 def test_a_damaged_index_is_made_again(damage: Callable[[str], str], photos: Path, tmp_path: Path) -> None:

@@ -44,6 +44,56 @@ def test_an_unknown_key_in_a_recipe_file_is_refused(tmp_path: Path) -> None:
         resolve_config(str(recipe), [], DATA)
 
 
+HOSTILE_SETTINGS = {
+    "optimizer.lr=.inf": "optimizer.lr: Input should be a finite number, got inf",
+    "loop.ema=.nan": "loop.ema: Input should be a finite number, got nan",
+    "data.std=[0,0,0]": "data.std takes numbers from 0.001 to 1000.0, got [0.0, 0.0, 0.0]",
+    "data.std=[.nan,1,1]": "data.std.0: Input should be a finite number, got nan",
+    "data.mean=[1e+300,0,0]": "data.mean takes numbers from -1000.0 to 1000.0, got [1e+300, 0.0, 0.0]",
+    "data.eval_resize=100": "data.eval_resize 100 is smaller than the resolution 224",
+    "loop.seed=-1": "loop.seed: Input should be greater than or equal to 0, got -1",
+    "schedule.epochs=1e+300": "schedule.epochs: Input should be less than or equal to 1000000",
+    "loop.batch_size=10000000": "loop.batch_size: Input should be less than or equal to 1000000",
+    "data.workers=100000": "data.workers: Input should be less than or equal to 1024",
+    "augment.crop_scale=[1,0.1]": "augment.crop_scale goes from the smaller to the larger",
+    "augment.crop_ratio=[0,1]": "augment.crop_ratio.0: Input should be greater than or equal to 0.01",
+    "x=2020-13-45": "holds a value that is none: month must be in 1..12",
+    "x=!!timestamp no": "holds a value that is none",
+    f"x={'9' * 5000}": "holds a value that is none: Exceeds the limit",
+    f"x={'[' * 50_000}": "is nested too deeply",
+    f"x={'- ' * 500}": "is nested too deeply",
+    "x=&a [*a]": "uses an alias (*name); write the value itself",
+    f"a{'.a' * 3000}=1": "unknown setting 'a.a.a",
+    f"loop.trackers=[{'x,' * 3000}]": "and 2992 more",
+}
+
+
+@pytest.mark.parametrize("setting", HOSTILE_SETTINGS, ids=lambda setting: setting[:30])
+def test_a_setting_that_no_run_could_have_is_refused_in_few_words(setting: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_config("scratch", [setting], DATA)
+    assert HOSTILE_SETTINGS[setting] in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_recipe_that_is_hostile_is_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    for text, message in (
+        ("a: &a [x, x]\nb: &b [*a, *a]\n", "uses an alias"),
+        ("\n".join(" " * depth + "a:" for depth in range(400)), "is nested too deeply"),
+        ("#" * 200_000, "it has 200,000 bytes or more; the limit is 100,000"),
+        ("date: 2020-13-45\n", "holds a value that is none: month must be in 1..12"),
+    ):
+        recipe.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            resolve_config(str(recipe), [], DATA)
+    for name in (f"{'r' * 300}.yaml", "r" * 300):
+        with pytest.raises(
+            UsageError, match=r"cannot read the recipe .*: File name too long|no recipe is called"
+        ):
+            resolve_config(name, [], DATA)
+
+
 @pytest.mark.parametrize("setting", ["optimizer.lr", "=3", "a b=3", "optimizer..lr=1"])
 def test_a_setting_must_be_key_value(setting: str) -> None:
     with pytest.raises(UsageError, match="--set takes key=value"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from pydantic import model_validator
 
 from ghostclas.data.classes import first_few
 from ghostclas.data.source import Samples, Source, labels_of
@@ -27,6 +28,12 @@ class Fingerprint(Frozen):
     images: int
     images_per_class: tuple[int, ...]
     files: str
+
+    @model_validator(mode="after")
+    def _one_count_a_class(self) -> Fingerprint:
+        if len(self.images_per_class) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes, {len(self.images_per_class)} counts of images")
+        return self
 
 
 def fingerprint(source: Source) -> Fingerprint:

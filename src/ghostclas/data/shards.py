@@ -4,12 +4,14 @@ Streaming readers shuffle within a window and cannot always resume exactly. This
 each shard once (a seek for each member, no image) and stores the place of every image in
 ``.<shard>.index.json`` beside the shard, or in memory where it cannot write. After that, an image takes one
 ``open`` and one read, a shuffle covers all images, and a run resumes at the exact sample. A shard of another
-size or modification time is indexed again.
+size, modification time or content at a few places is indexed again; an image is read only where the shard
+has the header of a file of that size.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +32,18 @@ from ghostclas.data.filenames import describe_left_out, is_hidden, other_kind
 from ghostclas.data.labels import read_label_file, resolve_labels, write_label_file
 from ghostclas.data.source import Samples, Source
 from ghostclas.errors import DataError, ImageError
-from ghostclas.files import replacing, write_bytes
+from ghostclas.files import check_regular, read_regular, replacing, write_bytes
 from ghostclas.image_files import HEAD_BYTES
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 SHARD_IMAGES = 2000
 MAX_LABEL_BYTES = 4096
 MAX_SHARDS = 100_000
+_BLOCK = 512
+_REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+_SAMPLES, _SAMPLE_BYTES = 8, 4096
+# An entry is a name that the shard holds, too, with its escapes, and numbers.
+_INDEX_BYTES = 1 << 20
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})", re.ASCII)
 
 
@@ -89,15 +96,19 @@ class ShardSource:
         shard = self.shards[int(np.searchsorted(self.first, index, side="right")) - 1]
         offset, size = map(int, self.places[index])
         try:
-            with shard.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
+            with shard.open("rb", buffering=0) as file:
+                file.seek(offset - _BLOCK)
+                header, data = file.read(_BLOCK), file.read(size)
         except FileNotFoundError:
             raise ImageError("not_found", f"no such file: {shard}") from None
         except OSError as error:
             raise ImageError("unreadable", f"cannot read {shard}: {error.strerror}") from None
         if len(data) != size:
             raise ImageError("truncated", f"{shard} ends within {self.samples.key(index)}")
+        if _size_in_header(header) != size:
+            raise ImageError(
+                "unreadable", f"{shard} does not hold {self.samples.key(index)} where its index says"
+            )
         return data
 
 
@@ -157,16 +168,42 @@ def shard_index(shard: Path) -> list[Entry]:
 
 def _index(shard: Path) -> ShardIndex:
     try:
+        check_regular(shard)
         status = shard.stat()
+        content = _sampled(shard, status.st_size)
     except OSError as error:
         raise DataError(f"cannot read the shard {shard}: {error.strerror}") from None
-    stamp = {"version": INDEX_VERSION, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    stamp = {
+        "version": INDEX_VERSION,
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "content": content,
+    }
     cache = shard.with_name(f".{shard.name}.index.json")
     index = _load(cache, stamp)
     if index is None:
         index = _scan(shard)
         _save(cache, {**stamp, "samples": index.entries, "ignored": index.ignored})
     return index
+
+
+def _sampled(shard: Path, size: int) -> str:
+    """Return the sha256 of a few parts of the shard, from its beginning to its end."""
+    digest = hashlib.sha256()
+    last = max(0, size - _SAMPLE_BYTES)
+    with shard.open("rb", buffering=0) as file:
+        for start in sorted({last * number // (_SAMPLES - 1) for number in range(_SAMPLES)}):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _size_in_header(block: bytes) -> int | None:
+    """Return the size in the header of a regular file, or ``None`` if this is none."""
+    try:
+        return int(block[124:136].rstrip(b" \0"), 8) if block[156:157] in _REGULAR else None
+    except ValueError:
+        return None
 
 
 def write_shard(target: Path, samples: Iterable[tuple[str, bytes, str]]) -> int:
@@ -290,16 +327,18 @@ def _label(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
         raise DataError(f"{shard}: {member.name} is no number and no name in UTF-8") from None
 
 
-def _load(cache: Path, stamp: dict[str, int]) -> ShardIndex | None:
+def _load(cache: Path, stamp: dict[str, Any]) -> ShardIndex | None:
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(cache, _INDEX_BYTES + 8 * stamp["bytes"]))
         if {key: content[key] for key in stamp} != stamp:
             return None
         entries = [Entry(str(n), int(o), int(s), str(label)) for n, o, s, label in content["samples"]]
         ignored = {str(kind): int(count) for kind, count in content["ignored"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         return None
-    inside = all(entry.offset >= 0 and 0 <= entry.size <= stamp["bytes"] - entry.offset for entry in entries)
+    inside = all(
+        entry.offset >= _BLOCK and 0 <= entry.size <= stamp["bytes"] - entry.offset for entry in entries
+    )
     return ShardIndex(entries, ignored) if inside else None
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -38,8 +39,16 @@ ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
 _ELSEWHERE = {"distil": "this recipe learns from a teacher: use ghostclas ssld --teacher ..."}
 
 
+MAX_BATCH = 1_000_000
+_LEAST_STD, _MOST = 0.001, 1000.0
+
 MAX_RECIPE_BYTES = 100_000
 """The largest recipe that is read; those of this package have 2,000 bytes."""
+
+_SHOWN_SIGNS = 200
+_SHOWN_PROBLEMS = 8
+_MOST_MINUTES = 1e9
+_MAX_DEPTH = 16
 
 # A recipe's warm-up and head epochs get at most this share of epochs that are chosen without them.
 START_SHARE = 0.2
@@ -78,16 +87,31 @@ class DataConfig(Frozen):
     interpolation: Interpolation = "bilinear"
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     balance: Balance = "none"
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     max_bad: Fraction = 0.01
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
 
+    @model_validator(mode="after")
+    def _deployable(self) -> DataConfig:
+        if not all(_LEAST_STD <= std <= _MOST for std in self.std):
+            raise ValueError(f"data.std takes numbers from {_LEAST_STD} to {_MOST}, got {list(self.std)}")
+        if not all(abs(mean) <= _MOST for mean in self.mean):
+            raise ValueError(f"data.mean takes numbers from -{_MOST} to {_MOST}, got {list(self.mean)}")
+        short_side, crop = self._sides()
+        if short_side < crop:
+            raise ValueError(f"data.eval_resize {short_side} is smaller than the resolution {crop}")
+        return self
+
+    def _sides(self) -> tuple[int, int]:
+        """Return the short side before the crop of validation, and the side of the crop."""
+        crop = self.eval_resolution or self.resolution
+        return self.eval_resize or round(crop * 256 / 224), crop
+
     @property
     def preprocess(self) -> PreprocessSpec:
         """The preprocessing of validation and deployment."""
-        crop = self.eval_resolution or self.resolution
-        short_side = self.eval_resize or round(crop * 256 / 224)
+        short_side, crop = self._sides()
         return PreprocessSpec(
             resize=ResizeSpec(short_side=short_side, interpolation=self.interpolation),
             crop=crop,
@@ -116,13 +140,13 @@ class OptimizerConfig(Frozen):
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
-    lr: Positive = 0.4
-    lr_batch: Annotated[int, Field(ge=1)] | None = 512
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 0.4
+    lr_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = 512
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = True
-    weight_decay: NonNegative = 4e-5
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 4e-5
     no_decay: tuple[Literal["norm", "bias"], ...] = ("norm", "bias")
-    body_lr: Positive = 1.0
+    body_lr: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     clip_norm: Positive | None = None
 
 
@@ -134,7 +158,7 @@ class ScheduleConfig(Frozen):
     """
 
     name: Literal["cosine"] = "cosine"
-    epochs: Positive = 30
+    epochs: Annotated[float, Field(gt=0, le=1e6)] = 30
     warmup_epochs: NonNegative = 1
     final_lr: Fraction = 0.0
     head_epochs: NonNegative = 0
@@ -147,8 +171,8 @@ class LoopConfig(Frozen):
     keep the memory that a step has freed for the next one, see ``training.memory``.
     """
 
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    accumulate: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 128
+    accumulate: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -156,7 +180,7 @@ class LoopConfig(Frozen):
     compile: bool = False
     channels_last: bool = True
     sync_bn: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     save_minutes: NonNegative = 5
     validate_every: Annotated[int, Field(ge=1)] = 1
     time: Annotated[float, Field(gt=0, description="minutes")] | None = None
@@ -285,7 +309,9 @@ def _changes(setting: str, schema: type[TrainConfig]) -> dict[str, Any]:
     """Return the tree that a ``key=value`` spells out."""
     key, separator, text = setting.partition("=")
     if not separator or not re.fullmatch(r"\w+(\.\w+)*", key):
-        raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {setting!r}")
+        raise UsageError(f"--set takes key=value, such as optimizer.lr=0.1; got {_shown(setting)}")
+    if key.count(".") >= _MAX_DEPTH:
+        raise UsageError(f"unknown setting {_shown(key)}; see docs/training.md")
     value = _yaml(text, f"--set {setting}")
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -318,7 +344,10 @@ def parse_config(tree: Mapping[str, Any], *, schema: type[ConfigT] = TrainConfig
     try:
         return schema.model_validate(given)
     except ValidationError as error:
-        raise UsageError("\n       ".join(_explain(problem, schema) for problem in error.errors())) from None
+        problems = [_explain(problem, schema) for problem in error.errors()]
+        if len(problems) > _SHOWN_PROBLEMS:
+            problems[_SHOWN_PROBLEMS:] = [f"and {len(problems) - _SHOWN_PROBLEMS} more"]
+        raise UsageError("\n       ".join(problems)) from None
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -345,8 +374,8 @@ def minutes(text: str) -> float:
         UsageError: it is none.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not match or float(match[1]) == 0:
-        raise UsageError(f"a time is written like 90s, 30m or 2h; got {text!r}")
+    if not match or not 0 < float(match[1]) < _MOST_MINUTES:
+        raise UsageError(f"a time is written like 90s, 30m or 2h; got {_shown(text)}")
     return float(match[1]) * {"s": 1 / 60, "m": 1, "": 1, "h": 60}[match[2]]
 
 
@@ -361,7 +390,7 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
             raise UsageError(f"cannot read the recipe {recipe}: {reason}") from None
     else:
         raise UsageError(
-            f"no recipe is called {recipe!r}{did_you_mean(recipe, recipe_names())}; there are "
+            f"no recipe is called {_shown(recipe)}{did_you_mean(_short(recipe), recipe_names())}; there are "
             f"{', '.join(recipe_names())}, or give a .yaml file"
         )
     tree = _yaml(text, f"the recipe {recipe}") or {}
@@ -373,12 +402,40 @@ def _read_recipe(recipe: str) -> dict[str, Any]:
 def _yaml(text: str, what: str) -> Any:
     yaml = require("yaml", extra="train")
     try:
+        _check_tokens(yaml, text, what)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be read"
-        raise UsageError(f"{what} is not valid YAML{where}: {problem}") from None
+        raise UsageError(f"{_short(what)} is not valid YAML{where}: {_short(problem)}") from None
+    # What stands for a number or a date and is none: 2020-13-45, and 5,000 digits.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"{_short(what)} holds a value that is none: {_short(str(error))}") from None
+
+
+def _check_tokens(yaml: Any, text: str, what: str) -> None:
+    """Refuse a document that is small and stands for a tree of any size or depth."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        if isinstance(token, yaml.AliasToken):
+            raise UsageError(f"{_short(what)} uses an alias (*name); write the value itself")
+        name = type(token).__name__
+        depth += name.endswith(("SequenceStartToken", "MappingStartToken"))
+        depth -= name.endswith(("SequenceEndToken", "MappingEndToken", "BlockEndToken"))
+        if depth > _MAX_DEPTH:
+            raise UsageError(f"{_short(what)} is nested too deeply")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_SIGNS else f"{text[:_SHOWN_SIGNS]}..."
+
+
+def _shown(value: Any) -> str:
+    """Return ``repr(value)`` cut short, however large and deep it is."""
+    shortener = Repr()
+    shortener.maxlevel, shortener.maxstring, shortener.maxother = 3, _SHOWN_SIGNS, _SHOWN_SIGNS
+    return shortener.repr(value)
 
 
 def _merge(tree: dict[str, Any], changes: Mapping[str, Any]) -> None:
@@ -415,17 +472,21 @@ def _explain(problem: Mapping[str, Any], schema: type[TrainConfig]) -> str:
         if key in _ELSEWHERE:
             return _ELSEWHERE[key]
         valid = _valid_keys(schema)
-        return f"unknown setting {key!r}{_nearest(key, valid)}; see docs/training.md"
+        return f"unknown setting {_shown(key)}{_nearest(key[:_SHOWN_SIGNS], valid)}; see docs/training.md"
     if problem["type"] == "missing":
         if key in ("data", "data.path"):
             return "there is nothing to train on: give --data FOLDER"
         return f"the setting {key!r} is needed and has no value"
     if problem["type"] == "model_type":
         inside = [known for known in _valid_keys(schema) if known.startswith(f"{key}.")]
-        return f"{key} is a group of settings, such as {inside[0]}; got {problem['input']!r}"
+        return f"{key} is a group of settings, such as {inside[0]}; got {_shown(problem['input'])}"
     if problem["type"] == "tuple_type":
-        return f"{key} is a list, such as [{problem['input']}]; got {problem['input']!r}"
-    return f"{key}: {problem['msg']}, got {problem['input']!r}" if key else str(problem["msg"])
+        return f"{key} is a list, such as [{_short(str(problem['input']))}]; got {_shown(problem['input'])}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(problem["input"], Mapping):
+        # Of a group as a whole: the message names the settings.
+        return message
+    return f"{key}: {message}, got {_shown(problem['input'])}" if key else message
 
 
 def _nearest(key: str, valid: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import torch
 from PIL.Image import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
@@ -22,6 +22,9 @@ VIEWS_VERSION = 2
 Policy = Literal["none", "randaugment", "trivialaugment", "autoaugment"]
 
 
+Ratio = Annotated[float, Field(ge=0.01, le=100)]
+
+
 class AugmentConfig(Frozen):
     """How a training image is varied. ``crop_scale`` is a range of area, ``crop_ratio`` of width / height.
 
@@ -31,16 +34,23 @@ class AugmentConfig(Frozen):
     """
 
     crop_scale: tuple[Fraction, Fraction] = (0.08, 1.0)
-    crop_ratio: tuple[float, float] = (0.75, 4 / 3)
+    crop_ratio: tuple[Ratio, Ratio] = (0.75, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     flip: Fraction = 0.5
     policy: Policy = "none"
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     color_jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     erasing: Fraction = 0.0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    cutmix: Annotated[float, Field(ge=0, le=1000)] = 0.0
     repeats: Annotated[int, Field(ge=1, le=8)] = 1
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentConfig:
+        for name, (low, high) in (("crop_scale", self.crop_scale), ("crop_ratio", self.crop_ratio)):
+            if low > high or high <= 0:
+                raise ValueError(f"augment.{name} goes from the smaller to the larger, got [{low}, {high}]")
+        return self
 
 
 class _CropAndFlip:
