@@ -249,7 +249,7 @@ def check_folder(folder: str | os.PathLike[str], *, option: str) -> None:
         UsageError: it cannot be made or written to; the message names the command line's ``option``.
     """
     path = Path(folder)
-    missing = [parent for parent in (path, *path.parents) if not parent.exists()]
+    missing = [parent for parent in (path, *path.parents) if not is_there(parent)]
     made: list[Path] = []
     try:
         for parent in reversed(missing):
@@ -274,13 +274,13 @@ def check_replaceable(target: str | os.PathLike[str], *, option: str) -> None:
         UsageError: as :func:`check_folder`.
     """
     path = Path(target)
-    inside = _has_to_stay(path) or not path.exists()
+    inside = _has_to_stay(path) or not is_there(path)
     check_folder(path if inside else path.absolute().parent, option=option)
 
 
 def _has_to_stay(target: Path) -> bool:
     """Whether renaming this folder fails, as for a mount point, or takes it from under somebody's shell."""
-    return target.is_dir() and (os.path.ismount(target) or Path.cwd().is_relative_to(target.resolve()))
+    return is_folder(target) and (os.path.ismount(target) or Path.cwd().is_relative_to(target.resolve()))
 
 
 def _exchange_content(staged: Path, target: Path) -> None:

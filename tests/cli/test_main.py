@@ -98,6 +98,35 @@ def test_a_photo_in_the_place_of_a_command_is_told_the_command(
     assert f"ghostclas predict {photo}" in capsys.readouterr().err
 
 
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", LONG],
+        ["predict", "SMALL", "--output", LONG],
+        ["predict", "SMALL", "--model", LONG],
+        ["eval", "--data", LONG],
+        ["eval", "--data", "SMALL", "--report", LONG],
+        ["data", "audit", LONG],
+        ["export", "--model", f"{LONG}.pth", "--output", "out"],
+        ["verify", LONG],
+        ["train", "--data", LONG],
+        ["train", "--data", "SMALL", "--output", LONG],
+        ["train", "--data", "SMALL", "--recipe", f"{LONG}.yaml"],
+        ["train", "--data", "SMALL", "--weights", LONG],
+    ],
+    ids=" ".join,
+)
+def test_a_name_too_long_for_a_file_is_one_error(
+    arguments: list[str], small_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main([str(small_bundle.path) if word == "SMALL" else word for word in arguments])
+    assert code in (2, 3)
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> list[str]:
         raise ZeroDivisionError("a bug")

@@ -28,6 +28,7 @@ from typer.core import TyperGroup
 from ghostclas.cli.console import discard_stdout
 from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
 from ghostclas.errors import GhostclasError, UsageError, command_line, did_you_mean
+from ghostclas.files import is_there
 
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
@@ -71,7 +72,7 @@ class LazyGroup(TyperGroup):
         word = args[0]
         if word not in COMMANDS and not word.startswith("-"):
             hint = did_you_mean(word, COMMANDS)
-            if not hint and Path(word).exists():
+            if not hint and is_there(word):
                 hint = f"; to label it: {command_line('ghostclas', 'predict', word)}"
             raise UsageError(f"there is no command {word!r}{hint or '; see: ghostclas --help'}")
         return super().resolve_command(ctx, args)

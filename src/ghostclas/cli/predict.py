@@ -15,6 +15,7 @@ import typer
 
 from ghostclas.cli.console import note, print_next, say
 from ghostclas.errors import DataError, MissingExtraError, UsageError
+from ghostclas.files import is_file, is_folder
 from ghostclas.progress import console_progress
 
 if TYPE_CHECKING:
@@ -159,13 +160,13 @@ def _left_out(kinds: Counter[str]) -> str:
 
 
 def _are_few(paths: list[str]) -> bool:
-    return len(paths) <= A_FEW and all(Path(path).is_file() for path in paths)
+    return len(paths) <= A_FEW and all(is_file(path) for path in paths)
 
 
 def _counted(paths: list[str]) -> list[int]:
     """Return a list that will hold the number of photos, once a thread has counted them."""
     total: list[int] = []
-    if "-" not in paths and any(Path(path).is_dir() for path in paths):
+    if "-" not in paths and any(is_folder(path) for path in paths):
         from threading import Thread
 
         from ghostclas.prediction import count_images

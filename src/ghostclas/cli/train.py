@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ghostclas.cli import console
+from ghostclas.files import is_there
 
 
 def train_command(
@@ -59,7 +60,7 @@ def train_command(
 
     going_on: Resume = "auto" if resume_auto else resume
     resumed = (
-        str(output / "config.yaml") if going_on and output and (output / "config.yaml").exists() else None
+        str(output / "config.yaml") if going_on and output and is_there(output / "config.yaml") else None
     )
     taught = wants_teacher(recipe or resumed, settings or ())
     if show_settings:

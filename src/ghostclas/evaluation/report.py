@@ -23,7 +23,7 @@ from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.extras import require
-from ghostclas.files import check_replaceable, replacing_folder
+from ghostclas.files import check_replaceable, is_folder, is_there, replacing_folder
 from ghostclas.pages import data_uri, render, thumbnail
 
 PAGE, FIGURES = "index.html", "report.json"
@@ -81,10 +81,10 @@ def check_report(directory: str | os.PathLike[str]) -> None:
     """
     require("jinja2", extra="report")
     target = Path(directory)
-    if target.exists() and not target.is_dir():
+    if is_there(target) and not is_folder(target):
         raise UsageError(f"{target} is a file; name a directory for the report")
     check_replaceable(target, option="--report")
-    found = {entry.name for entry in target.iterdir()} if target.exists() else set()
+    found = {entry.name for entry in target.iterdir()} if is_there(target) else set()
     own = {name for name, is_own in _OWN.items() if is_own(target / name)}
     if others := sorted(found - own):
         raise UsageError(

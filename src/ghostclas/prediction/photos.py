@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from ghostclas.errors import UsageError
+from ghostclas.files import is_folder, is_there
 
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
@@ -47,7 +48,7 @@ def find_images(
     left_out = Counter() if left_out is None else left_out
     for path in paths:
         text = os.fspath(path)
-        if literal or not any(mark in text for mark in "*?[") or Path(text).exists():
+        if literal or not any(mark in text for mark in "*?[") or is_there(text):
             yield from _in_path(Path(text), left_out)
             continue
         from glob import iglob
@@ -85,7 +86,7 @@ def read_list(lines: BinaryIO) -> Iterator[str]:
 
 
 def _in_path(path: Path, left_out: Counter[str]) -> Iterator[Path]:
-    if path.is_dir():
+    if is_folder(path):
         yield from _walk(path, left_out)
     else:
         yield path

@@ -25,6 +25,7 @@ from ghostclas.evaluation import Evaluation, dataset_name, evaluate, store_tempe
 from ghostclas.evaluation.calibration import calibrate
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.extras import require
+from ghostclas.files import is_there
 from ghostclas.loading import load_weights
 from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
@@ -199,7 +200,7 @@ def train(
         if value is not None:
             given[group_name] = {**dict(given.get(group_name, {})), key: value}
     settings = (settings,) if isinstance(settings, str) else tuple(settings)
-    stopped = output is not None and Path(output, "config.yaml").exists()
+    stopped = output is not None and is_there(Path(output, "config.yaml"))
     if resume and recipe is None and stopped:
         recipe = Path(str(output), "config.yaml")
     elif resume and output is not None and not stopped and data is None and config is None:

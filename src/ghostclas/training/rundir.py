@@ -65,7 +65,7 @@ class RunDirectory:
             ) from None
 
     def _open(self, config: TrainConfig, images: DataRecord | None, *, resume: bool) -> tuple[str, ...]:
-        if self.config.exists() and (resume or not self._is_unused()):
+        if files.is_there(self.config) and (resume or not self._is_unused()):
             self._hold()
             if not resume:
                 raise UsageError(
@@ -100,7 +100,7 @@ class RunDirectory:
 
     def _is_unused(self) -> bool:
         """Return whether the directory holds only what a failed start leaves."""
-        if not self.path.exists():
+        if not files.is_there(self.path):
             return True
         return all(
             not any(entry.iterdir()) if entry.is_dir() else _is_own(entry.name)
@@ -182,7 +182,7 @@ def choose_run(
         UsageError: there is no run to continue.
     """
     if output is not None:
-        there = (output / "config.yaml").exists()
+        there = files.is_there(output / "config.yaml")
         if resume is True and not there:
             raise UsageError(f"{output} holds no run to resume; leave --resume out to start one")
         return output, bool(resume) and there
