@@ -75,14 +75,14 @@ def main() -> None:
     rows = [
         [change, f"{hit[change]} of {made[change]}"] for change in (*CHANGES, "left blank") if made[change]
     ]
-    rows.append(["training pictures taken for one", f"{len(wrong)} of {arguments.others}"])
+    rows.append(["training images mistaken for one", f"{len(wrong)} of {arguments.others}"])
     fill(
         "ssld.md",
         "duplicates",
         [
             *table("copies|found", rows),
             "",
-            f"{len(splits.val.samples):,} validation pictures, {len(found.pool.samples):,} in the pool. "
+            f"{len(splits.val.samples):,} validation images, {len(found.pool.samples):,} in the pool. "
             f"{machine(['opencv-python-headless', 'numpy'])}",
             f"`PYTHONPATH=. python benchmarks/ssld_duplicates.py tiny-imagenet-200.zip "
             f"--every {arguments.every} --others {arguments.others}` repeats it.",

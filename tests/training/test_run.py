@@ -27,7 +27,7 @@ def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
     assert [entry["epoch"] for entry in log] == list(range(1, 31))
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     page = (finished / "report" / "index.html").read_text()
-    assert "How it learned" in page
+    assert "Training curves" in page
     assert json.loads((finished / "report" / "report.json").read_text())["top1"] == 100
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {
         "last.pt",
