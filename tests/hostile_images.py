@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
-from tests.images import encode, huge_gif, photo, png_chunk
+from tests.images import encode, huge_gif, huge_jpeg, photo, png_chunk
 
 MEGABYTE = 10**6
 
@@ -293,6 +293,9 @@ REFUSED: Mapping[str, Callable[[], bytes]] = {
     "jpeg: 200 scans of 10 megapixels": lambda: jpeg_of_scans(4000, 2500, 200),
     "jpeg: 90 scans of 100 megapixels": lambda: progressive_jpeg(10000, 10000, 80),
     "jpeg: 421 bytes": lambda: progressive_jpeg(14000, 14000, 0)[:421],
+    "jpeg: 196 megapixels of an arithmetic code": lambda: huge_jpeg(14000, 14000).replace(
+        b"\xff\xc0", b"\xff\xc9"
+    ),
     "jpeg: sequential scans": lambda: sequential_jpeg_of_scans(900, 900, 1000),
     "jpeg: comments": lambda: jpeg_of_segments(b"\xff\xfe\0\x02"),
     "jpeg: fill bytes": lambda: jpeg_of_segments(b"\xff"),

@@ -64,7 +64,7 @@ def check_file(name: str, kind: str, data: bytes) -> int:
     if kind != "JPEG":
         return 0
     work, allowed = jpeg.read_work(data), _in_proportion(MAX_SCANNED_BLOCKS, data)
-    if work.kept_bytes and (work.scans > MAX_SCANS or work.scanned_blocks > allowed):
+    if work.scans > MAX_SCANS or work.scanned_blocks > allowed:
         raise ImageError(
             "too_large",
             f"{name} is a JPEG of {work.scans:,} scans with {work.scanned_blocks:,} blocks, the limits for a "

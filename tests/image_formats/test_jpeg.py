@@ -16,7 +16,12 @@ from tests.images import encode, exif, photo
 def test_a_file_of_one_scan_keeps_nothing() -> None:
     for data in (encode(photo(60, 40), "JPEG", exif=exif(6)), encode(photo(60, 40)[..., 0], "JPEG")):
         work = read_work(data)
-        assert (work.kept_bytes, work.scans) == (0, 1)
+        assert (work.kept_bytes, work.scans, work.scanned_blocks) == (0, 1, 0)
+
+
+def test_blocks_of_an_arithmetic_code_count_ten_times() -> None:
+    data = encode(photo(64, 64)[..., 0], "JPEG").replace(b"\xff\xc0", b"\xff\xc9")
+    assert read_work(data).scanned_blocks == 10 * 64
 
 
 @pytest.mark.parametrize(("subsampling", "blocks"), [(0, 3 * 8 * 5), (1, 2 * 8 * 5), (2, 8 * 6 * 3 // 2)])

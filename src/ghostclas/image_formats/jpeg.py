@@ -18,6 +18,9 @@ _ALONE = {0x01, *range(0xD0, 0xDA)}
 _END, _SCAN = 0xD9, 0xDA
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+_ARITHMETIC = set(range(0xC9, 0xD0))
+_ARITHMETIC_WEIGHT = 10
+"""An arithmetic code can say almost without bits that a block holds 63 zeros, one after the other."""
 _BYTES_PER_BLOCK = 128
 """libjpeg keeps 8 x 8 coefficients of 16 bits."""
 
@@ -29,7 +32,8 @@ class JpegWork:
     Attributes:
         kept_bytes: the coefficients that libjpeg keeps until the last scan; 0 for a file of one scan.
         scans: how many there are, counted no further than the first unless coefficients are kept.
-        scanned_blocks: blocks of 8 x 8 pixels of all scans together.
+        scanned_blocks: blocks of 8 x 8 pixels of all scans together, each ten times with arithmetic coding; 0
+            for a single scan of Huffman codes, which takes at least two bits a block.
     """
 
     kept_bytes: int
@@ -66,9 +70,10 @@ def read_work(data: bytes) -> JpegWork:
         elif kind == _SCAN:
             parts = data[at + 3 : at + 3 + 2 * data[at + 2] : 2]
             scans += 1
-            scanned += sum(blocks.get(part, 0) for part in parts)
+            weight = _ARITHMETIC_WEIGHT if frame in _ARITHMETIC else 1
+            scanned += weight * sum(blocks.get(part, 0) for part in parts)
             if frame not in _PROGRESSIVE and len(parts) >= len(blocks) and scans == 1:
-                return JpegWork(0, scans, scanned)
+                return JpegWork(0, scans, scanned if weight > 1 else 0)
             marker = _MARKER_IN_SCAN
         at += length
     else:
