@@ -62,7 +62,8 @@ def test_names_of_systems_are_hidden_in_any_case() -> None:
     ],
 )
 def test_a_folder_is_told_by_what_it_holds(names: set[str], what: str | None) -> None:
-    assert own_output(names.__contains__) == what
+    assert own_output("", names.__contains__) == what
+    assert own_output("a/b", {f"a/b/{name}" for name in names}.__contains__) == what
 
 
 def test_one_line_counts_the_most_frequent_kinds() -> None:

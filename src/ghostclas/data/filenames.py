@@ -87,15 +87,20 @@ def read_head(path: Path) -> bytes:
         return b""
 
 
-def own_output(has: Callable[[str], bool]) -> str | None:
+def own_output(folder: str, exists: Callable[[str], bool]) -> str | None:
     """Tell a folder that this package wrote, which is never a class, from a folder of photos.
 
     Args:
-        has: whether the folder holds a file or folder of this name.
+        folder: the path of the folder; empty for the root of a tree.
+        exists: whether there is a file or folder at a path.
 
     Returns:
         ``"a training run"``, ``"a bundle"``, ``"predictions"`` or ``None``.
     """
+
+    def has(name: str) -> bool:
+        return exists(f"{folder}/{name}" if folder else name)
+
     if has("config.yaml") and (has("log.jsonl") or has("checkpoints")):
         return "a training run"
     if has("manifest.json") and (has("reference.safetensors") or has("weights.safetensors")):

@@ -19,6 +19,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -298,7 +299,7 @@ def _scan(shard: Path) -> ShardIndex:
             if extension.lower() == "cls":
                 labels[key] = _label(tar, member, shard)
                 continue
-            kind = other_kind(name.name, lambda member=member: _head(tar, member))  # type: ignore[misc]
+            kind = other_kind(name.name, partial(_head, tar, member))
             if kind is None:
                 if key in images:
                     raise DataError(f"{shard} holds two images with the key {key!r}")

@@ -6,6 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from ghostclas.data.classes import CLASSES_FILE, class_names, first_few
@@ -78,7 +79,7 @@ class Listing:
             files = [path for path in files if not _is_below(path, outputs)]
             named = first_few(f"{path}/ ({what})" for path, what in sorted(outputs.items()))
             notes = (*notes, f"left out what earlier commands wrote: {named}")
-        kinds = {path: other_kind(path, lambda path=path: head(path)) for path in files}  # type: ignore[misc]
+        kinds = {path: other_kind(path, partial(head, path)) for path in files}
         images = [path for path, kind in kinds.items() if kind is None]
         if outputs:
             # A folder with nothing but outputs, such as runs/, is no empty class.
@@ -195,8 +196,7 @@ def _outputs(files: Sequence[str], folders: Sequence[str]) -> dict[str, str]:
     present = {*files, *folders}
     found: dict[str, str] = {}
     for folder in sorted(candidates):
-        start = f"{folder}/" if folder else ""
-        what = own_output(lambda name, start=start: f"{start}{name}" in present)  # type: ignore[misc]
+        what = own_output(folder, present.__contains__)
         if what and folder:
             found[folder] = what
         elif what == "a training run":

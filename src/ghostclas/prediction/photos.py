@@ -6,6 +6,7 @@ import codecs
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -121,10 +122,10 @@ def _photos_and_folders(
         if is_hidden(name):
             continue
         if entry.is_dir():
-            if not own_output(lambda part, name=name: (folder / name / part).exists()):  # type: ignore[misc]
+            if not own_output(entry.path, os.path.exists):
                 yield name, True
             continue
-        kind = other_kind(name, lambda name=name: read_head(folder / name))  # type: ignore[misc]
+        kind = other_kind(name, partial(read_head, folder / name))
         if kind is None or kind in UNREAD_PHOTOS:
             yield name, False
         else:
