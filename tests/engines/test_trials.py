@@ -86,9 +86,41 @@ def test_records_that_others_could_have_written_do_not_count(
     assert not trials.is_known("sleeper", stranger.file())
 
 
-def test_the_built_in_model_and_onnx_runtime_need_no_trial(stranger: Bundle) -> None:
+def test_the_built_in_model_needs_no_trial(stranger: Bundle) -> None:
     assert trials.is_known("openvino", Bundle.open(default_bundle_path()).file())
-    assert trials.is_known("onnxruntime", stranger.file())
+    assert not trials.is_known("onnxruntime", stranger.file())
+
+
+def test_a_plain_graph_that_fills_the_memory_is_refused(stranger: Bundle) -> None:
+    """``[N, H, W, 3]`` becomes ``[N, H, W, 3, 1]`` times ``[200000]``: 10 GB for one photo."""
+    onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    entry = stranger.file().entry
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=kinds.FLOAT),
+        helper.make_node("Unsqueeze", ["floats", "last"], ["deeper"]),
+        helper.make_node("Expand", ["deeper", "shape"], ["huge"]),
+        helper.make_node("ReduceMax", ["huge", "axes"], ["most"], keepdims=0),
+        helper.make_node("MatMul", ["most", "weights"], ["logits"]),
+    ]
+    constants = [
+        helper.make_tensor("last", kinds.INT64, [1], [4]),
+        helper.make_tensor("shape", kinds.INT64, [5], [1, 1, 1, 1, 200_000]),
+        helper.make_tensor("axes", kinds.INT64, [3], [1, 2, 4]),
+        helper.make_tensor("weights", kinds.FLOAT, [3, 7], [0.0] * 21),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "huge",
+        [helper.make_tensor_value_info("images", kinds.UINT8, ["N", 64, 64, 3])],
+        [helper.make_tensor_value_info("logits", kinds.FLOAT, ["N", 7])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    content = FileContent(model.SerializeToString(), "onnx", input=entry.input, output=entry.output)
+    bundle = add_files(stranger, {"model.onnx": content})
+    with pytest.raises(BundleError, match=r"ONNX Runtime cannot run model\.onnx"):
+        open_engine("auto", bundle)
 
 
 @needs_openvino

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 from ghostclas.bundle import Bundle, BundleFile, Precision
 from ghostclas.engines.contract import AFTER_FORK, Engine
 from ghostclas.engines.file_engine import opened_before_fork
-from ghostclas.engines.table import ENGINES, find_runtime, installed_engines, is_installed
+from ghostclas.engines.table import DEFAULT_ENGINE, ENGINES, find_runtime, installed_engines, is_installed
 from ghostclas.engines.trials import is_known, try_out
 from ghostclas.errors import BundleError, UsageError, did_you_mean
 
@@ -167,7 +167,7 @@ def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_
         if any(
             right and (engine, path) == (name, entry.path) for (engine, path, _), right in compared.items()
         )
-        and is_known(name, BundleFile(bundle, entry))
+        and (name == DEFAULT_ENGINE or is_known(name, BundleFile(bundle, entry)))
     ]
     if precision is None and optimize_for == "throughput":
         for name, entry in files:

@@ -32,8 +32,7 @@ class Runtime(NamedTuple):
             process of its own, which gives logits alone; see ``ghostclas.engines.isolated``.
         features: the class is a ``FeatureEngine``.
         trial_seconds: how long a file that was neither made nor tried on this machine may take in a process
-            of its own, before it is loaded in this one; see ``ghostclas.engines.trials``. 0 where no trial
-            is needed.
+            of its own, before it is loaded in this one; see ``ghostclas.engines.trials``.
     """
 
     implementation: str
@@ -63,8 +62,6 @@ ENGINES: Mapping[str, Runtime] = {
         concurrent=True,
         restarts_after_fork=True,
         features=True,
-        # What it opens is checked by ``onnx_graph``, and it withstood every damaged file that was tried.
-        trial_seconds=0,
     ),
     "openvino": Runtime(
         "ghostclas.engines.openvino:OpenVINOEngine",
@@ -108,6 +105,9 @@ ENGINES: Mapping[str, Runtime] = {
     ),
 }
 """``auto`` looks in this order, after what is faster in another precision."""
+
+DEFAULT_ENGINE = "onnxruntime"
+"""What ``auto`` takes for files from elsewhere: it withstood every damaged file that was tried."""
 
 
 def installed_engines() -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ghostclas.bundle import BundleFile, Precision, default_bundle_path
-from ghostclas.engines.table import find_runtime
+from ghostclas.engines.table import DEFAULT_ENGINE, find_runtime
 from ghostclas.errors import BundleError, GhostclasError
 
 _IMAGES = 2
@@ -33,7 +33,7 @@ _known: set[str] = set()
 
 def is_known(name: str, file: BundleFile) -> bool:
     """Return whether the engine ``name`` may open the file in this process, without a trial."""
-    if find_runtime(name).trial_seconds == 0 or file.bundle.path == default_bundle_path():
+    if file.bundle.path == default_bundle_path():
         return True
     key = _key(name, file)
     if key not in _known and (_folder() / key).is_file() and _is_private(_folder()):
@@ -81,8 +81,8 @@ def try_out(name: str, file: BundleFile, inference_precision: Precision | None =
     except WorkerEndedError as error:
         raise BundleError(
             f"{where} did not pass its trial: {name} {_how(error.status, limits.cpu_seconds)} in a process "
-            "of its own, and nothing was loaded here; get the bundle from its maker again, or use "
-            "--engine onnxruntime"
+            "of its own, and nothing was loaded here; get the bundle from its maker again"
+            + ("" if name == DEFAULT_ENGINE else f", or use --engine {DEFAULT_ENGINE}")
         ) from None
     except GhostclasError:
         raise
