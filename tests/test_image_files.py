@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ghostclas import image_files
+from ghostclas.errors import ImageError
 from ghostclas.imaging import decode
 from tests.images import ENCODERS, encode, exif, photo, png_chunk, png_with, stored
 from tests.limited import run_python
@@ -118,3 +119,16 @@ def test_pixels_in_many_chunks_of_a_png_are_one_picture() -> None:
     content = data[at + 8 : at + 8 + size]
     chunks = b"".join(png_chunk(b"IDAT", content[i : i + 7]) for i in range(0, size, 7))
     np.testing.assert_array_equal(np.asarray(decode(data[:at] + chunks + png_chunk(b"IEND", b""))), pixels)
+
+
+def test_a_tiff_directory_that_breaks_off_is_refused_without_a_warning() -> None:
+    data = encode(photo(60, 40)[..., 0], "TIFF", compression="tiff_lzw")
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    end = directory + 2 + 12 * count
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for missing in range(1, 12):
+            with pytest.raises(ImageError, match="cut short or damaged"):
+                decode(data[: end - missing])
+    assert caught == []

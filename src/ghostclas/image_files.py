@@ -313,6 +313,8 @@ def _tiff_entries(data: bytes, layout: _TiffLayout) -> Iterator[_TiffEntry]:
         value_at = at + width - inline
         if values * _TIFF_VALUE_BYTES.get(kind, 0) > inline:
             (value_at,) = struct.unpack_from(f"{order}{layout.pointer}", data, value_at)
+        if at + width > len(data):
+            raise ValueError("its directory breaks off")
         yield _TiffEntry(tag, kind, values, data[at : at + width], value_at)
 
 
