@@ -9,6 +9,7 @@ import pytest
 
 from ghostclas.cli import main
 from ghostclas.training.config import resolve_config
+from tests.fresh import modules_after
 from tests.training.photos import photo_folder
 
 SETTINGS = [
@@ -53,6 +54,19 @@ def test_train_prints_its_result_and_the_next_command_and_goes_on_when_asked(
 def test_train_without_data_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 2
     assert capsys.readouterr().err.strip() == "error: there is nothing to train on: give --data FOLDER"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--data", "photos", "--network", "ghostnet_x9000"],
+        ["--data", "photos", "--weights", "no/such/file"],
+        ["--data", "https://example.org/photos.zip"],
+    ],
+)
+def test_a_wrong_word_is_refused_before_torch_is_imported(words: list[str]) -> None:
+    code = "import sys; from ghostclas.cli import main; assert main(['train', *sys.argv[1:]]) == 2"
+    assert "torch" not in modules_after(code, *words)
 
 
 def test_resuming_a_run_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

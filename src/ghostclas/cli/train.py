@@ -53,6 +53,8 @@ def train_command(
     """Train a classifier on labelled photos."""
     from ghostclas.extras import require
 
+    network = console.renamed(network, model, to="--network", was="--model")
+    _check_words(data, network, weights)
     require("torch", extra="train")
     from ghostclas.ssld.run_config import wants_teacher
     from ghostclas.training.config import TrainConfig, minutes
@@ -87,7 +89,7 @@ def train_command(
         }
         run = train_student(
             labeled=data,
-            network=console.renamed(network, model, to="--network", was="--model"),
+            network=network,
             recipe=recipe,
             settings=[
                 *(f"{key}={value}" for key, value in shortcuts.items() if value is not None),
@@ -102,7 +104,7 @@ def train_command(
 
         run = train(
             data,
-            network=console.renamed(network, model, to="--network", was="--model"),
+            network=network,
             weights=weights,
             recipe=recipe,
             epochs=epochs,
@@ -123,3 +125,20 @@ def train_command(
     else:
         console.say(run.summary())
     console.print_next("ghostclas", "predict", "--model", str(run.bundle), "PHOTO")
+
+
+def _check_words(data: str | None, network: str | None, weights: str | None) -> None:
+    """Refuse a URL or an unknown name before torch is imported, which takes seconds.
+
+    Raises:
+        UsageError, BundleError: as ``zoo.resolve_spec`` and ``zoo.locate``.
+    """
+    from ghostclas.errors import refuse_url
+    from ghostclas.zoo import locate, resolve_spec
+
+    if data is not None:
+        refuse_url(data)
+    if network is not None:
+        resolve_spec(network)
+    if weights is not None:
+        locate(weights)
