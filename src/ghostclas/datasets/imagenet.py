@@ -38,6 +38,8 @@ GROUND_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
 _WNID = re.compile(r"n\d{8}")
 _VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG")
 _MAX_DEVKIT_FILE = 64 * 1024 * 1024
+_MAX_DEVKIT = 512 * 1024 * 1024
+_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ class Expected:
         values: dict[str, int] = {}
         for item in text.split(","):
             name, _, number = (part.strip() for part in item.partition("="))
-            if name not in known or not number.isdecimal():
+            if name not in known or not number.isdecimal() or len(number) > _MAX_DIGITS:
                 raise UsageError(
-                    f"--expect takes train=N,val=N,classes=N, not {item!r}{did_you_mean(name, known)}"
+                    f"--expect takes train=N,val=N,classes=N, not {item[:80]!r}{did_you_mean(name, known)}"
                 )
             values[name] = int(number)
         return cls(**values)
@@ -174,6 +176,8 @@ def read_devkit(archive: Path) -> Devkit:
     contents: dict[str, bytes] = {}
     with open_tar(archive) as tar:
         for name, member in regular_members(tar, str(archive)):
+            if member.offset_data + member.size > _MAX_DEVKIT:
+                raise DataError(f"{archive} unpacks to more than {_MAX_DEVKIT:,} bytes; it should be small")
             for wanted in (META, GROUND_TRUTH):
                 if str(name).endswith(wanted):
                     if member.size > _MAX_DEVKIT_FILE:
@@ -185,8 +189,10 @@ def read_devkit(archive: Path) -> Devkit:
     wnids, names = _read_meta(contents[META], f"{archive}/{META}")
     numbers = contents[GROUND_TRUTH].split()
     for line, number in enumerate(numbers, start=1):
-        if not number.isdigit() or int(number) not in wnids:
-            raise DataError(f"{archive}/{GROUND_TRUTH}, line {line}: {number!r} is the number of no class")
+        if not number.isdigit() or len(number) > _MAX_DIGITS or int(number) not in wnids:
+            raise DataError(
+                f"{archive}/{GROUND_TRUTH}, line {line}: {number[:80]!r} is the number of no class"
+            )
     return Devkit(names, [wnids[int(number)] for number in numbers])
 
 

@@ -16,6 +16,9 @@ from ghostclas.files import is_folder, is_there
 
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
+MAX_DEPTH = 100
+"""The most folders within each other; one that lies deeper is yielded itself, so that it gets an error."""
+
 SORTED_TOGETHER = 10_000
 """Entries of a folder that are read and sorted together, before the first of them is labelled."""
 
@@ -101,6 +104,9 @@ def _walk(
         here = folder.stat()
         identity = (here.st_dev, here.st_ino)
         if identity in above:
+            return
+        if len(above) >= MAX_DEPTH:
+            yield folder
             return
         with os.scandir(folder) as entries:
             for name, is_folder in _sorted_in_parts(_photos_and_folders(folder, entries, left_out)):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ghostclas.bundle import Bundle
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.extras import require
+from ghostclas.files import read_regular
 from ghostclas.loading import load_weights
 from ghostclas.models.maps import LogitsAndMaps, has_maps, run_with_maps
 from ghostclas.models.registry import create_model
@@ -23,6 +24,8 @@ from ghostclas.models.saved import bundle_state
 from ghostclas.spec import PreprocessSpec, Triple
 from ghostclas.ssld.config import TeacherConfig
 from ghostclas.ssld.teacher import Labels, labels_of, preprocess_of
+from ghostclas.weights.pdparams import MAX_BYTES
+from ghostclas.weights.reading import read_torch
 from ghostclas.zoo import EFFICIENTNET_LITE, TIMM, locate, packaged_weights, resolve_spec
 
 LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
@@ -131,7 +134,7 @@ def _lite(config: TeacherConfig, device: str) -> TorchTeacher:
     spec = resolve_spec(config.model)
     network = create_model(spec)
     load_weights(network, file)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256(read_regular(file, MAX_BYTES)).hexdigest()
     usual = config.model_copy(update={"interpolation": config.interpolation or "bicubic"})
     preprocess = preprocess_of(usual, None, mean=LITE_MEAN, std=LITE_STD)
     labels = labels_of(config, spec.num_classes)
@@ -149,14 +152,22 @@ def _timm(config: TeacherConfig, device: str) -> TorchTeacher:
         )
     try:
         if config.weights:
-            state = torch.load(config.weights, map_location="cpu", weights_only=True)
+            state = read_torch(config.weights)
             classifier = timm.create_model(name).get_classifier()
             outputs = next(len(v) for k, v in reversed(state.items()) if k.endswith("bias"))
             network = timm.create_model(name, num_classes=outputs if classifier is not None else 1000)
             network.load_state_dict(state)
         else:
             network = timm.create_model(name, pretrained=True)
-    except (OSError, RuntimeError, StopIteration, ValueError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        StopIteration,
+        TypeError,
+        ValueError,
+    ) as error:
         raise BundleError(
             f"the weights of timm's {name} are not available: {(str(error).splitlines() or ['?'])[0]}\n"
             "       give a file that torch.save wrote: --teacher-weights FILE"

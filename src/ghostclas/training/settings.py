@@ -69,7 +69,7 @@ def _taken(schema: Mapping[str, Any]) -> str:
         length = f"{len(items)} " if "prefixItems" in schema else ""
         return f"list of {length}({'; '.join(inside)})"
     bounds = [
-        f"{word} {schema[key]:g}"
+        f"{word} {_number(schema[key])}"
         for key, word in (
             ("minimum", "from"),
             ("exclusiveMinimum", "above"),
@@ -81,3 +81,7 @@ def _taken(schema: Mapping[str, Any]) -> str:
     ]
     words = {"integer": "whole number", "boolean": "true or false", "string": "text"}
     return " ".join([words.get(kind, kind), *bounds])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10_000 else f"{value:g}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +59,8 @@ def read_weights(file: str | Path) -> State:
         raise BundleError(f"{file}: no such file of weights")
     for suffixes, (read, kind) in _READERS.items():
         if file.name.lower().endswith(suffixes):
-            if file.stat().st_size > MAX_BYTES:
-                raise BundleError(f"{file}: larger than {MAX_BYTES >> 30} GiB, which no GhostNet is")
-            try:
+            with _errors_of(file, kind):
                 return _to_ours(read(file), file)
-            except GhostclasError:
-                raise
-            except Exception as error:  # what a damaged file raises depends on where the damage is
-                raise _failure(error, file, kind) from None
     known = ", ".join(suffix for suffixes in _READERS for suffix in suffixes)
     raise BundleError(f"{file}: no weights can be read from this type of file; known are {known}")
 
@@ -83,6 +78,32 @@ def _read_paddle(file: Path) -> State:
         name: torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
         for name, array in read_pdparams(file).items()
     }
+
+
+def read_torch(file: str | Path) -> Any:
+    """Return what ``torch.save`` wrote to ``file``: tensors, numbers, text and plain containers.
+
+    Raises:
+        BundleError: missing or damaged file, or one that asks for more.
+    """
+    file = Path(file)
+    if not is_file(file):
+        raise BundleError(f"{file}: no such file of weights")
+    with _errors_of(file, _TORCH):
+        return _read_torch(file)
+
+
+@contextmanager
+def _errors_of(file: Path, kind: str) -> Iterator[None]:
+    """Refuse a file that is too large, and turn whatever reading it raises into a BundleError."""
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise BundleError(f"{file}: larger than {MAX_BYTES >> 30} GiB, which no GhostNet is")
+        yield
+    except GhostclasError:
+        raise
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        raise _failure(error, file, kind) from None
 
 
 def _read_torch(file: Path) -> Any:
@@ -121,9 +142,10 @@ def _failure(error: Exception, file: Path, kind: str) -> BundleError:
     return BundleError(f"{file}: not a complete {kind}{detail}")
 
 
+_TORCH = "file of weights as torch.save writes them"
 _READERS: Mapping[tuple[str, ...], tuple[Callable[[Path], Any], str]] = {
     (".pdparams",): (_read_paddle, "file of weights as paddle.save writes them"),
-    (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"): (_read_torch, "file of weights as torch.save writes them"),
+    (".pth", ".pt", ".pth.tar", ".ckpt", ".bin"): (_read_torch, _TORCH),
     (".safetensors",): (load_file, "safetensors file"),
 }
 
