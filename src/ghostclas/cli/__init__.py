@@ -29,6 +29,7 @@ from ghostclas.cli.console import discard_stdout
 from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
 from ghostclas.errors import GhostclasError, UsageError, command_line, did_you_mean
 from ghostclas.files import is_there
+from ghostclas.terminal import printable_message
 
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
@@ -176,5 +177,5 @@ def _speak_utf8() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(printable_message(f"error: {message}") + "\n")
     return code

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, say_json, table
+from ghostclas.cli.console import note, print_next, say, say_json, say_json_text, table
 from ghostclas.errors import GhostclasError, UsageError
 from ghostclas.progress import console_progress
+from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.bench.report import Table
@@ -248,9 +249,9 @@ def _show(results: Results, *, as_json: bool) -> None:
     from ghostclas.bench.report import notes, tables
 
     if as_json:
-        say(results.model_dump_json())
+        say_json_text(results.model_dump_json())
     else:
-        say(str(results.machine))
+        say(printable(str(results.machine)))
         for one in tables(results):
             _print(one)
         for line in notes(results):
@@ -279,7 +280,7 @@ def _print(shown: Table) -> None:
     for number, name in enumerate(shown.header):
         drawn.add_column(name, justify="left" if number < shown.names else "right", no_wrap=number == 0)
     for row in shown.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(printable, row))
     console = Console(markup=False, highlight=False)
     console = console if console.is_terminal else Console(markup=False, highlight=False, width=240)
     with console.capture() as capture:

@@ -1,4 +1,8 @@
-"""Output of the verbs: results to stdout, everything else to stderr. Imports only typer."""
+"""Output of the verbs: results to stdout, everything else to stderr. Imports only typer.
+
+No control character reaches a terminal, whoever chose the names in the text: see ``ghostclas.terminal``. A
+verb applies ``printable`` to names in a result of several lines; ``table`` does it by itself.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,22 @@ from typing import Any, TypeVar
 import typer
 
 from ghostclas.errors import UsageError, command_line
+from ghostclas.terminal import printable, printable_json, printable_lines, printable_message
 
 T = TypeVar("T")
 
 
 def say(text: str = "") -> None:
-    """Write one line of the result to stdout."""
+    """Write one or more lines of the result to stdout."""
+    _echo(printable_lines(text))
+
+
+def say_json_text(text: str) -> None:
+    """Write a JSON document to stdout; text stays readable in every script."""
+    _echo(printable_json(text))
+
+
+def _echo(text: str) -> None:
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -32,8 +46,8 @@ def discard_stdout() -> None:
 
 
 def note(text: str) -> None:
-    """Write one line about the work to stderr."""
-    typer.echo(text, err=True)
+    """Write one message about the work to stderr."""
+    typer.echo(printable_message(text), err=True)
 
 
 def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:
@@ -52,7 +66,7 @@ def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:
 
 def say_json(value: Any) -> None:
     """Write ``value`` as one line of JSON to stdout; text stays readable in every script."""
-    say(json.dumps(value, ensure_ascii=False))
+    say_json_text(json.dumps(value, ensure_ascii=False))
 
 
 def print_next(*command: str, why: str = "next") -> None:
@@ -62,13 +76,14 @@ def print_next(*command: str, why: str = "next") -> None:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Return the rows under their header in aligned columns; ``right`` lists the number columns."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    cells = [[printable(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
 
     def line(row: Sequence[str]) -> str:
-        cells = [
+        aligned = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        return "  ".join(cells).rstrip()
+        return "  ".join(aligned).rstrip()
 
-    return "\n".join(line(row) for row in (header, *rows))
+    return "\n".join(map(line, cells))

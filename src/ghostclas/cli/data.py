@@ -11,6 +11,7 @@ import typer
 from ghostclas.cli.console import print_next, say, say_json, table
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.progress import console_progress
+from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.datasets.audit import Audit, Group
@@ -113,7 +114,7 @@ def audit_command(
 
 def _findings(found: Audit) -> str:
     images = sum(split.images for split in found.splits)
-    lines = [f"{found.location}: {images:,} images", ""]
+    lines = [f"{printable(found.location)}: {images:,} images", ""]
     rows = []
     for split in found.splits:
         counts = sorted(split.classes.values()) or [0]
@@ -169,4 +170,4 @@ def _list(title: str, items: Iterable[str]) -> list[str]:
     if not listed:
         return []
     more = [f"  and {len(listed) - SHOWN:,} more; --json lists all"] if len(listed) > SHOWN else []
-    return [f"{title}: {len(listed):,}", *(f"  {item}" for item in listed[:SHOWN]), *more, ""]
+    return [f"{title}: {len(listed):,}", *(f"  {printable(item)}" for item in listed[:SHOWN]), *more, ""]

@@ -9,6 +9,7 @@ import typer
 
 from ghostclas.cli.console import note, print_next, say, say_json, table
 from ghostclas.progress import console_progress
+from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.data import Source
@@ -201,8 +202,8 @@ def _figures(e: Evaluation) -> str:
     ]
     without = f" ({absent} of them without an image here)" if absent else ""
     lines = [
-        f"{e.model} through {e.through}",
-        f"{e.source.location}: {e.images:,} images, {len(e.classes):,} classes{without}",
+        printable(f"{e.model} through {e.through}"),
+        f"{printable(e.source.location)}: {e.images:,} images, {len(e.classes):,} classes{without}",
         "",
         *_aligned(rows),
     ]
@@ -221,12 +222,12 @@ def _figures(e: Evaluation) -> str:
     if pairs := e.confused()[:WEAKEST]:
         lines += ["", "the most frequent mistakes"]
         lines += [
-            f"  {count:>4} x {e.classes[right]} predicted as {e.classes[said]}"
+            printable(f"  {count:>4} x {e.classes[right]} predicted as {e.classes[said]}")
             for right, said, count in pairs
         ]
     if e.bad:
         lines += ["", f"not counted: {len(e.bad):,} unreadable"]
-        lines += [f"  {image.key}: {image.code}: {image.message}" for image in e.bad[:NAMED]]
+        lines += [printable(f"  {image.key}: {image.code}: {image.message}") for image in e.bad[:NAMED]]
         if len(e.bad) > NAMED:
             lines.append(f"  and {len(e.bad) - NAMED:,} more; --json lists all")
     return "\n".join(lines)
@@ -237,9 +238,9 @@ def _changes(c: Comparison) -> str:
 
     top1 = c.top1
     lines = [
-        f"A  {c.a.model} through {c.a.through}",
-        f"B  {c.b.model} through {c.b.through}",
-        f"{c.a.source.location}: {c.images:,} images, {len(c.per_class):,} classes",
+        printable(f"A  {c.a.model} through {c.a.through}"),
+        printable(f"B  {c.b.model} through {c.b.through}"),
+        f"{printable(c.a.source.location)}: {c.images:,} images, {len(c.per_class):,} classes",
         "",
         *_aligned(
             [
@@ -265,7 +266,7 @@ def _changes(c: Comparison) -> str:
         )
     for title, group in (("only A is right", c.only_a), ("only B is right", c.only_b)):
         if len(group):
-            lines += ["", title, *(f"  {c.key(i)}" for i in group[:NAMED].tolist())]
+            lines += ["", title, *(f"  {printable(c.key(i))}" for i in group[:NAMED].tolist())]
             if len(group) > NAMED:
                 lines.append(f"  and {len(group) - NAMED:,} more; --json lists all")
     return "\n".join(lines)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ghostclas.cli.console import print_next, say, table
+from ghostclas.cli.console import print_next, say, say_json_text, table
+from ghostclas.terminal import printable
 
 
 def info_command(
@@ -23,7 +24,7 @@ def info_command(
     bundle.check()
     manifest = bundle.manifest
     if as_json:
-        say(manifest.model_dump_json())
+        say_json_text(manifest.model_dump_json())
         return
     spec, before, after = manifest.spec, manifest.preprocess, manifest.postprocess
     facts = [
@@ -45,7 +46,7 @@ def info_command(
     for metric in manifest.metrics:
         top5 = "" if metric.top5 is None else f", top-5 {metric.top5:.2f} %"
         measured = f"{metric.images:,} images of {metric.dataset} through {metric.through}"
-        say(f"top-1 {metric.top1:.2f} %{top5} on {measured}")
+        say(printable(f"top-1 {metric.top1:.2f} %{top5} on {measured}"))
     rows = [(e.path, e.format, e.precision, f"{e.bytes / 1e6:.2f} MB", e.sha256[:12]) for e in manifest.files]
     say("\n" + table(("file", "format", "precision", "size", "sha256"), rows, right=(3,)))
     print_next("ghostclas", "verify", model)

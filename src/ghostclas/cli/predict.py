@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say
+from ghostclas.cli.console import note, print_next, say, say_json_text
 from ghostclas.errors import DataError, MissingExtraError, UsageError
 from ghostclas.files import is_file, is_folder
 from ghostclas.progress import console_progress
+from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.prediction import PredictionFiles
@@ -94,7 +95,7 @@ def predict_command(
             images = files.remaining(images)
         for prediction in classifier.stream(images, top):
             if as_json:
-                say(prediction.model_dump_json())
+                say_json_text(prediction.model_dump_json())
             elif output is None:
                 say(_text(prediction))
             if files:
@@ -190,15 +191,10 @@ def _few(paths: list[str]) -> list[str]:
 
 
 def _text(prediction: Prediction) -> str:
-    lines = [_printable(prediction.file or "-")]
+    lines = [printable(prediction.file or "-")]
     if prediction.error:
-        lines.append(f"  error: {prediction.error.message}")
+        lines.append(f"  error: {printable(prediction.error.message)}")
     if prediction.unknown:
         lines.append("  unknown; the nearest are")
-    lines += [f"  {label.score:7.2%}  {label.label}" for label in prediction.top]
+    lines += [f"  {label.score:7.2%}  {printable(label.label)}" for label in prediction.top]
     return "\n".join(lines)
-
-
-def _printable(name: str) -> str:
-    # A line break or a control sequence in a name would act on the terminal.
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, table
+from ghostclas.cli.console import note, print_next, say, say_json_text, table
+from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.bundle import FileParity
@@ -33,10 +34,11 @@ def verify_command(
 
     report = verify(model, data, record=keep, strict=False)
     if as_json:
-        say(report.model_dump_json())
+        say_json_text(report.model_dump_json())
     else:
-        pixels = f"{report.max_pixel_difference} of 256 levels ({report.pixel_tolerance} allowed)"
-        say(f"{report.bundle}: every file has its size and checksum; pixels differ by at most {pixels}")
+        levels = f"{report.max_pixel_difference} of 256 levels ({report.pixel_tolerance} allowed)"
+        bundle = printable(report.bundle)
+        say(f"{bundle}: every file has its size and checksum; pixels differ by at most {levels}")
         say(table(HEADER, [_row(result) for result in (*report.files, *report.photos)], right=range(2, 6)))
         for line in report.skipped:
             note(f"not run here: {line}")

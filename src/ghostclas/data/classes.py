@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ghostclas.errors import DataError
+from ghostclas.spreadsheet import plain
 
 CLASSES_FILE = "classes.csv"
 MAX_CLASSES_BYTES = 16 * 2**20
@@ -22,6 +23,9 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
 
     Where several folders share a name (ImageNet has two kinds of crane), the folder is appended:
     ``crane (n02012849)``. The whole table decides this, so a split with only one of them agrees.
+
+    An apostrophe that keeps a spreadsheet from taking a name for a formula is no part of it: ``'-5`` is
+    ``-5``.
 
     Raises:
         DataError: not UTF-8 text, a row without a name, or a folder with two different names.
@@ -37,7 +41,7 @@ def read_names(content: bytes, location: str) -> dict[str, str]:
         if len(row) < 2 or not row[0].strip() or not row[1].strip():
             found = ",".join(row)[:_SHOWN_SIGNS]
             raise DataError(f"{location}, line {number}: expected folder,name but found {found!r}")
-        folder, name = row[0].strip(), " ".join(row[1].split())
+        folder, name = plain(row[0].strip()), plain(" ".join(row[1].split()))
         if names.setdefault(folder, name) != name:
             raise DataError(
                 f"{location}, line {number}: folder {folder!r} is named both {names[folder]!r} and {name!r}"

@@ -27,6 +27,7 @@ from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
 from ghostclas.errors import DataError, UsageError, did_you_mean
 from ghostclas.extras import require
 from ghostclas.files import check_folder, flush, sweep, write_text
+from ghostclas.spreadsheet import inert
 
 Layout = Literal["folder", "list", "shards"]
 Progress = Callable[[int, int | None], None]
@@ -351,7 +352,8 @@ def _write_names(output: Path, layout: Layout, kit: Devkit) -> None:
     if layout == "shards":
         write_label_file(output / "classes.txt", classes)
         return
-    rows = "".join('{},"{}"\n'.format(wnid, name.replace('"', '""')) for wnid, name in kit.names.items())
+    quoted = {wnid: inert(name).replace('"', '""') for wnid, name in kit.names.items()}
+    rows = "".join(f'{wnid},"{name}"\n' for wnid, name in quoted.items())
     write_text(output / CLASSES_FILE, f"wnid,name\n{rows}")
     if layout == "list":
         write_label_file(output / "label_list.txt", classes)

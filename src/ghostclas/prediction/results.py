@@ -17,6 +17,7 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
 from ghostclas.files import LockedError, flush, lock, replacing, sweep_drafts, write_text
 from ghostclas.spec import Prediction
+from ghostclas.spreadsheet import inert
 
 LINES = "predictions.jsonl"
 TABLE = "predictions.csv"
@@ -35,9 +36,9 @@ class PredictionFiles:
     a folder that has them is refused; with it, missing predictions are added.
 
     The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
-    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first. ``predictions.model.json``
+    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first. Text that a spreadsheet would
+    take for a formula has ``'`` in front there, see :mod:`ghostclas.spreadsheet`. ``predictions.model.json``
     names the model of the predictions.
-    says whose answers they are.
     """
 
     def __init__(self, folder: str | os.PathLike[str], top: int = 5, *, resume: bool = False) -> None:
@@ -221,9 +222,9 @@ class _UnixLines:
 def _row(prediction: Prediction) -> list[Any]:
     error = prediction.error
     return [
-        prediction.file or "",
+        inert(prediction.file or ""),
         str(prediction.unknown).lower(),
         error.code if error else "",
-        error.message if error else "",
-        *(cell for best in prediction.top for cell in (best.label, f"{best.score:.6g}", best.index)),
+        inert(error.message) if error else "",
+        *(cell for best in prediction.top for cell in (inert(best.label), f"{best.score:.6g}", best.index)),
     ]

@@ -23,6 +23,7 @@ from safetensors.numpy import save
 
 from ghostclas.errors import DataError
 from ghostclas.files import read_regular, sweep, write_bytes
+from ghostclas.terminal import printable
 
 ABOUT = "about.json"
 KEYS = "keys"
@@ -105,7 +106,8 @@ class LogitCache:
                 added.append(_map(path))
             except (OSError, ValueError, KeyError) as error:
                 warnings.warn(
-                    f"{path} is damaged ({error}); its images are scored again; remove it", stacklevel=2
+                    printable(f"{path} is damaged ({error}); its pictures are scored again; remove it"),
+                    stacklevel=2,
                 )
         if added:
             self._index([*self._shards, *added])
