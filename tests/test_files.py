@@ -16,6 +16,7 @@ import pytest
 
 from ghostclas import files
 from ghostclas.files import LockedError, lock, replacing, replacing_folder, sweep, write_text
+from tests.full_disk import largest_file
 from tests.limited import run_python
 
 HOLD = """
@@ -314,3 +315,12 @@ def test_windows_locks_a_byte_and_opens_no_folder(tmp_path: Path) -> None:
     assert names(tmp_path) == ["notes"]
     with holder(path, before=WINDOWS) as process, pytest.raises(LockedError, match=f"process {process.pid}"):
         lock(path)
+
+
+def test_a_lock_on_a_full_disk_is_held_and_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with largest_file(0), lock(path):
+        with pytest.raises(LockedError):
+            lock(path)
+        assert path.exists()
+    assert list(tmp_path.iterdir()) == []

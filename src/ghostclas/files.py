@@ -481,7 +481,9 @@ def _take(path: Path) -> Lock:
                 raise
             os.close(descriptor)
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        # On a full disk the lock holds all the same; only its file does not say for whom.
+        with suppress(OSError):
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _held[path] = os.getpid()
     return Lock(path, descriptor)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.bundle import Bundle, BundleFile, FileParity, Manifest, Precision, revise_manifest
+from ghostclas.bundle.writer import write_errors
 from ghostclas.data.source import Source
 from ghostclas.engines import ENGINES, Engine, installed_engines
 from ghostclas.engines.choice import inference_precisions, load_file
@@ -163,7 +164,7 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
     choose an engine that passed, and does not choose one that failed on the reference or on the photos.
 
     Raises:
-        BundleError: the bundle is an archive, or was changed by hand.
+        BundleError: the bundle is an archive, was changed by hand, or cannot be written.
     """
     asked = {(result.file, result.engine) for result in report.files}
     failed = {(photo.file, photo.engine, photo.arithmetic) for photo in report.photos if not photo.ok}
@@ -181,7 +182,8 @@ def record(bundle: Bundle, report: VerifyReport) -> Bundle:
     recorded = revise_manifest(bundle, revise)
     # The path of the bundle is private.
     moved = report.model_copy(update={"bundle": bundle.path.name})
-    write_bytes(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
+    with write_errors(bundle.path / PARITY):
+        write_bytes(bundle.path / PARITY, moved.model_dump_json(indent=1).encode() + b"\n")
     return recorded
 
 

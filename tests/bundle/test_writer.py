@@ -185,7 +185,7 @@ def test_an_error_while_writing_leaves_the_old_bundle_and_nothing_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(files, "flush", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(BundleError, match=r"bundle cannot be written: No space left .* as it was before"):
             CHANGES[change](bundle)
     assert entries(tmp_path) == ["bundle"]
     assert entries(bundle.path) == [

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostclas.bundle import Bundle
+from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.cli import main
 from ghostclas.models.registry import create_model
 from ghostclas.zoo import resolve_spec
+from tests.full_disk import largest_file
 
 
 def test_weights_become_a_bundle_that_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,3 +56,20 @@ def test_export_does_not_replace_what_is_no_bundle(
     assert main(["export", "--model", str(small_bundle.path), "--output", str(tmp_path)]) == 4
     assert capsys.readouterr().err.startswith(f"error: {tmp_path}")
     assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_bundle_that_was_there(
+    small_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = copy_bundle(small_bundle, tmp_path / "bundle").path
+    before = {file.name: file.read_bytes() for file in target.iterdir()}
+    with largest_file(100_000):
+        assert main(["export", "--model", str(small_bundle.path), "--output", str(target)]) == 7
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert shown.endswith(
+        "cannot be written: File too large; it is as it was before. Make room, or choose another folder\n"
+    )
+    assert shown.count("\n") == 1
+    assert {file.name: file.read_bytes() for file in target.iterdir()} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]

@@ -11,6 +11,7 @@ import pytest
 from ghostclas import __version__
 from ghostclas.bundle import Bundle
 from ghostclas.cli import COMMANDS, main
+from tests.full_disk import largest_file
 
 GHOSTCLAS = [sys.executable, "-m", "ghostclas"]
 
@@ -164,3 +165,19 @@ def test_the_module_and_the_script_name_the_same_function() -> None:
 
     script = next(point for point in entry_points(group="console_scripts") if point.name == "ghostclas")
     assert script.load() is main
+
+
+def test_a_full_disk_is_one_line_wherever_it_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_words: list[str]) -> list[str]:
+        with largest_file(10):
+            (tmp_path / "file").write_bytes(bytes(100))
+        raise AssertionError("written")
+
+    monkeypatch.setattr("ghostclas.cli._with_resume_auto", full)
+    assert main(["doctor"]) == 1
+    assert (
+        capsys.readouterr().err
+        == "error: cannot write: File too large; make room, or choose another folder\n"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from ghostclas.cli import main
 from ghostclas.cli.predict import _counted
 from ghostclas.prediction import Classifier
 from tests import images
+from tests.full_disk import largest_file
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -405,3 +407,22 @@ def test_predict_imports_no_training_half(small_bundle: Bundle, folder: Path) ->
         "matplotlib",
     }
     assert modules & unwanted == set()
+
+
+def test_a_full_disk_is_one_line_and_resume_keeps_the_answers_before_it(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "answers"
+    with largest_file(900):
+        code, _, err = run(folder, "--output", output)
+    assert code == 2
+    assert re.fullmatch(
+        rf"error: cannot write to {output}: File too large; \d answers are kept there: "
+        "mend that and add --resume\n",
+        err,
+    )
+    assert sorted(p.name for p in output.iterdir()) == ["predictions.model.json", "predictions.partial.jsonl"]
+    assert run(folder, "--output", output, "--resume")[0] == 0
+    with (output / "predictions.jsonl").open(encoding="utf-8") as lines:
+        files = [json.loads(line)["file"] for line in lines]
+    assert len(files) == len(set(files)) == 3

@@ -81,8 +81,8 @@ def write_bundle(
         parity: how close the files came to the reference.
 
     Raises:
-        BundleError: the parts do not fit each other, or ``target`` is something else than a bundle.
-        OSError: the disk refuses.
+        BundleError: the parts do not fit each other, ``target`` is something else than a bundle, or the disk
+            refuses, which changes nothing.
     """
 
     def fill(folder: Path) -> Manifest:
@@ -115,8 +115,8 @@ def add_files(
     ``parity`` is recorded for the files it names, in place of what was recorded for them.
 
     Raises:
-        BundleError: the bundle is an archive or does not verify, or a file does not fit it.
-        OSError: the disk refuses.
+        BundleError: the bundle is an archive or does not verify, a file does not fit it, or the disk refuses,
+            which changes nothing.
     """
 
     def fill(folder: Path) -> Manifest:
@@ -143,8 +143,8 @@ def copy_bundle(bundle: Bundle, target: str | os.PathLike[str]) -> Bundle:
     """Write the bundle, verified, into the folder ``target``, in place of one that is there; atomic.
 
     Raises:
-        BundleError: a file of the bundle does not verify, or there is something else at ``target``.
-        OSError: the disk refuses.
+        BundleError: a file of the bundle does not verify, there is something else at ``target``, or the disk
+            refuses, which changes nothing.
     """
 
     def fill(folder: Path) -> Manifest:
@@ -162,8 +162,8 @@ def update_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """Replace fields of the manifest by keyword (``metrics=``, ``postprocess=``, ...); atomic.
 
     Raises:
-        BundleError: the bundle is an archive, or its manifest would no longer agree with itself.
-        OSError: the disk refuses.
+        BundleError: the bundle is an archive, its manifest would no longer agree with itself, or the disk
+            refuses, which changes nothing.
     """
     return revise_manifest(bundle, lambda _: changes)
 
@@ -184,8 +184,7 @@ def record_metric(bundle: Bundle, metric: Metric) -> Bundle:
     """Write an accuracy into the manifest, in place of an earlier one of that data set and runtime.
 
     Raises:
-        BundleError: the bundle is an archive.
-        OSError: the disk refuses.
+        BundleError: the bundle is an archive, or the disk refuses, which changes nothing.
     """
 
     def revise(manifest: Manifest) -> Mapping[str, Any]:
@@ -200,17 +199,29 @@ def pack(bundle: Bundle, path: str | os.PathLike[str]) -> Path:
     """Write the bundle as one ``.zip`` and return where it is. The same bundle gives the same bytes; atomic.
 
     Raises:
-        BundleError: a file of the bundle does not verify.
-        OSError: the disk refuses.
+        BundleError: a file of the bundle does not verify, or the disk refuses, which leaves no file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Stored, not deflated: weights do not shrink, and the bytes depend on no version of zlib.
-    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_member_info(MANIFEST), serialise(bundle.manifest))
-        for entry in bundle.manifest.files:
-            archive.writestr(_member_info(entry.path), bundle.read(entry.path))
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Stored, not deflated: weights do not shrink, and the bytes depend on no version of zlib.
+        with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(_member_info(MANIFEST), serialise(bundle.manifest))
+            for entry in bundle.manifest.files:
+                archive.writestr(_member_info(entry.path), bundle.read(entry.path))
     return path
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn what a full or read-only disk raises while ``path`` is written into a BundleError."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be written: {error.strerror or error}; it is as it was before. "
+            "Make room, or choose another folder"
+        ) from None
 
 
 def _folder(bundle: Bundle) -> Path:
@@ -222,18 +233,20 @@ def _folder(bundle: Bundle) -> Path:
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
     """Let one writer at a time read, change and replace the bundle at ``target``."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     # A folder whose parent cannot be written to can only have its manifest replaced.
     outside = os.access(target.absolute().parent, os.W_OK)
     path = target.absolute().parent / f".{target.absolute().name}.lock" if outside else target / ".lock"
     try:
-        held = lock(path, wait=_WAIT_SECONDS)
+        with write_errors(target):
+            held = lock(path, wait=_WAIT_SECONDS)
     except LockedError as error:
         raise BundleError(
             f"{target}: {error} has been changing this bundle for {_WAIT_SECONDS / 60:.0f} minutes; "
             "wait until it ends, then run this again"
         ) from None
-    with held:
+    with held, write_errors(target):
         yield
 
 

@@ -14,6 +14,7 @@ How to add a verb:
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,9 @@ COMMANDS: Mapping[str, str] = {
     "data": "data:app",
     "doctor": "doctor:doctor_command",
 }
+
+_DISK_REFUSES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Errors that are no bug of ours, wherever they show."""
 
 
 class LazyGroup(TyperGroup):
@@ -137,6 +141,13 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of the pipe has closed it.
         discard_stdout()
         return 1
+    except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise
+        where = f"cannot write {os.fsdecode(error.filename)}" if error.filename else "cannot write"
+        return _fail(
+            f"{where}: {error.strerror}; make room, or choose another folder", GhostclasError.exit_code
+        )
     return code if isinstance(code, int) else 0
 
 

@@ -31,17 +31,26 @@ def verify_command(
     Differences are between logits.
     """
     from ghostclas.api import verify
+    from ghostclas.evaluation import check_writable
+    from ghostclas.verification import record
+    from ghostclas.zoo import locate
 
-    report = verify(model, data, record=keep, strict=False)
+    bundle = locate(model).bundle()
+    if keep:
+        check_writable(bundle)
+    report = verify(bundle, data, strict=False)
     if as_json:
         say_json_text(report.model_dump_json())
     else:
         levels = f"{report.max_pixel_difference} of 256 levels ({report.pixel_tolerance} allowed)"
-        bundle = printable(report.bundle)
-        say(f"{bundle}: every file has its size and checksum; pixels differ by at most {levels}")
+        name = printable(report.bundle)
+        say(f"{name}: every file has its size and checksum; pixels differ by at most {levels}")
         say(table(HEADER, [_row(result) for result in (*report.files, *report.photos)], right=range(2, 6)))
         for line in report.skipped:
             note(f"not run here: {line}")
+    # What was found is shown also if the disk does not take it.
+    if keep:
+        record(bundle, report)
     report.require_ok()
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", model)
 
