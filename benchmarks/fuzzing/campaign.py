@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from fuzzing.target import TARGETS
+from fuzzing.target import SLOW, TARGETS
 from fuzzing.worker import HANG_CPU_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -133,9 +133,10 @@ def _chunks(formats: Sequence[str], seed: int, first: int, count: int) -> Iterat
     order = list(TARGETS)
     # Few processes of what starts slowly, and these first, so that none of them is alone in the end.
     for name in sorted(formats, key=order.index):
-        size = max(_CHUNK, -(-count // 2))
-        for start in range(first, first + count, size):
-            yield Chunk(name, seed, start, min(size, first + count - start))
+        begin, end = (-(-bound // SLOW.get(name, 1)) for bound in (first, first + count))
+        size = max(_CHUNK, -(-(end - begin) // 2))
+        for start in range(begin, end, size):
+            yield Chunk(name, seed, start, min(size, end - start))
 
 
 def try_chunk(chunk: Chunk) -> Tally:

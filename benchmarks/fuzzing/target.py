@@ -44,6 +44,11 @@ TARGETS: Mapping[str, str] = {
     "bundle": "bundles:ARCHIVE",
     "manifest": "bundles:MANIFEST_FILE",
     "reference": "bundles:REFERENCE_FILE",
+    "mined": "documents:LIST",
+    "mapping": "documents:MAPPING",
+    "bench": "documents:MEASUREMENT",
+    "devkit": "imagenet:DEVKIT",
+    "imagenet": "imagenet:TRAIN",
     "jpeg": "images:JPEG",
     "png": "images:PNG",
     "webp": "images:WEBP",
@@ -54,6 +59,9 @@ TARGETS: Mapping[str, str] = {
     "avif": "images:AVIF",
 }
 """The formats, slowest to start first: ``module:object`` here."""
+
+SLOW: Mapping[str, int] = {"devkit": 100, "imagenet": 100}
+"""Formats whose reader starts a process each time, and of how many mutants one is tried."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "images": ("jpeg", "png", "webp", "gif", "bmp", "tiff", "ppm", "avif"),

@@ -86,3 +86,13 @@ def test_probabilities_are_the_teachers_and_logits_are_conditional_on_our_classe
     softmax = np.exp(mapped.logits(outputs))
     np.testing.assert_allclose(softmax / softmax.sum(), [[0.125, 0.875]], rtol=1e-5)
     assert ClassMap(((0,), (1,)), 2).is_identity
+
+
+@pytest.mark.parametrize("output", ["9" * 5000, "x" * 100_000, "-1", "٣", "0\0"])
+def test_an_output_that_is_none_is_refused_in_one_short_line(output: str, data: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.csv"
+    mapping.write_text(f"output,class\n{output},n01\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        map_classes(LABELS, 4, open_splits(data).train, "t", mapping)
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)

@@ -289,3 +289,34 @@ def test_processes_that_share_the_work_find_what_one_finds(
             np.testing.assert_array_equal(found.pool.keys, alone.pool.keys)
             readable = found.pool.readable
             np.testing.assert_array_equal(found.pool.logits(readable), alone.pool.logits(readable))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pool": 5},
+        {"pool": None},
+        {"classes": 7},
+        {"classes": [["red"]]},
+        {"classes": None},
+        {"images": [{"file": ["a"], "class": "red"}]},
+        {"images": [{"file": "a", "class": {}}]},
+        {"images": [{"file": "\ud800", "class": "red"}]},
+        {"images": 1},
+    ],
+)
+def test_a_list_that_somebody_changed_is_refused_in_one_line(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    document: dict[str, object] = {"pool": str(tmp_path), "classes": ["red"], "images": []}
+    file = tmp_path / "mined.json"
+    file.write_text(json.dumps(document | change), encoding="utf-8")
+    with pytest.raises(DataError, match=r"^[^\n]*mined\.json is not a list that ghostclas ssld mine wrote$"):
+        open_mined(file, ("red",))
+
+
+def test_a_list_that_is_nested_too_deeply_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mined.json"
+    file.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(DataError, match=r"is not a list that ghostclas ssld mine wrote$"):
+        open_mined(file, ("red",))

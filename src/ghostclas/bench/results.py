@@ -21,6 +21,7 @@ MAX_BYTES = 16 << 20
 SCHEMA_VERSION: Final = 1
 
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Settings(Frozen):
@@ -56,7 +57,7 @@ class Accuracy(Frozen):
     dataset: str
     top1: float
     top5: float | None = None
-    images: int | None = None
+    images: Size | None = None
     measured: bool
     source: str | None = None
 
@@ -75,15 +76,15 @@ class CaseResult(Frozen):
     engine_version: str | None = None
     format: str
     precision: str
-    size: int
-    bytes: int
-    macs: int | None = None
+    size: Size
+    bytes: Size
+    macs: Size | None = None
     random_weights: bool = False
     latency: tuple[Latency, ...] = ()
     accuracy: Accuracy | None = None
     cold_start_ms: Spread | None = None
     images_per_second: Spread | None = None
-    peak_memory: int | None = None
+    peak_memory: Size | None = None
 
     @property
     def name(self) -> str:

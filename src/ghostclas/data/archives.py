@@ -185,18 +185,38 @@ def write_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) ->
     Raises:
         DataError: ``target`` exists, or the archive ends too early.
     """
-    content = tar.extractfile(member)
-    if content is None:
-        raise DataError(f"{tar.name!r}: {member.name!r} is not a regular file")
+    content = _content(tar, member)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(target, flags, 0o644)
     except FileExistsError:
         raise DataError(f"{target} exists already; remove it, or choose an empty folder") from None
-    with os.fdopen(descriptor, "wb") as file:
+    # Whoever walks through the archive is not inside of its ``with`` block now.
+    with os.fdopen(descriptor, "wb") as file, _errors_of(f"{tar.name!r}: {member.name}"):
         written = _copy(content, file)
     if written != member.size:
         raise DataError(f"{tar.name!r} ends within {member.name!r}")
+
+
+def read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """Return the content of a regular member.
+
+    Raises:
+        DataError: the archive is damaged or ends too early.
+    """
+    content = _content(tar, member)
+    with _errors_of(f"{tar.name!r}: {member.name}"):
+        data = content.read()
+    if len(data) != member.size:
+        raise DataError(f"{tar.name!r} ends within {member.name!r}")
+    return data
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    if content is None:
+        raise DataError(f"{tar.name!r}: {member.name!r} is not a regular file")
+    return content
 
 
 def _copy(content: IO[bytes], file: IO[bytes]) -> int:

@@ -7,7 +7,6 @@ class folders, shards and files of the right size. Only one such command may wri
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import tarfile
@@ -16,16 +15,16 @@ from dataclasses import asdict, dataclass, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from ghostclas.data.archives import open_inner_tar, open_tar, regular_members, write_member
+from ghostclas.data.archives import open_inner_tar, open_tar, read_member, regular_members, write_member
 from ghostclas.data.classes import CLASSES_FILE, distinct_names, first_few
 from ghostclas.data.filenames import is_image
 from ghostclas.data.labels import write_label_file
 from ghostclas.data.listfile import LIST_NAMES
 from ghostclas.data.shards import SHARD_IMAGES, shard_index, write_shard
+from ghostclas.datasets.synset_table import read_synsets
 from ghostclas.errors import DataError, UsageError, did_you_mean
-from ghostclas.extras import require
 from ghostclas.files import check_folder, flush, sweep, write_text
 from ghostclas.spreadsheet import inert
 
@@ -183,7 +182,7 @@ def read_devkit(archive: Path) -> Devkit:
                 if str(name).endswith(wanted):
                     if member.size > _MAX_DEVKIT_FILE:
                         raise DataError(f"{archive}: {name} has {member.size:,} bytes; it should be small")
-                    contents[wanted] = _opened(tar, member).read()
+                    contents[wanted] = read_member(tar, member)
     missing = [wanted for wanted in (META, GROUND_TRUTH) if wanted not in contents]
     if missing:
         raise DataError(f"{archive} holds no {missing[0]}; is it ILSVRC2012_devkit_t12.tar.gz?")
@@ -198,16 +197,7 @@ def read_devkit(archive: Path) -> Devkit:
 
 
 def _read_meta(content: bytes, location: str) -> tuple[dict[int, str], dict[str, str]]:
-    scipy_io = require("scipy.io", extra="bigdata")
-    try:
-        synsets = scipy_io.loadmat(io.BytesIO(content), squeeze_me=True)["synsets"].reshape(-1)
-        rows = [
-            (int(row["ILSVRC2012_ID"]), str(row["WNID"]), str(row["words"]))
-            for row in synsets
-            if int(row["num_children"]) == 0
-        ]
-    except Exception as error:  # scipy raises many classes for a damaged file
-        raise DataError(f"{location} is no table of synsets: {error}") from None
+    rows = read_synsets(content, location)
     bad = [wnid for _, wnid, _ in rows if not _WNID.fullmatch(wnid)]
     if bad:
         raise DataError(f"{location}: {bad[0]!r} is no WordNet id")
@@ -272,13 +262,6 @@ def _image_name(name: PurePosixPath, location: str) -> str:
     return name.name
 
 
-def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    content = tar.extractfile(member)
-    if content is None:
-        raise DataError(f"{tar.name!r}: {member.name!r} is not a regular file")
-    return content
-
-
 # ------------------------------------------------------------------ output
 
 
@@ -339,9 +322,7 @@ def _read(
 ) -> Iterator[tuple[str, bytes, str]]:
     image: _Image | None = first
     while image is not None:
-        content = _opened(image.tar, image.member).read()
-        if len(content) != image.member.size:
-            raise DataError(f"{image.tar.name!r} ends within {image.name!r}")
+        content = read_member(image.tar, image.member)
         yield f"{image.wnid}/{image.name}", content, label[image.wnid]
         ticker.step()
         image = next(others, None)

@@ -20,6 +20,9 @@ from ghostclas.files import read_regular
 
 Float32 = npt.NDArray[np.float32]
 
+_SHOWN = 200
+_DIGITS = 10
+
 
 @dataclass(frozen=True)
 class ClassMap:
@@ -147,10 +150,10 @@ def _read(
         if len(cells) != 2 or output is None or cells[1] not in ours:
             raise DataError(
                 f"{file}, line {number}: expected a teacher's output (its index, 0 to {outputs - 1}, or "
-                f"its name) and one of our classes, but found {','.join(row)!r}"
+                f"its name) and one of our classes, but found {','.join(row)[:_SHOWN]!r}"
             )
         if taken.setdefault(output, ours[cells[1]]) != ours[cells[1]]:
-            raise DataError(f"{file}, line {number}: output {cells[0]!r} is given to two classes")
+            raise DataError(f"{file}, line {number}: output {cells[0][:_SHOWN]!r} is given to two classes")
         pairs.append((output, ours[cells[1]]))
     return list(dict.fromkeys(pairs))
 
@@ -158,6 +161,6 @@ def _read(
 def _output(text: str, named: Mapping[str, Sequence[int]], outputs: int) -> int | None:
     if len(named.get(text, ())) == 1:
         return named[text][0]
-    if text.isascii() and text.isdigit() and int(text) < outputs:
+    if text.isascii() and text.isdigit() and len(text) < _DIGITS and int(text) < outputs:
         return int(text)
     return None

@@ -151,10 +151,12 @@ class Mined:
         samples = self.pool.samples
         lines = "".join(f"{samples[one.image].key}\t{one.label}\n" for one in self.taken)
         path = folder / "mined.json"
+        # What no UTF-8 holds, as in some names of files, JSON can say.
+        document = json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / "mined_list.txt", lines.encode("utf-8", "surrogateescape"))
-            write_bytes(path, json.dumps(self.to_json(), ensure_ascii=False, indent=1).encode() + b"\n")
+            write_bytes(path, document.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DataError(f"cannot write to {folder}: {error.strerror}") from None
         return path
@@ -346,12 +348,15 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
     file = Path(file)
     try:
         document = json.loads(read_regular(file, MAX_LIST_BYTES))
-        names, images = document["classes"], document["images"]
-        wanted = [(image["file"], names.index(image["class"])) for image in images]
-        location = document["pool"]
+        location, names = document["pool"], document["classes"]
+        number = {name: index for index, name in enumerate(names)}
+        wanted = [(image["file"], number[image["class"]]) for image in document["images"]]
+        samples = Samples(wanted)
+        if not isinstance(location, str):
+            raise TypeError("the pool is no text")
     except OSError as error:
         raise DataError(f"cannot read the mined list {file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{file} is not a list that ghostclas ssld mine wrote") from None
     if tuple(names) != tuple(classes):
         raise DataError(
@@ -365,7 +370,7 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
             f"{len(lost)} images of {file} are no longer in {location}, such as {lost[0]!r}; mine again"
         )
     return MinedSource(
-        pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), Samples(wanted)
+        pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), samples
     )
 
 
