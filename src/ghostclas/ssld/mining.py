@@ -369,9 +369,7 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
         raise DataError(
             f"{len(lost)} images of {file} are no longer in {location}, such as {lost[0]!r}; mine again"
         )
-    return MinedSource(
-        pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), samples
-    )
+    return MinedSource(pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), samples)
 
 
 def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, config: MineConfig) -> list[Taken]:
