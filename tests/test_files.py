@@ -122,6 +122,16 @@ with replacing_folder(place / "b") as staged, replacing(place / "notes") as part
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="whether a process is there is not asked on Windows")
+def test_a_clock_that_was_set_back_keeps_no_draft_from_its_only_writer(tmp_path: Path) -> None:
+    left = tmp_path / ".a.0.tmp"
+    left.touch()
+    os.utime(left, (2**32, 2**32))
+    sweep(tmp_path)
+    assert left.exists()
+    sweep(tmp_path, older_than=0)
+    assert not left.exists()
+
+
 def test_what_a_killed_writer_left_is_swept_at_the_next_start_and_nothing_of_a_living_one(
     tmp_path: Path,
 ) -> None:

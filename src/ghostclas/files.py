@@ -340,7 +340,8 @@ def sweep(folder: Path, *, older_than: float = _STALE_SECONDS) -> None:
     """
     for part in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):
-            if part.is_file() and time.time() - part.stat().st_mtime >= older_than:
+            # A clock that was set back makes files that are newer than now.
+            if part.is_file() and (not older_than or time.time() - part.stat().st_mtime >= older_than):
                 part.unlink()
 
 
