@@ -353,6 +353,6 @@ def reason(error: Exception) -> str:
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"]))[:_SHOWN]
-    what = problem["msg"].removeprefix("Value error, ")[:_SHOWN]
+    what = problem["msg"].removeprefix("Value error, ")[: 5 * _SHOWN]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {what}{more}" if where else f"{what}{more}"
