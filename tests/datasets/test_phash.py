@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from ghostclas.datasets.audit import NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
-from ghostclas.datasets.phash import close_pairs, distance, likeness, perceptual_hashes, signature
+from ghostclas.datasets.audit import NEAR_CORRELATION, NEAR_FREQUENCIES, NEAR_GRADIENTS
+from ghostclas.datasets.phash import close_pairs, colour_correlation, distance, perceptual_hashes, signature
 
 
 def scene(seed: int) -> Image.Image:
@@ -29,13 +29,13 @@ def differences(a: Image.Image, b: Image.Image) -> tuple[int, int, float]:
     return (
         (one.frequencies ^ other.frequencies).bit_count(),
         (one.gradients ^ other.gradients).bit_count(),
-        likeness(signature(a), signature(b)),
+        colour_correlation(signature(a), signature(b)),
     )
 
 
 def near(a: Image.Image, b: Image.Image) -> bool:
     frequencies, gradients, alike = differences(a, b)
-    return frequencies <= NEAR_FREQUENCIES and gradients <= NEAR_GRADIENTS and alike >= NEAR_LIKENESS
+    return frequencies <= NEAR_FREQUENCIES and gradients <= NEAR_GRADIENTS and alike >= NEAR_CORRELATION
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_another_colour_is_another_picture_though_its_hashes_are_equal() -> None
     frequencies, gradients, alike = differences(red, blue)
     assert frequencies <= NEAR_FREQUENCIES
     assert gradients <= NEAR_GRADIENTS
-    assert alike < NEAR_LIKENESS
+    assert alike < NEAR_CORRELATION
 
 
 def test_a_blank_picture_has_no_detail() -> None:

@@ -8,14 +8,20 @@ from typing import NoReturn
 import pytest
 
 from ghostclas.bundle import Bundle
-from ghostclas.exporting.conversion import Conversion, features_port, logits_port, photos_port, planes_port
+from ghostclas.exporting.conversion import (
+    Conversion,
+    features_output,
+    image_input,
+    logits_output,
+    planar_input,
+)
 
 
 def test_ports_have_the_sizes_of_the_network() -> None:
-    assert photos_port(64).shape == (None, 64, 64, 3)
-    assert planes_port(64).shape == (1, 3, 64, 64)
-    assert logits_port(7).shape == (None, 7)
-    assert features_port(None) is None
+    assert image_input(64).shape == (None, 64, 64, 3)
+    assert planar_input(64).shape == (1, 3, 64, 64)
+    assert logits_output(7).shape == (None, 7)
+    assert features_output(None) is None
 
 
 def test_the_network_is_loaded_once_and_only_when_it_is_asked_for(

@@ -18,7 +18,7 @@ from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.quantize import (
     CANDIDATES,
     Candidate,
-    Measured,
+    Measurement,
     Policy,
     milliseconds,
     quantize,
@@ -59,7 +59,7 @@ LENIENT = Policy(max_loss=10, smaller=True)
 
 
 def test_a_file_that_is_faster_in_one_engine_is_kept_and_a_smaller_one_where_that_is_asked() -> None:
-    faster, slower = Measured("a", 60, 60, 2.0, 1.0), Measured("b", 60, 60, 1.0, 1.0)
+    faster, slower = Measurement("a", 60, 60, 2.0, 1.0), Measurement("b", 60, 60, 1.0, 1.0)
     assert Policy().keeps([slower, faster])
     assert not Policy().keeps([slower])
     assert Policy(smaller=True).keeps([slower])
@@ -199,7 +199,7 @@ def test_the_clock_is_a_real_one(small_bundle: Bundle, labelled: Labelled) -> No
     photos = small_bundle.reference().pixels
     times = milliseconds("onnxruntime", file, file, photos)
     assert all(0 < time < 1000 for time in times)
-    assert "2.00 times as fast" in str(Measured("x", 50.0, 49.9, 2.0, 1.0))
+    assert "2.00 times as fast" in str(Measurement("x", 50.0, 49.9, 2.0, 1.0))
 
 
 @pytest.mark.parametrize("arguments", [["--precision", "int8"], ["--calibration", "photos"]])

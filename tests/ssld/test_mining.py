@@ -22,7 +22,7 @@ from ghostclas.datasets.audit import BLANK_DETAIL
 from ghostclas.datasets.phash import perceptual_hashes
 from ghostclas.errors import DataError
 from ghostclas.ssld import MineConfig, TeacherConfig, mine, open_cache, open_teacher
-from ghostclas.ssld.mining import Survey, classes_of, open_mined, pick, survey
+from ghostclas.ssld.mining import Survey, classes_of, open_mined, select_images, survey
 from ghostclas.ssld.mining_page import write_page
 from tests.data.trees import make_folder, parquet_folder, picture
 from tests.fresh import modules_after
@@ -252,7 +252,7 @@ def test_scoring_and_mining_read_each_image_once(
     train, val, unlabelled = (CountedSource(each) for each in (splits.train, splits.val, open_pool(pool)))
     counted = replace(splits, train=train, val=val)
     found = survey(teacher, counted, unlabelled, cache, config, threads=2)
-    mined = pick(found, counted, pool, teacher.name, classes_of(teacher, splits, None), config)
+    mined = select_images(found, counted, pool, teacher.name, classes_of(teacher, splits, None), config)
     assert [mined.pool.samples[one.image].key for one in mined.removed] == ["leak.png"]
     for source in (train, val, unlabelled):
         assert source.reads == dict.fromkeys((sample.key for sample in source.samples), 1), source.location

@@ -121,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
-    _speak_utf8()
+    _use_utf8()
     try:
         with ending_with_ctrl_c(args[0]):
             code = typer.main.get_command(app).main(
@@ -180,7 +180,7 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
-def _speak_utf8() -> None:
+def _use_utf8() -> None:
     # Files and pipes must hold labels in any script on every system; a terminal has its own encoding.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

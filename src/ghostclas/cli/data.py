@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 SHOWN_FILES = 4
-DIRTY = 3
+AUDIT_FAILED = 3
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
@@ -109,7 +109,7 @@ def audit_command(
     else:
         print_next("ghostclas", "data", "audit", str(folder), "--report", "audit", why="to see the images")
     if not found.clean:
-        raise typer.Exit(DIRTY)
+        raise typer.Exit(AUDIT_FAILED)
 
 
 def _findings(found: Audit) -> str:

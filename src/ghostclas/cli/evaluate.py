@@ -37,7 +37,7 @@ BatchOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(help="The number of cores; all when absent.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
 ReportOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the page index.html there.")]
-WEAKEST = 5
+LISTED_CLASSES = 5
 CHANGES = 5
 NAMED = 10
 
@@ -90,7 +90,7 @@ def evaluate_command(
         bundle = classifier.bundle
         if record or fit_temperature:
             check_writable(bundle)
-        _say_part(data, source, split)
+        _note_split(data, source, split)
         evaluation = evaluate(classifier, source, progress=console_progress())
     note(
         f"{evaluation.images + len(evaluation.bad):,} images in {evaluation.seconds:.1f} s, "
@@ -149,7 +149,7 @@ def compare_command(
         Classifier.load(a, engine=engine, threads=threads, batch_size=batch_size) as first,
         Classifier.load(b, engine=engine, threads=threads, batch_size=batch_size) as second,
     ):
-        _say_part(data, source, split)
+        _note_split(data, source, split)
         comparison = compare(first, second, source, progress=console_progress("answers"))
     if as_json:
         say_json(comparison.as_dict())
@@ -162,7 +162,7 @@ def compare_command(
         print_next("ghostclas", "compare", a, b, *options, "--report", "comparison", why="to see the images")
 
 
-def _say_part(data: Path, source: Source, split: str | None) -> None:
+def _note_split(data: Path, source: Source, split: str | None) -> None:
     from ghostclas.data import source_notes
 
     for line in source_notes(source):
@@ -207,7 +207,7 @@ def _figures(e: Evaluation) -> str:
         "",
         *_aligned(rows),
     ]
-    weakest = sorted((c for c in e.per_class if c.support), key=lambda c: c.f1 or 0.0)[:WEAKEST]
+    lowest = sorted((c for c in e.per_class if c.support), key=lambda c: c.f1 or 0.0)[:LISTED_CLASSES]
     lines += ["", "the classes with the lowest F1"]
     lines += _aligned(
         [
@@ -216,10 +216,10 @@ def _figures(e: Evaluation) -> str:
                 f"F1 {c.f1:.3f}",
                 f"{c.correct} of {c.support} found, {c.predicted} predicted",
             ]
-            for c in weakest
+            for c in lowest
         ]
     )
-    if pairs := e.confused()[:WEAKEST]:
+    if pairs := e.confused()[:LISTED_CLASSES]:
         lines += ["", "the most frequent mistakes"]
         lines += [
             printable(f"  {count:>4} x {e.classes[right]} predicted as {e.classes[said]}")

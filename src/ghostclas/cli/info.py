@@ -31,7 +31,10 @@ def info_command(
         ("name", manifest.name),
         ("path", str(bundle.path)),
         ("network", f"{spec.name} (width {spec.width:g}, {spec.flavour} flavour)"),
-        ("classes", f"{len(manifest.classes)} (label hash {manifest.label_hash}): {_some(manifest.classes)}"),
+        (
+            "classes",
+            f"{len(manifest.classes)} (label hash {manifest.label_hash}): {_first(manifest.classes)}",
+        ),
         ("input", f"short side {before.resize.short_side} {before.resize.interpolation}, crop {before.crop}"),
         ("scores", f"temperature {after.temperature:g}, unknown below {after.unknown_below:g}"),
         *(
@@ -52,6 +55,6 @@ def info_command(
     print_next("ghostclas", "verify", model)
 
 
-def _some(classes: tuple[str, ...], shown: int = 6) -> str:
+def _first(classes: tuple[str, ...], shown: int = 6) -> str:
     more = ", ..." if len(classes) > shown else ""
     return ", ".join(classes[:shown]) + more

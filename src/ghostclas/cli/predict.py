@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ghostclas.prediction import PredictionFiles
     from ghostclas.spec import Prediction
 
-A_FEW = 100
+FEW_PHOTOS = 100
 """Up to so many photos, an engine that starts 0.3 s sooner finishes sooner, however fast the others are."""
 
 DEMO_PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
@@ -70,7 +70,7 @@ def predict_command(
     from ghostclas.prediction import Classifier, PredictionFiles
 
     if resume and output is None:
-        raise UsageError("--resume goes on with the answers in a folder: add --output DIR")
+        raise UsageError("--resume continues the predictions in a folder: add --output DIR")
     left_out: Counter[str] = Counter()
     images = _images(paths or [], left_out, demo=demo)
     done = failed = 0
@@ -161,7 +161,7 @@ def _left_out(kinds: Counter[str]) -> str:
 
 
 def _are_few(paths: list[str]) -> bool:
-    return len(paths) <= A_FEW and all(is_file(path) for path in paths)
+    return len(paths) <= FEW_PHOTOS and all(is_file(path) for path in paths)
 
 
 def _counted(paths: list[str]) -> list[int]:

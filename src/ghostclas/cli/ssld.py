@@ -130,7 +130,7 @@ def ssld_command(
         quiet=False,
         count=console_progress() if _is_first() else None,
     )
-    _tell(run, as_json)
+    _print_result(run, as_json)
 
 
 @app.command("score")
@@ -277,7 +277,7 @@ def distil_command(
         resume=resume,
         quiet=False,
     )
-    _tell(
+    _print_result(
         run,
         as_json,
         following=(
@@ -320,7 +320,7 @@ def finetune_command(
         resume=resume,
         quiet=False,
     )
-    _tell(run, as_json)
+    _print_result(run, as_json)
 
 
 @app.command("adapt")
@@ -348,7 +348,7 @@ def adapt_command(
         resume=resume,
         quiet=False,
     )
-    _tell(
+    _print_result(
         run,
         as_json,
         following=("ghostclas", "ssld", "--teacher", str(run.path), "--labeled", data, "--unlabeled", "POOL"),
@@ -429,7 +429,7 @@ def _is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _tell(run: Run, as_json: bool, following: tuple[str, ...] = ()) -> None:
+def _print_result(run: Run, as_json: bool, following: tuple[str, ...] = ()) -> None:
     if not _is_first():
         return
     if as_json:

@@ -20,7 +20,7 @@ from ghostclas import imaging
 from ghostclas.data.source import Source
 from ghostclas.data.storage import WHOLE, find
 from ghostclas.data.subsets import source_notes
-from ghostclas.datasets.phash import Hashes, close_pairs, likeness, perceptual_hashes, signature
+from ghostclas.datasets.phash import Hashes, close_pairs, colour_correlation, perceptual_hashes, signature
 from ghostclas.errors import ImageError
 from ghostclas.image_files import EXTENSIONS, identify, open_image
 from ghostclas.processor import usable_cores
@@ -29,7 +29,7 @@ Progress = Callable[[int, int | None], None]
 
 NEAR_FREQUENCIES = 6
 NEAR_GRADIENTS = 10
-NEAR_LIKENESS = 0.97
+NEAR_CORRELATION = 0.97
 """Near duplicates differ in at most so many bits of each hash, and their colours correlate at least so well.
 
 At least 99 % of photographs stay within all three limits after compression at quality 40, halving, squashing
@@ -205,7 +205,7 @@ def audit(
 
     Each file is read and decoded once. Two images are exact duplicates if their bytes are the same. They are
     near duplicates if they show the same image rescaled, recompressed, or slightly changed in brightness or
-    colour (:data:`NEAR_LIKENESS`). The audit finds no mirrored, rotated or cropped copies, and of blank
+    colour (:data:`NEAR_CORRELATION`). The audit finds no mirrored, rotated or cropped copies, and of blank
     images only exact copies.
 
     Args:
@@ -353,7 +353,7 @@ def _groups(
     for one, other in _candidates(hashes):
         if (
             not joined.together(one, other)
-            and likeness(signature_of(one), signature_of(other)) >= NEAR_LIKENESS
+            and colour_correlation(signature_of(one), signature_of(other)) >= NEAR_CORRELATION
         ):
             joined.join(one, other)
     groups = []

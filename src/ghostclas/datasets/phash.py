@@ -59,11 +59,11 @@ def distance(a: npt.NDArray[np.uint64], b: npt.NDArray[np.uint64]) -> npt.NDArra
 
 
 def signature(image: Image.Image) -> npt.NDArray[np.float32]:
-    """Return the image at 32 x 32, float32 ``[32, 32, 3]``, for :func:`likeness`."""
+    """Return the image at 32 x 32, float32 ``[32, 32, 3]``, for :func:`colour_correlation`."""
     return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
 
 
-def likeness(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
+def colour_correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
     """Return the correlation of two signatures: 1 for the same image, also at another brightness or contrast.
 
     Hashes of two products in the same place are alike; colours distinguish the products.

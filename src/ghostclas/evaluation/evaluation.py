@@ -172,7 +172,7 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
     source = align_source(source, classifier.classes)
     samples = source.samples
     total = len(samples)
-    logits = _room_for(total, len(classifier.classes))
+    logits = _allocate_logits(total, len(classifier.classes))
     indices: list[int] = []
     bad: dict[int, BadImage] = {}
     opened: list[int] = []
@@ -278,7 +278,7 @@ def readable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _room_for(images: int, classes: int) -> Logits:
+def _allocate_logits(images: int, classes: int) -> Logits:
     """Return an array of float32 ``[images, classes]``: in memory, or in a temporary file if it is large."""
     if images * classes <= VALUES_IN_MEMORY:
         return np.empty((images, classes), np.float32)

@@ -42,7 +42,7 @@ _BESIDE_CLASSES = 12
 _MARK = b'<meta name="generator" content="ghostclas">'
 _THUMBNAIL = 256
 _CHART = {"left": 44.0, "right": 428.0, "top": 16.0, "bottom": 256.0}
-_SURE_MARGIN = 0.01
+_VERDICT_MARGIN = 0.01
 _SIGNIFICANT = 0.05
 _RIGHT, _WRONG, _EMPTY = np.array([15, 138, 126]), np.array([217, 84, 43]), np.array([255, 255, 255])
 
@@ -126,7 +126,7 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
         "absent": support.count(0),
         "interval": wilson_interval(e.correct_top1, e.images),
         "confidence": confidence,
-        "sure": _sure(confidence - e.correct_top1 / e.images),
+        "verdict": _score_verdict(confidence - e.correct_top1 / e.images),
         "small": small,
         "drawn": drawn,
         "beside": drawn or len(e.classes) <= _BESIDE_CLASSES,
@@ -288,8 +288,8 @@ def _bars(bins: Sequence[ReliabilityBin]) -> list[dict[str, Any]]:
     return bars
 
 
-def _sure(gap: float) -> str:
-    if abs(gap) < _SURE_MARGIN:
+def _score_verdict(gap: float) -> str:
+    if abs(gap) < _VERDICT_MARGIN:
         return "about right"
     return "too high" if gap > 0 else "too low"
 

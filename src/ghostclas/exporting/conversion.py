@@ -95,21 +95,21 @@ class Written(Frozen):
     features: TensorSpec | None = None
 
 
-def photos_port(crop: int, *, batch: int | None = None, name: str = INPUT) -> TensorSpec:
+def image_input(crop: int, *, batch: int | None = None, name: str = INPUT) -> TensorSpec:
     """Describe an input of uint8 photos."""
     return TensorSpec(name=name, dtype="uint8", layout="NHWC", shape=(batch, crop, crop, 3))
 
 
-def planes_port(crop: int, *, name: str = INPUT) -> TensorSpec:
+def planar_input(crop: int, *, name: str = INPUT) -> TensorSpec:
     """Describe an input of one photo as float planes."""
     return TensorSpec(name=name, dtype="float32", layout="NCHW", shape=(1, 3, crop, crop))
 
 
-def logits_port(num_classes: int, *, batch: int | None = None, name: str = LOGITS) -> TensorSpec:
+def logits_output(num_classes: int, *, batch: int | None = None, name: str = LOGITS) -> TensorSpec:
     """Describe an output of logits."""
     return TensorSpec(name=name, dtype="float32", layout="NC", shape=(batch, num_classes))
 
 
-def features_port(size: int | None, *, name: str = FEATURES) -> TensorSpec | None:
+def features_output(size: int | None, *, name: str = FEATURES) -> TensorSpec | None:
     """Describe an output of pooled features; ``None`` where there are none."""
     return None if size is None else TensorSpec(name=name, dtype="float32", layout="NC", shape=(None, size))

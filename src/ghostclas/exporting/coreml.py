@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ghostclas.exporting.conversion import INPUT, LOGITS, Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.conversion import INPUT, LOGITS, Conversion, Written, image_input, logits_output
 from ghostclas.exporting.network import Planar
 from ghostclas.extras import require
 
@@ -45,7 +45,7 @@ def convert(job: Conversion) -> list[Written]:
     paths = sorted(path for path in package.rglob("*") if path.is_file())
     names = [path.relative_to(job.folder).as_posix() for path in paths]
     main = f"{package.name}/{MANIFEST}"
-    ports = {"input": photos_port(job.crop, batch=1), "output": logits_port(job.num_classes, batch=1)}
+    ports = {"input": image_input(job.crop, batch=1), "output": logits_output(job.num_classes, batch=1)}
     return [Written(path=main, **ports), *(Written(path=name) for name in names if name != main)]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, image_input, logits_output
 from ghostclas.extras import require
 
 
@@ -28,7 +28,7 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=path,
-            input=photos_port(job.crop, batch=1),
-            output=logits_port(job.num_classes, batch=1),
+            input=image_input(job.crop, batch=1),
+            output=logits_output(job.num_classes, batch=1),
         )
     ]

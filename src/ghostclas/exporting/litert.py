@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, image_input, logits_output
 from ghostclas.extras import require
 
 MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -49,8 +49,8 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=path.name,
-            input=photos_port(job.crop, batch=1, name=photos["name"]),
-            output=logits_port(job.num_classes, batch=1, name=logits["name"]),
+            input=image_input(job.crop, batch=1, name=photos["name"]),
+            output=logits_output(job.num_classes, batch=1, name=logits["name"]),
         )
     ]
 

@@ -9,7 +9,7 @@ with pip and reports to a server (seen in MNN 3.6.1); nothing here runs it.
 
 from __future__ import annotations
 
-from ghostclas.exporting.conversion import Conversion, Written, logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, image_input, logits_output
 from ghostclas.exporting.onnx_file import without_features
 from ghostclas.extras import require
 
@@ -28,4 +28,4 @@ def convert(job: Conversion) -> list[Written]:
     tools.mnnconvert(arguments + ["--fp16"] * (job.precision == "fp16"))
     if not (job.folder / path).is_file():
         raise RuntimeError(f"the converter ended without writing {path}")
-    return [Written(path=path, input=photos_port(job.crop), output=logits_port(job.num_classes))]
+    return [Written(path=path, input=image_input(job.crop), output=logits_output(job.num_classes))]

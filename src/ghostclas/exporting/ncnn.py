@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ghostclas.exporting.conversion import Conversion, Written, logits_port, planes_port
+from ghostclas.exporting.conversion import Conversion, Written, logits_output, planar_input
 from ghostclas.exporting.network import Planar
 from ghostclas.extras import require
 
@@ -50,8 +50,8 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=graph,
-            input=planes_port(job.crop, name="in0"),
-            output=logits_port(job.num_classes, batch=1, name="out0"),
+            input=planar_input(job.crop, name="in0"),
+            output=logits_output(job.num_classes, batch=1, name="out0"),
         ),
         Written(path=weights),
     ]

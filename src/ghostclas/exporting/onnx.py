@@ -36,7 +36,14 @@ from torch import Tensor, nn
 from ghostclas import __version__
 from ghostclas.bundle import REFERENCE, WEIGHTS, Bundle, FileContent, FileParity, write_bundle
 from ghostclas.errors import BundleError, ExportError, UsageError
-from ghostclas.exporting.conversion import FEATURES, INPUT, LOGITS, features_port, logits_port, photos_port
+from ghostclas.exporting.conversion import (
+    FEATURES,
+    INPUT,
+    LOGITS,
+    features_output,
+    image_input,
+    logits_output,
+)
 from ghostclas.exporting.network import (
     Normalised,
     WithFeatures,
@@ -154,9 +161,9 @@ def export_bundle(
             proto.SerializeToString(deterministic=True),
             "onnx",
             "fp16" if precision == "fp16" else "fp32",
-            photos_port(preprocess.crop),
-            logits_port(len(classes)),
-            features_port(feature_size(arranged)),
+            image_input(preprocess.crop),
+            logits_output(len(classes)),
+            features_output(feature_size(arranged)),
         ),
         WEIGHTS: FileContent(weights, "weights", "fp16" if precision == "fp16" and not compact else "fp32"),
         REFERENCE: FileContent(reference.to_bytes(), "reference"),

@@ -20,9 +20,9 @@ from ghostclas.exporting.conversion import (
     INPUT,
     Conversion,
     Written,
-    features_port,
-    logits_port,
-    photos_port,
+    features_output,
+    image_input,
+    logits_output,
 )
 from ghostclas.extras import require
 
@@ -53,9 +53,9 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=path,
-            input=photos_port(job.crop),
-            output=logits_port(job.num_classes),
-            features=None if job.precision == "int8" else features_port(job.feature_size),
+            input=image_input(job.crop),
+            output=logits_output(job.num_classes),
+            features=None if job.precision == "int8" else features_output(job.feature_size),
         )
     ]
 

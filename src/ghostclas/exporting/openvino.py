@@ -6,7 +6,7 @@ float32. ``int8`` is the graph that ONNX Runtime quantizes; OpenVINO runs it fas
 
 from __future__ import annotations
 
-from ghostclas.exporting.conversion import Conversion, Written, features_port, logits_port, photos_port
+from ghostclas.exporting.conversion import Conversion, Written, features_output, image_input, logits_output
 from ghostclas.exporting.onnx_file import quantize_file
 from ghostclas.extras import require
 
@@ -25,10 +25,10 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=graph,
-            input=photos_port(job.crop),
-            output=logits_port(job.num_classes),
+            input=image_input(job.crop),
+            output=logits_output(job.num_classes),
             # int8 leaves out the second output, which would prevent rounding.
-            features=None if job.precision == "int8" else features_port(job.feature_size),
+            features=None if job.precision == "int8" else features_output(job.feature_size),
         ),
         Written(path=weights),
     ]

@@ -80,12 +80,12 @@ class Policy:
         """Whether an int8 file with this top-1 in percent may replace the float file."""
         return top1_int8 >= top1_float - self.max_loss
 
-    def keeps(self, measured: Sequence[Measured]) -> bool:
+    def keeps(self, measured: Sequence[Measurement]) -> bool:
         """Whether to keep a file that is accurate in these engines: it is faster in one, or need not be."""
         return self.smaller or any(one.ms_int8 < one.ms_float for one in measured)
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """A float file and its int8 counterpart in one engine: top-1 in percent, milliseconds for one photo."""
 
     engine: str
@@ -111,7 +111,7 @@ def quantize(
     validation: Source,
     policy: Policy = Policy(),
     say: Callable[[str], object] = lambda _: None,
-) -> tuple[Bundle, list[Measured]]:
+) -> tuple[Bundle, list[Measurement]]:
     """Add an int8 file to the bundle if it is accurate and faster; return the bundle and the measurements.
 
     Args:
@@ -167,7 +167,7 @@ def quantize(
             if not accurate:
                 continue
             found = [
-                Measured(e, top1_float[e], top1[e], *milliseconds(e, floats[e], file, photos))
+                Measurement(e, top1_float[e], top1[e], *milliseconds(e, floats[e], file, photos))
                 for e in accurate
             ]
             for measured in found:

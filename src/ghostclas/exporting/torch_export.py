@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import torch
 
-from ghostclas.exporting.conversion import INPUT, Conversion, Written, features_port, logits_port, photos_port
+from ghostclas.exporting.conversion import (
+    INPUT,
+    Conversion,
+    Written,
+    features_output,
+    image_input,
+    logits_output,
+)
 from ghostclas.exporting.network import WithFeatures, feature_size
 
 MAX_BATCH = 65536
@@ -33,8 +40,8 @@ def convert(job: Conversion) -> list[Written]:
     return [
         Written(
             path=path,
-            input=photos_port(job.crop),
-            output=logits_port(job.num_classes),
-            features=features_port(features),
+            input=image_input(job.crop),
+            output=logits_output(job.num_classes),
+            features=features_output(features),
         )
     ]

@@ -90,7 +90,7 @@ def untrained(name: str, *, size: int | None = None) -> Trained:
         torch.manual_seed(0)
         model = create_model(spec)
         preprocess = resized(_usual_preprocess(model), size)
-        _settle(model, preprocess.crop)
+        _initialise_norms(model, preprocess.crop)
     published = PUBLISHED.get(spec.name) if preprocess.crop == PUBLISHED_SIZE else None
     classes = imagenet_classes() or tuple(f"class {index}" for index in range(spec.num_classes))
     return Trained(
@@ -126,7 +126,7 @@ def _usual_preprocess(model: nn.Module) -> PreprocessSpec:
     )
 
 
-def _settle(model: nn.Module, size: int) -> None:
+def _initialise_norms(model: nn.Module, size: int) -> None:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0

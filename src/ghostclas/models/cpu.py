@@ -72,14 +72,14 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, about: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         count = x.numel() // x.shape[1]
-        values = _wide_enough(x)
-        centred = values - _wide(about)
+        values = _at_least_float32(x)
+        centred = values - _broadcast(about)
         offset = _channel_sum(centred) / count
         variance = (_channel_sum(centred * centred) / count - offset * offset).clamp(min=0)
         mean = about + offset
         inverse = (variance + eps).rsqrt()
         scale = weight * inverse
-        out = values * _wide(scale) + _wide(bias - mean * scale)
+        out = values * _broadcast(scale) + _broadcast(bias - mean * scale)
         ctx.save_for_backward(x, weight, mean, inverse)
         ctx.mark_non_differentiable(mean, variance)
         return out.to(x.dtype), mean, variance
@@ -88,12 +88,12 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, mean, inverse = ctx.saved_tensors
         count = x.numel() // x.shape[1]
-        above, centred = _wide_enough(gradients[0]), _wide_enough(x) - _wide(mean)
+        above, centred = _at_least_float32(gradients[0]), _at_least_float32(x) - _broadcast(mean)
         of_bias = _channel_sum(above)
         of_weight = _channel_sum(above * centred) * inverse
         scale = weight * inverse
         slope = scale * inverse * of_weight / count
-        below = above * _wide(scale) - centred * _wide(slope) - _wide(scale * of_bias / count)
+        below = above * _broadcast(scale) - centred * _broadcast(slope) - _broadcast(scale * of_bias / count)
         return below.to(x.dtype), of_weight, of_bias, None, None
 
 
@@ -146,10 +146,10 @@ def _channel_sum(values: Tensor) -> Tensor:
     return rows.sum((0, 1)) if number * height <= _LONGEST_SUM else rows.sum(1).sum(0)
 
 
-def _wide_enough(values: Tensor) -> Tensor:
+def _at_least_float32(values: Tensor) -> Tensor:
     """Return ``values`` in float32 or wider."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _wide(channels: Tensor) -> Tensor:
+def _broadcast(channels: Tensor) -> Tensor:
     return channels.view(1, -1, 1, 1)

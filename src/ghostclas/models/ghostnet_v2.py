@@ -15,9 +15,9 @@ from ghostclas.models.ghostnet import GhostNet
 from ghostclas.models.layers import BottleneckLayers, ConvNorm, GhostModule
 from ghostclas.spec import ModelSpec
 
-REACH = 5
+ATTENTION_KERNEL = 5
 """The length of the attention's depthwise convolutions, in pixels at half the resolution."""
-FIRST_ATTENTIVE = 2
+FIRST_WITH_ATTENTION = 2
 """The first bottleneck with attention; feature maps before it are too large."""
 
 
@@ -31,8 +31,10 @@ class DFCAttention(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.mix = ConvNorm(in_channels, out_channels, 1, act=False)
-        self.row = ConvNorm(out_channels, out_channels, (1, REACH), groups=out_channels, act=False)
-        self.column = ConvNorm(out_channels, out_channels, (REACH, 1), groups=out_channels, act=False)
+        self.row = ConvNorm(out_channels, out_channels, (1, ATTENTION_KERNEL), groups=out_channels, act=False)
+        self.column = ConvNorm(
+            out_channels, out_channels, (ATTENTION_KERNEL, 1), groups=out_channels, act=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``[N, in_channels, H, W]`` to gates ``[N, out_channels, H, W]``."""
@@ -43,7 +45,7 @@ class DFCAttention(nn.Module):
         return F.interpolate(gates, size=(height, width), mode="nearest")
 
 
-class AttentiveGhostModule(GhostModule):
+class AttentionGhostModule(GhostModule):
     """A ghost module with an output scaled by the attention to its input. Section 3.3."""
 
     def __init__(
@@ -68,7 +70,7 @@ class GhostNetV2(GhostNet):
 
     def layers(self, index: int) -> BottleneckLayers:
         """Return the constructors of the layers in bottleneck ``index``."""
-        return BottleneckLayers(expand=AttentiveGhostModule if index >= FIRST_ATTENTIVE else GhostModule)
+        return BottleneckLayers(expand=AttentionGhostModule if index >= FIRST_WITH_ATTENTION else GhostModule)
 
     def arranged(self) -> nn.Module:
         """Return itself: networks with attention have no other graph."""

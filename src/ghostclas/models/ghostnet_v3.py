@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from ghostclas.models.branches import BranchedConv
-from ghostclas.models.ghostnet_v2 import FIRST_ATTENTIVE, AttentiveGhostModule, GhostNetV2
+from ghostclas.models.ghostnet_v2 import FIRST_WITH_ATTENTION, AttentionGhostModule, GhostNetV2
 from ghostclas.models.layers import BottleneckLayers, GhostModule
 from ghostclas.spec import ModelSpec
 
@@ -24,7 +24,7 @@ class GhostNetV3(GhostNetV2):
         """Return the constructors of the layers in bottleneck ``index``."""
         return BottleneckLayers(
             expand=partial(
-                AttentiveGhostModule if index >= FIRST_ATTENTIVE else GhostModule, conv=BranchedConv
+                AttentionGhostModule if index >= FIRST_WITH_ATTENTION else GhostModule, conv=BranchedConv
             ),
             strided=BranchedConv,
             project=partial(GhostModule, conv=BranchedConv),

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.datasets.audit import BLANK_DETAIL, NEAR_FREQUENCIES, NEAR_GRADIENTS, NEAR_LIKENESS
-from ghostclas.datasets.phash import close_pairs, distance, likeness
+from ghostclas.datasets.audit import BLANK_DETAIL, NEAR_CORRELATION, NEAR_FREQUENCIES, NEAR_GRADIENTS
+from ghostclas.datasets.phash import close_pairs, colour_correlation, distance
 from ghostclas.extras import require
 from ghostclas.ssld.features import NO_FEATURES, FeatureExtractor, Features, FeatureStore, Gallery, matches
 from ghostclas.ssld.scoring import Fingerprint
@@ -222,14 +222,14 @@ def same_image(one: Float32, other: Float32, near: UInt8) -> bool:
         near: the distances between their two perceptual hashes.
     """
     by_hash = near[0] <= NEAR_FREQUENCIES and near[1] <= NEAR_GRADIENTS
-    return bool(by_hash and likeness(one, other) >= NEAR_LIKENESS)
+    return bool(by_hash and colour_correlation(one, other) >= NEAR_CORRELATION)
 
 
 def same_photograph(one: Features, other: Features, near: UInt8) -> MatchKind | None:
     """Return how two images, each perhaps a crop, match as the same photograph, or ``None``."""
     if same_image(one.signature, other.signature, near):
         return "same picture"
-    alike = likeness(_coarse(one.signature), _coarse(other.signature)) >= ROUGH_CORRELATION
+    alike = colour_correlation(_coarse(one.signature), _coarse(other.signature)) >= ROUGH_CORRELATION
     if alike and near[1] <= ROUGH_GRADIENTS:
         return "same picture"
     return "same scene by SIFT" if _same_scene(one, other) else None

@@ -47,7 +47,7 @@ SCHEMA = 2
 _CHUNK = 16_384
 
 
-class Taken(NamedTuple):
+class MinedImage(NamedTuple):
     """A mined image: its index in the pool, the teacher's class and its probability."""
 
     image: int
@@ -55,7 +55,7 @@ class Taken(NamedTuple):
     probability: float
 
 
-class Removed(NamedTuple):
+class RemovedImage(NamedTuple):
     """An image left out as a duplicate: its index in the pool, where its duplicate is (``val``, ``train`` or
     ``pool``), the duplicate's index there, and the kind of match."""
 
@@ -88,8 +88,8 @@ class Mined:
     teacher: str
     config: MineConfig
     classes: tuple[str, ...]
-    taken: tuple[Taken, ...]
-    removed: tuple[Removed, ...]
+    taken: tuple[MinedImage, ...]
+    removed: tuple[RemovedImage, ...]
     unread: Mapping[str, str]
     passed_over: int
     teacher_top1: float
@@ -285,7 +285,7 @@ def mine(
     classes = classes_of(teacher, splits, mapping)
     pool = open_pool(location)
     found = survey(teacher, splits, pool, cache, config, threads=threads, progress=progress)
-    return pick(found, splits, location, teacher.name, classes, config)
+    return select_images(found, splits, location, teacher.name, classes, config)
 
 
 def classes_of(teacher: Teacher, splits: Splits, mapping: str | Path | None) -> ClassMap:
@@ -295,7 +295,7 @@ def classes_of(teacher: Teacher, splits: Splits, mapping: str | Path | None) -> 
     )
 
 
-def pick(
+def select_images(
     found: Survey, splits: Splits, location: str | Path, teacher: str, classes: ClassMap, config: MineConfig
 ) -> Mined:
     """Choose what to learn from among surveyed images.
@@ -372,7 +372,9 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
     return MinedSource(pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), samples)
 
 
-def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, config: MineConfig) -> list[Taken]:
+def _take(
+    of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, config: MineConfig
+) -> list[MinedImage]:
     """Return the images of ``left`` that the classes take, in the order of the pool."""
     count = len(classes.columns)
     best = np.empty((0, count), np.float32)
@@ -384,9 +386,9 @@ def _take(of_pool: Scores, left: npt.NDArray[np.int64], classes: ClassMap, confi
         kept = np.argsort(-values, axis=0, kind="stable")[: config.top_k]
         best = np.take_along_axis(values, kept, axis=0)
         whose = np.take_along_axis(numbers, kept, axis=0)
-    chosen: dict[int, Taken] = {}
+    chosen: dict[int, MinedImage] = {}
     for rank, label in np.argwhere(best >= config.floor).tolist():
-        one = Taken(int(whose[rank, label]), label, float(best[rank, label]))
+        one = MinedImage(int(whose[rank, label]), label, float(best[rank, label]))
         if one.image not in chosen or one.probability > chosen[one.image].probability:
             chosen[one.image] = one
     return [chosen[index] for index in sorted(chosen)]
@@ -399,17 +401,17 @@ def _top1(scores: Scores, classes: ClassMap) -> float:
     return 100 * float((best == labels).mean())
 
 
-def _duplicates(found: Survey, config: MineConfig) -> list[Removed]:
+def _duplicates(found: Survey, config: MineConfig) -> list[RemovedImage]:
     removed = {
-        image: Removed(image, "val", other, why) for image, (other, why) in sorted(found.in_val.items())
+        image: RemovedImage(image, "val", other, why) for image, (other, why) in sorted(found.in_val.items())
     }
     pool, train = _readable(found.pool), found.train.readable
     for row, other in same_bytes(found.pool.keys[pool], found.train.keys[train]).tolist():
         image = int(pool[row])
-        removed.setdefault(image, Removed(image, "train", int(train[other]), "same bytes"))
+        removed.setdefault(image, RemovedImage(image, "train", int(train[other]), "same bytes"))
     if config.duplicates_in_pool:
         for image, first, why in _within(found.pool, set(removed)):
-            removed[image] = Removed(image, "pool", first, why)
+            removed[image] = RemovedImage(image, "pool", first, why)
     return list(removed.values())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ghostclas.data.source import Source
 from ghostclas.errors import ImageError
 from ghostclas.pages import thumbnail, write_html
-from ghostclas.ssld.mining import Mined, Removed, Taken, reasons
+from ghostclas.ssld.mining import Mined, MinedImage, RemovedImage, reasons
 
 SHOWN_CLASSES = 24
 SHOWN_OF_A_CLASS = 4
@@ -65,7 +65,7 @@ def _classes(mined: Mined) -> list[dict[str, Any]]:
 
 def _examples(mined: Mined) -> Iterable[dict[str, Any]]:
     """Yield the most and the least probable images of some classes, spread evenly over all classes."""
-    by_class: dict[int, list[Taken]] = {}
+    by_class: dict[int, list[MinedImage]] = {}
     for one in mined.taken:
         by_class.setdefault(one.label, []).append(one)
     labels = sorted(by_class)
@@ -84,7 +84,7 @@ def _duplicates(mined: Mined, where: str, lead: str) -> dict[str, Any]:
     # The matches that were hardest to find come first.
     order: dict[str, int] = {"same scene by SIFT": 0, "same picture": 1, "same bytes": 2}
 
-    def rank(one: Removed) -> tuple[int, int]:
+    def rank(one: RemovedImage) -> tuple[int, int]:
         return order[one.why], one.image
 
     pairs = [

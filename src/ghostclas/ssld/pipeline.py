@@ -31,7 +31,7 @@ from ghostclas.errors import UsageError
 from ghostclas.files import check_folder
 from ghostclas.progress import ProgressLine
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
-from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, pick, survey
+from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, select_images, survey
 from ghostclas.ssld.mining_page import write_page
 from ghostclas.ssld.objective import build_objective, with_mined
 from ghostclas.ssld.opening import open_teacher, open_training_teacher
@@ -216,7 +216,7 @@ class _Steps:
             progress=self.count,
         )
         if state.is_main_process:
-            picked = pick(found, self.splits, self.pool, teacher.name, classes, settings)
+            picked = select_images(found, self.splits, self.pool, teacher.name, classes, settings)
             write_page(picked, output)
             picked.write(output)
             self.progress.say(summary(picked))
