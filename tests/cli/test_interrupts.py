@@ -14,6 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from ghostclas.engines import trials
 from tests.engines.linear import bundle_of, linear_model
 
 
@@ -44,6 +45,8 @@ def cpu_seconds(process: int) -> float:
 @pytest.mark.parametrize("photos", [1, 40])
 def test_a_graph_without_end_does_not_outlive_ctrl_c(tmp_path: Path, photos: int) -> None:
     bundle = bundle_of(long_model(), tmp_path / "bundle")
+    # In a trial it would be stopped after a minute.
+    trials.remember("onnxruntime", bundle.file())
     (tmp_path / "photos").mkdir()
     for number in range(photos):
         Image.new("RGB", (40, 40)).save(tmp_path / "photos" / f"{number}.png")
@@ -53,5 +56,5 @@ def test_a_graph_without_end_does_not_outlive_ctrl_c(tmp_path: Path, photos: int
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said.decode()
