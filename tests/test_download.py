@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ghostclas import download as module
-from ghostclas.download import CACHE_VARIABLE, CHECKSUMS, cache_directory, download
+from ghostclas.cache import CACHE_VARIABLE
+from ghostclas.download import CHECKSUMS, download
 from ghostclas.errors import BundleError, DataError
 from tests.downloads import CONTENT, Handler, Server
 
@@ -155,11 +156,3 @@ def test_a_cache_that_cannot_be_written_is_named(server: Server, tmp_path: Path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DataError, match=f"cannot write the cache .*set {CACHE_VARIABLE} to a directory"):
         download(server.url, "x.pdparams", cache=tmp_path / "file" / "cache")
-
-
-def test_the_cache_is_where_it_is_asked_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "elsewhere"))
-    assert cache_directory() == tmp_path / "elsewhere"
-    assert cache_directory(tmp_path) == tmp_path
-    monkeypatch.delenv(CACHE_VARIABLE)
-    assert cache_directory().name == "ghostclas"

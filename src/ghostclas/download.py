@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ghostclas.cache import CACHE_VARIABLE, cache_directory
 from ghostclas.errors import BundleError, DataError
 from ghostclas.files import read_regular, write_text
 from ghostclas.progress import ProgressLine
 
-CACHE_VARIABLE = "GHOSTCLAS_CACHE"
 CHECKSUMS = "checksums.json"
 ATTEMPTS = 4
 BACKOFF_SECONDS = 1.0
@@ -23,15 +22,6 @@ _CHUNK = 1 << 18
 _MAX_CHECKSUMS = 1 << 20
 _PASSING_STATUSES = frozenset({408, 429, *range(500, 600)})
 _ELSEWHERE = f"set {CACHE_VARIABLE} to a directory that can be written"
-
-
-def cache_directory(cache: str | Path | None = None) -> Path:
-    """Return where downloads are kept: ``cache``, else ``$GHOSTCLAS_CACHE``, else the platform's place."""
-    if chosen := cache or os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    import pooch  # type: ignore[import-untyped]
-
-    return Path(pooch.os_cache("ghostclas"))
 
 
 def download(url: str, name: str, *, sha256: str | None = None, cache: str | Path | None = None) -> Path:
@@ -46,7 +36,7 @@ def download(url: str, name: str, *, sha256: str | None = None, cache: str | Pat
             message says how to go on.
         BundleError: what came is not the file that was published or recorded, or the records are damaged.
     """
-    import pooch
+    import pooch  # type: ignore[import-untyped]
 
     directory = cache_directory(cache)
     file = directory / name

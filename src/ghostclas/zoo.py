@@ -182,7 +182,7 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     """Return the file of published weights of ``name`` in the cache; the first call downloads it.
 
     Its sha256 must be the published one or, without one, that of the first download. ``cache`` is the
-    directory of the file (see :func:`ghostclas.download.cache_directory`).
+    directory of the file (see :func:`ghostclas.cache.cache_directory`).
 
     Raises:
         UsageError: no such name, or one for which nobody published weights.

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import load
 
 from ghostclas.bundle import Bundle, BundleFile, FileContent, add_files, copy_bundle, pack
-from ghostclas.download import cache_directory
+from ghostclas.cache import cache_directory
 from ghostclas.engines import ENGINES, Engine, installed_engines, open_engine
 from ghostclas.engines.choice import load_file, supports_precision
 from ghostclas.engines.contract import FeatureEngine

@@ -40,7 +40,7 @@ def doctor_command(
 
 def _report() -> dict[str, Any]:
     from ghostclas import __version__
-    from ghostclas.download import cache_directory
+    from ghostclas.cache import cache_directory
     from ghostclas.engines import installed_engines
 
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostclas.bundle import BundleFile
-from ghostclas.download import CACHE_VARIABLE, cache_directory
+from ghostclas.cache import CACHE_VARIABLE, cache_directory
 from ghostclas.engines.torch import TorchEngine
 from ghostclas.errors import UsageError
 from ghostclas.extras import require
@@ -29,7 +29,7 @@ class InductorEngine(TorchEngine):
 
     What is compiled is native code for one processor and one version of PyTorch. A bundle cannot carry it,
     since nothing in a bundle is executed: it is made here, of the checked program, and kept in
-    ``ghostclas.download.cache_directory()``, in a folder that nobody else can write to. The first start takes
+    ``ghostclas.cache.cache_directory()``, in a folder that nobody else can write to. The first start takes
     half a minute, the next ones do not.
 
     ``threads`` has no effect: torch has one number of threads for the whole process, the caller's to set.

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ghostclas.bundle import BundleFile, Precision, default_bundle_path
+from ghostclas.cache import cache_directory
 from ghostclas.engines.table import DEFAULT_ENGINE, find_runtime
 from ghostclas.errors import BundleError, GhostclasError
 
@@ -107,8 +108,6 @@ def _key(name: str, file: BundleFile) -> str:
 
 
 def _folder() -> Path:
-    from ghostclas.download import cache_directory
-
     return cache_directory() / "tried"
 
 

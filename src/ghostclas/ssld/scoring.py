@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas import imaging
+from ghostclas.cache import cache_directory
 from ghostclas.data.source import Source
 from ghostclas.datasets.phash import perceptual_hashes
-from ghostclas.download import cache_directory
 from ghostclas.errors import DataError, ImageError
 from ghostclas.spec import PreprocessSpec
 from ghostclas.ssld.cache import Keys, LogitCache, content_key
