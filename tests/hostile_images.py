@@ -286,6 +286,8 @@ REFUSED: Mapping[str, Callable[[], bytes]] = {
         10000, 9900, colour=2, bits=16, row_filter=4
     ),
     "webp: 40 bytes": lambda: lossless_webp(16383, 10900),
+    "bmp: 1 x 100,000,000": lambda: bmp(1, 100_000_000, 24, 0, bytes(6000)),
+    "ppm: 100,000,000 x 1": lambda: b"P6 100000000 1 255 " + bytes(6000),
     "bmp: RLE8": lambda: run_length_bmp(8),
     "bmp: RLE4": lambda: run_length_bmp(4),
     "bmp: RLE8 without runs": run_length_bmp_without_runs,

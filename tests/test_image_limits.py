@@ -71,6 +71,7 @@ def test_files_at_the_limits_take_little(tmp_path: Path) -> None:
     [
         ("webp: 40 bytes", "16383 x 10900 pixels in 28 bytes: to decode this WebP takes 2,857 MB of memory"),
         ("bmp: RLE8", "196000000 x 1 pixels in 1,082 bytes with run-length coding"),
+        ("bmp: 1 x 100,000,000", "in 6,054 bytes, the limit of a side is 10,000,000"),
         ("jpeg: 200 scans of 10 megapixels", "a JPEG of 210 scans"),
         ("png: 1 x 100,000,000", "which unpack to 200 MB, the limit for a PNG of its size is 150 MB"),
         ("tiff: 500,000 strips", "500,000 strips or tiles, the limit is 50,000"),

@@ -30,6 +30,9 @@ MAX_SCANNED_BLOCKS = 40_000_000
 MAX_PNG_BYTES = 150_000_000
 """The rows of a PNG, which are unpacked and filtered byte by byte."""
 
+MAX_SIDE = 10_000_000
+"""Pillow takes eight bytes for each row beside its pixels, and decoders count the bits of a row."""
+
 MAX_SCANS = 100
 """The scans of a JPEG of any size; encoders write about ten."""
 
@@ -116,6 +119,8 @@ def check_image(
                 f"{what}, which unpack to {rows // 10**6:,} MB, the limit for a PNG of its size is "
                 f"{allowed // 10**6:,} MB; make it smaller first, or save it as JPEG",
             )
+    if max(full_size) > MAX_SIDE:
+        raise ImageError("too_large", f"{what}, the limit of a side is {MAX_SIDE:,}")
     native = _MODE_BYTES.get(image.mode, _WIDE)
     kept = native + _KEPT_BYTES.get(kind, 0)
     buffers += _tiff_buffer(image) if kind == "TIFF" else 0

@@ -8,6 +8,7 @@ import pytest
 
 from ghostclas.bench.report import JSON, write_report
 from ghostclas.bench.results import Results, Settings, batch_threads, read_results
+from ghostclas.bench.statistics import Spread
 from ghostclas.errors import UsageError
 
 
@@ -29,6 +30,11 @@ def test_what_is_no_measurement_is_refused_in_a_sentence(
         file.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=said):
         read_results(file)
+
+
+def test_a_measurement_of_no_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        Spread(count=1, p25=0, p50=0, p75=0, p95=0, p99=0)
 
 
 def test_batches_use_all_cores_and_no_more() -> None:

@@ -171,3 +171,9 @@ def test_files_that_ask_for_memory_or_depth_end_in_a_line(tmp_path: Path) -> Non
     assert all(line.endswith(" True") for line in outcome.stdout.splitlines()), outcome
     assert outcome.cpu_seconds < 30
     assert outcome.peak_bytes < 900e6
+
+
+def test_a_name_that_torch_would_search_for_minutes_is_refused(tmp_path: Path) -> None:
+    file = saved({"x" * 70_000: torch.zeros(1)}, tmp_path / "long.pth")
+    with pytest.raises(BundleError, match=r"a name of more than 4,000 characters"):
+        read_weights(file)

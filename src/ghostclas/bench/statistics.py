@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import PositiveFloat
+
 from ghostclas.spec import Frozen
 
 
@@ -14,11 +16,11 @@ class Spread(Frozen):
     """
 
     count: int
-    p25: float
-    p50: float
-    p75: float
-    p95: float
-    p99: float
+    p25: PositiveFloat
+    p50: PositiveFloat
+    p75: PositiveFloat
+    p95: PositiveFloat
+    p99: PositiveFloat
 
     @property
     def relative(self) -> float:

@@ -45,7 +45,7 @@ class Reference:
         try:
             tensors = load(data)
         except (SafetensorError, KeyError) as error:
-            raise ValueError(f"not a complete safetensors file ({error})") from None
+            raise ValueError(f"not a complete safetensors file ({str(error)[:160]})") from None
         count = len(tensors) - 2
         names = {"pixels", "logits", *(f"jpeg.{i}" for i in range(count))}
         if count < 1 or set(tensors) != names:

@@ -23,6 +23,7 @@ from ghostclas.errors import DataError
 from ghostclas.files import is_there
 
 UNLABELLED = -1
+_LONGEST_PATH = 1000
 _WITH_LABELS = {".tar", ".parquet"}
 
 
@@ -102,7 +103,7 @@ def open_pool(path: str | PathLike[str]) -> Source:
     """
     path = Path(path)
     if not is_there(path) and path.suffix.lower() != ".tar":
-        raise DataError(f"no such folder or file: {path}")
+        raise DataError(f"no such folder or file: {str(path)[:_LONGEST_PATH]}")
     if path.suffix.lower() == ".txt":
         pool = _listed(path)
     elif path.suffix.lower() in _WITH_LABELS or (path.is_dir() and _holds_only(path, _WITH_LABELS)):

@@ -6,6 +6,7 @@ Nothing that a file contains is run: ``.pdparams`` goes through ``pdparams``, ``
 
 from __future__ import annotations
 
+import pickletools
 import re
 import warnings
 import zipfile
@@ -25,6 +26,9 @@ from ghostclas.families import FAMILIES, WeightLayout
 from ghostclas.files import is_file
 from ghostclas.weights.pdparams import MAX_BYTES, read_pdparams
 from ghostclas.weights.sealed import check_seal
+
+MAX_WORD = 4_000
+"""The most characters without a space in the pickle of a ``.pth``; the longest names have a hundred."""
 
 State = dict[str, Tensor]
 
@@ -116,7 +120,11 @@ def _read_torch(file: Path) -> Any:
 
 
 def _check_archive(file: Path) -> None:
-    """Refuse an archive that would unpack to more than it holds; ``torch.save`` compresses nothing."""
+    """Refuse an archive that would unpack to more than it holds; ``torch.save`` compresses nothing.
+
+    Long words in its pickle are refused, too: ``torch.load`` searches its own error messages, which repeat
+    them, in quadratic time.
+    """
     if not zipfile.is_zipfile(file):
         return
     with zipfile.ZipFile(file) as archive:
@@ -125,6 +133,16 @@ def _check_archive(file: Path) -> None:
         raise ValueError("compressed members, which torch.save does not write")
     if sum(member.file_size for member in members) > file.stat().st_size:
         raise ValueError("members larger than the file that holds them")
+    with zipfile.ZipFile(file) as archive:
+        for member in members:
+            if member.filename.endswith("data.pkl"):
+                _check_words(archive.read(member))
+
+
+def _check_words(pickled: bytes) -> None:
+    for _, argument, _ in pickletools.genops(pickled):
+        if isinstance(argument, str) and max(map(len, argument.split()), default=0) > MAX_WORD:
+            raise ValueError(f"a name of more than {MAX_WORD:,} characters")
 
 
 def _failure(error: Exception, file: Path, kind: str) -> BundleError:
