@@ -403,9 +403,7 @@ def test_data_outside_the_bundle_is_never_read(
     weights.external_data.add(key="location", value="outside.bin")
     # Runtimes look for it there when a model is given as bytes.
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        BundleError, match="it holds data outside the file, which no export"
-    ):
+    with pytest.raises(BundleError, match="it holds data outside the file, which no export"):
         open_engine(name, bundle_of(model.SerializeToString(), tmp_path / "b"))
 
 
