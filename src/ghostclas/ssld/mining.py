@@ -367,7 +367,8 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
     lost = [key for key, _ in wanted if key not in index]
     if lost:
         raise DataError(
-            f"{len(lost)} images of {file} are no longer in {location}, such as {lost[0][:1000]!r}; mine again"
+            f"{len(lost)} images of {file} are no longer in {location}, such as {lost[0][:1000]!r}; "
+            "mine again"
         )
     return MinedSource(pool, np.array([index[key] for key, _ in wanted], np.int64), tuple(classes), samples)
 
