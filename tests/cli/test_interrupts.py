@@ -51,10 +51,19 @@ def test_a_graph_without_end_does_not_outlive_ctrl_c(tmp_path: Path, photos: int
     for number in range(photos):
         Image.new("RGB", (40, 40)).save(tmp_path / "photos" / f"{number}.png")
     command = ["-m", "ghostclas", "predict", str(tmp_path / "photos"), "--model", str(bundle.path)]
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while cpu_seconds(process.pid) < 4:  # by then it computes
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Where the tests run in the background, a shell has let them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            while cpu_seconds(process.pid) < 4:  # by then it computes
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130, said.decode()
