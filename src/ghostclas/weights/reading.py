@@ -129,11 +129,10 @@ def _check_archive(file: Path) -> None:
         return
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("compressed members, which torch.save does not write")
-    if sum(member.file_size for member in members) > file.stat().st_size:
-        raise ValueError("members larger than the file that holds them")
-    with zipfile.ZipFile(file) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("compressed members, which torch.save does not write")
+        if sum(member.file_size for member in members) > file.stat().st_size:
+            raise ValueError("members larger than the file that holds them")
         for member in members:
             if member.filename.endswith("data.pkl"):
                 _check_words(archive.read(member))
