@@ -1,0 +1,31 @@
+# What every target of ours is compiled with: C++17 without extensions, all warnings, one rounding everywhere.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+
+add_library(ghostclas_options INTERFACE)
+if(MSVC)
+  target_compile_options(ghostclas_options INTERFACE /W4 /permissive- /utf-8 /fp:precise)
+  target_compile_definitions(ghostclas_options INTERFACE _CRT_SECURE_NO_WARNINGS NOMINMAX)
+  if(GHOSTCLAS_WERROR)
+    target_compile_options(ghostclas_options INTERFACE /WX)
+  endif()
+else()
+  # A fused multiply-add rounds once where Pillow rounds twice.
+  target_compile_options(ghostclas_options INTERFACE -ffp-contract=off
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast)
+  if(GHOSTCLAS_WERROR)
+    target_compile_options(ghostclas_options INTERFACE -Werror)
+  endif()
+endif()
+if(GHOSTCLAS_SANITIZE)
+  target_compile_options(ghostclas_options INTERFACE -fsanitize=${GHOSTCLAS_SANITIZE}
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(ghostclas_options INTERFACE -fsanitize=${GHOSTCLAS_SANITIZE})
+endif()

@@ -1,0 +1,12 @@
+// Numbers in messages, as Python writes them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ghostclas {
+
+std::string number(double value);          // 0.1, 1e-07, nan: the shortest digits that read back
+std::string thousands(std::int64_t value);  // 1,234,567
+
+}  // namespace ghostclas
