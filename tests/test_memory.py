@@ -88,3 +88,75 @@ with budget.hold(100):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert run_python(code, cpu_seconds=20).stdout.split() == ["7"]
+
+
+_FORKED = """
+import os, select, signal
+from ghostclas import imaging
+from ghostclas.memory import ForkLock
+
+def after(work):
+    # What the child says when its work is done, or that it says nothing for half a second.
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        work()
+        os.write(tell, b"done")
+        signal.pause()
+    return child, told
+
+def says(told):
+    return os.read(told, 4).decode() if select.select([told], [], [], 0.5)[0] else "waits"
+
+def end(child):
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_lock_is_held_by_one_of_a_process_and_its_forks_until_it_ends() -> None:
+    code = """
+lock = ForkLock()
+holding = lock.hold()
+def hold():
+    holding.__enter__()
+first, one = after(hold)
+print(os.read(one, 4).decode())
+second, two = after(hold)
+print(says(two))
+end(first)
+print(os.read(two, 4).decode())
+end(second)
+with lock.hold(), lock.hold():
+    third, three = after(hold)
+    print(says(three))
+print(os.read(three, 4).decode())
+end(third)
+"""
+    result = run_python(_FORKED + code, cpu_seconds=20)
+    assert result.stdout.split() == ["done", "waits", "done", "waits", "done"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_fork_waits_with_a_large_image_and_not_with_a_small_one() -> None:
+    code = """
+import io
+from PIL import Image
+def file(side):
+    stream = io.BytesIO()
+    Image.new("RGB", (side, side)).save(stream, "PNG")
+    return stream.getvalue()
+large, small = file(6000), file(60)
+end(after(lambda: None)[0])
+with imaging._LARGE_IMAGES.hold():
+    first, one = after(lambda: imaging.decode(small))
+    print(os.read(one, 4).decode())
+    second, two = after(lambda: imaging.decode(large))
+    print(says(two))
+print(os.read(two, 4).decode())
+end(first)
+end(second)
+"""
+    result = run_python(_FORKED + code, cpu_seconds=20)
+    assert result.stdout.split() == ["done", "waits", "done"]

@@ -40,10 +40,11 @@ Neither uses decoder scaling. ``lanczos`` has no form without antialiasing and i
 **Safety.** The size in the header is checked against ``MAX_PIXELS`` before anything is decoded, and what
 decoding will take against ``image_limits``: a file of at most 10 MB is read in 400 MB of memory or refused, a
 larger one in proportion. Large images of all threads wait for each other until they fit into 400 MB together;
-one that takes more is decoded alone. Some of Pillow's decoders apply ``PIL.Image.MAX_IMAGE_PIXELS``
-themselves, so TIFF is checked against it as well, and WebP against twice its value. The first TIFF silences
-libtiff for the whole process. No function changes other global state, so all may be called from many threads
-at once. A damaged or hostile file always results in an ``ImageError``.
+one that takes more is decoded alone. Of a process and its forks, one at a time decodes images of over 100 MB.
+Some of Pillow's decoders apply ``PIL.Image.MAX_IMAGE_PIXELS`` themselves, so TIFF is checked against it as
+well, and WebP against twice its value. The first TIFF silences libtiff for the whole process. No function
+changes other global state, so all may be called from many threads at once. A damaged or hostile file always
+results in an ``ImageError``.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ from PIL import Image
 from ghostclas.errors import GhostclasError, ImageError, UsageError, as_url, is_url
 from ghostclas.image_files import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
 from ghostclas.image_limits import MEMORY, RGB_BYTES, check_file, check_image, conversion_bytes
-from ghostclas.memory import MemoryBudget, return_freed
+from ghostclas.memory import ForkLock, MemoryBudget, return_freed
 from ghostclas.spec import PreprocessSpec
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
@@ -111,7 +112,10 @@ _BUDGET = MemoryBudget(MEMORY)
 """Large images wait for each other, in all threads; one that needs more than this is decoded alone."""
 
 _LARGE = 100_000_000
-"""Before an image that takes so many bytes, the process returns what it has freed."""
+"""An image that takes so many bytes is decoded in one process of forks at a time, which first returns what it
+has freed."""
+
+_LARGE_IMAGES = ForkLock()
 
 _FLOAT_SPANS = (1.0, 255.0, 65535.0)
 _OVERSHOOT = 0.5
@@ -316,6 +320,8 @@ def _decode(
 
 def _hold(held: ExitStack, needed: int) -> None:
     """Wait for the memory that decoding needs; ``held`` returns it."""
+    if needed > _LARGE:
+        held.enter_context(_LARGE_IMAGES.hold())
     held.enter_context(_BUDGET.hold(needed))
     if needed > _LARGE:
         return_freed()

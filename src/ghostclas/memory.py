@@ -1,13 +1,17 @@
-"""Memory that threads share: whoever needs some of it waits until there is enough."""
+"""Memory that threads and forked processes share: whoever needs some of it waits until there is enough."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Condition, Lock
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class MemoryBudget:
@@ -46,6 +50,48 @@ class MemoryBudget:
             with self._returned:
                 self._free += count
                 self._returned.notify()
+
+
+class ForkLock:
+    """A lock that a process shares with its forks: one process has it at a time, all its threads together.
+
+    The system takes it back from a process that ends. A process that was not forked shares it with nobody.
+    """
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._open, after_in_child=self._reset)
+
+    def _open(self) -> None:
+        if self._file is None:
+            with tempfile.TemporaryFile() as file:
+                self._file = os.dup(file.fileno())
+
+    def _reset(self) -> None:
+        self._holders = 0
+        self._changing = Lock()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Wait until no other process has the lock, and hold it."""
+        with self._changing:
+            if not self._holders:
+                self._lock(held=True)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._holders -= 1
+                if not self._holders:
+                    self._lock(held=False)
+
+    def _lock(self, *, held: bool) -> None:
+        # Record locks belong to a process; those of flock would belong to the file that all forks have open.
+        if sys.platform != "win32" and self._file is not None:
+            fcntl.lockf(self._file, fcntl.LOCK_EX if held else fcntl.LOCK_UN)
 
 
 def return_freed() -> None:

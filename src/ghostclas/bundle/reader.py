@@ -88,10 +88,13 @@ class Bundle:
             BundleError: there is none, or it does not verify; one sentence says why.
         """
         path = Path(path)
+        seen = _identity(path)
         try:
             return cls._open(path)
         except BundleError:
-            # A writer may have put another bundle there meanwhile: then the second look finds all of it.
+            if _identity(path) == seen:
+                raise
+            # A writer has put another bundle there meanwhile: the second look finds all of it.
             return cls._open(path)
 
     @classmethod
@@ -268,6 +271,17 @@ class Bundle:
         except BundleError:
             return False
         return self._digest is not None and now != self._digest
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs between a bundle and the one that replaced it; ``None`` where there is none."""
+    for part in (path / MANIFEST, path):
+        try:
+            status = part.stat()
+        except (OSError, ValueError):
+            continue
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return None
 
 
 def _read_manifest(path: Path, store: Store) -> bytes:
