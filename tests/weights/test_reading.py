@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,16 @@ def test_a_name_that_torch_would_search_for_minutes_is_refused(tmp_path: Path) -
     file = saved({"x" * 70_000: torch.zeros(1)}, tmp_path / "long.pth")
     with pytest.raises(BundleError, match=r"a name of more than 4,000 characters"):
         read_weights(file)
+
+
+def test_a_length_in_an_old_file_reserves_no_more_than_the_file_holds(tmp_path: Path) -> None:
+    file = tmp_path / "old.pth"
+    head = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    file.write_bytes(b"".join(head) + b"\x80\x02X\xf0\xff\xff\xffname")
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match="not a complete file of weights"):
+            read_weights(file)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()

@@ -6,6 +6,7 @@ Nothing that a file contains is run: ``.pdparams`` goes through ``pdparams``, ``
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 import warnings
@@ -116,7 +117,10 @@ def _read_torch(file: Path) -> Any:
     with warnings.catch_warnings():
         # About storages of old versions: nothing that a person who loads weights could change.
         warnings.simplefilter("ignore")
-        return torch.load(file, map_location="cpu", weights_only=True)
+        # The form before archives is read from memory: of a file, as many bytes as a number in it says are
+        # reserved.
+        content = file if zipfile.is_zipfile(file) else io.BytesIO(file.read_bytes())
+        return torch.load(content, map_location="cpu", weights_only=True)
 
 
 def _check_archive(file: Path) -> None:
