@@ -7,6 +7,6 @@
 namespace ghostclas {
 
 std::string number(double value);          // 0.1, 1e-07, nan: the shortest digits that read back
-std::string thousands(std::int64_t value);  // 1,234,567
+std::string thousands(std::uint64_t value);  // 1,234,567
 
 }  // namespace ghostclas

@@ -1,0 +1,11 @@
+# libavif: target Avif::avif.
+find_path(Avif_INCLUDE_DIR avif/avif.h)
+find_library(Avif_LIBRARY NAMES avif libavif)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Avif REQUIRED_VARS Avif_LIBRARY Avif_INCLUDE_DIR)
+if(Avif_FOUND AND NOT TARGET Avif::avif)
+  add_library(Avif::avif INTERFACE IMPORTED)
+  target_include_directories(Avif::avif INTERFACE "${Avif_INCLUDE_DIR}")
+  target_link_libraries(Avif::avif INTERFACE "${Avif_LIBRARY}")
+endif()
+mark_as_advanced(Avif_INCLUDE_DIR Avif_LIBRARY)

@@ -1,0 +1,293 @@
+#include "resample.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+namespace ghostclas {
+namespace {
+
+// ------------------------------------------------------------------ antialiased: two passes in fixed point
+
+constexpr int kBits = 32 - 8 - 2;
+constexpr std::int32_t kHalf = 1 << (kBits - 1);
+constexpr double kPi = 3.14159265358979323846;
+constexpr std::int64_t kNarrowBytes = std::int64_t{1} << 25;
+constexpr int kPillowPixel = 4;
+
+double bilinear(double x) {
+    x = std::fabs(x);
+    return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+double bicubic(double x) {
+    constexpr double a = -0.5;
+    x = std::fabs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+    if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+    return 0.0;
+}
+
+double sinc(double x) {
+    if (x == 0.0) return 1.0;
+    x *= kPi;
+    return std::sin(x) / x;
+}
+
+double lanczos(double x) { return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+struct Filter {
+    double (*weight)(double);
+    double support;
+};
+
+Filter filter_of(Interpolation interpolation) {
+    switch (interpolation) {
+        case Interpolation::bicubic:
+            return {bicubic, 2.0};
+        case Interpolation::lanczos:
+            return {lanczos, 3.0};
+        default:
+            return {bilinear, 1.0};
+    }
+}
+
+// For each pixel of the result: the first source pixel, how many there are, and their weights.
+struct Weights {
+    int most = 0;
+    std::vector<int> first;
+    std::vector<int> count;
+    std::vector<std::int32_t> fixed;
+
+    const std::int32_t* of(int pixel) const { return fixed.data() + static_cast<std::size_t>(pixel) * static_cast<std::size_t>(most); }
+};
+
+Weights weights_for(int source, float from, float to, int result, const Filter& filter) {
+    const double scale = static_cast<double>(to - from) / result;
+    const double widened = std::max(scale, 1.0);
+    const double support = filter.support * widened;
+    const double inverse = 1.0 / widened;
+    Weights weights;
+    weights.most = static_cast<int>(std::ceil(support)) * 2 + 1;
+    weights.first.resize(static_cast<std::size_t>(result));
+    weights.count.resize(static_cast<std::size_t>(result));
+    weights.fixed.resize(static_cast<std::size_t>(result) * static_cast<std::size_t>(weights.most));
+    std::vector<double> exact(static_cast<std::size_t>(weights.most));
+    for (int pixel = 0; pixel < result; ++pixel) {
+        const double centre = static_cast<double>(from) + (pixel + 0.5) * scale;
+        const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
+        const int count = std::min(static_cast<int>(centre + support + 0.5), source) - first;
+        double sum = 0.0;
+        for (int i = 0; i < count; ++i) {
+            const double weight = filter.weight((i + first - centre + 0.5) * inverse);
+            exact[static_cast<std::size_t>(i)] = weight;
+            sum += weight;
+        }
+        std::int32_t* fixed = weights.fixed.data() + static_cast<std::size_t>(pixel) * static_cast<std::size_t>(weights.most);
+        for (int i = 0; i < count; ++i) {
+            double weight = exact[static_cast<std::size_t>(i)];
+            if (sum != 0.0) weight /= sum;
+            const double scaled = weight * (1 << kBits);
+            fixed[i] = static_cast<std::int32_t>(weight < 0 ? -0.5 + scaled : 0.5 + scaled);
+        }
+        weights.first[static_cast<std::size_t>(pixel)] = first;
+        weights.count[static_cast<std::size_t>(pixel)] = count;
+    }
+    return weights;
+}
+
+std::uint8_t clipped(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
+
+void horizontal(const std::uint8_t* row, const Weights& weights, int side, std::uint8_t* out) {
+    for (int x = 0; x < side; ++x, out += 3) {
+        const std::int32_t* weight = weights.of(x);
+        const int count = weights.count[static_cast<std::size_t>(x)];
+        const std::uint8_t* in = row + static_cast<std::size_t>(weights.first[static_cast<std::size_t>(x)]) * 3;
+        std::int32_t red = kHalf;
+        std::int32_t green = kHalf;
+        std::int32_t blue = kHalf;
+        for (int i = 0; i < count; ++i, in += 3) {
+            red += in[0] * weight[i];
+            green += in[1] * weight[i];
+            blue += in[2] * weight[i];
+        }
+        out[0] = clipped(red);
+        out[1] = clipped(green);
+        out[2] = clipped(blue);
+    }
+}
+
+void add_row(std::int32_t* sums, const std::uint8_t* row, std::int32_t weight, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) sums[i] += row[i] * weight;
+}
+
+// The first row and the one behind the last that the vertical pass is given: Python leaves out the others where
+// they are much, which moves the rounding of coordinates.
+std::pair<int, int> rows_read(int height, double top, double bottom, int side, const Filter& filter) {
+    if (std::int64_t{height} * side * kPillowPixel <= kNarrowBytes) return {0, height};
+    const double scale = std::max((bottom - top) / side, 1.0);
+    const int margin = static_cast<int>(std::ceil(filter.support * scale)) + 1;
+    return {std::max(static_cast<int>(std::floor(top)) - margin, 0),
+            std::min(static_cast<int>(std::ceil(bottom)) + margin, height)};
+}
+
+// ------------------------------------------------------------------ without antialiasing
+
+int floor_of(double value) { return static_cast<int>(std::floor(value)); }
+
+struct Sampler {
+    const Source& source;
+
+    int column(int x) const { return std::clamp(x, 0, source.width - 1) * 3; }
+    const std::uint8_t* row(int y) const { return source.row(std::clamp(y, 0, source.height - 1)); }
+    bool has_row(int y) const { return y >= 0 && y < source.height; }
+};
+
+void put_bilinear(const Sampler& sampler, double x, double y, std::uint8_t* out) {
+    const int left = floor_of(x);
+    const int top = floor_of(y);
+    const double right_part = x - left;
+    const double lower_part = y - top;
+    const int columns[] = {sampler.column(left), sampler.column(left + 1)};
+    const std::uint8_t* upper = sampler.row(top);
+    const std::uint8_t* lower = sampler.has_row(top + 1) ? sampler.row(top + 1) : nullptr;
+    for (int band = 0; band < 3; ++band) {
+        const auto across = [&](const std::uint8_t* row) {
+            const int a = row[columns[0] + band];
+            const int b = row[columns[1] + band];
+            return a + (b - a) * right_part;
+        };
+        const double first = across(upper);
+        const double second = lower != nullptr ? across(lower) : first;
+        out[band] = static_cast<std::uint8_t>(first + (second - first) * lower_part);
+    }
+}
+
+double cubic(double a, double b, double c, double d, double part) {
+    const double p2 = -a + c;
+    const double p3 = 2 * (a - b) + c - d;
+    const double p4 = -a + b - c + d;
+    return b + part * (p2 + part * (p3 + part * p4));
+}
+
+void put_bicubic(const Sampler& sampler, double x, double y, std::uint8_t* out) {
+    const int left = floor_of(x);
+    const int top = floor_of(y);
+    const double right_part = x - left;
+    const double lower_part = y - top;
+    int columns[4];
+    for (int i = 0; i < 4; ++i) columns[i] = sampler.column(left - 1 + i);
+    for (int band = 0; band < 3; ++band) {
+        double values[4];
+        for (int i = 0; i < 4; ++i) {
+            if (i > 0 && !sampler.has_row(top - 1 + i)) {
+                values[i] = values[i - 1];
+                continue;
+            }
+            const std::uint8_t* row = sampler.row(top - 1 + i) + band;
+            values[i] = cubic(row[columns[0]], row[columns[1]], row[columns[2]], row[columns[3]], right_part);
+        }
+        const double value = cubic(values[0], values[1], values[2], values[3], lower_part);
+        out[band] = value <= 0.0 ? std::uint8_t{0} : value >= 255.0 ? std::uint8_t{255} : static_cast<std::uint8_t>(value);
+    }
+}
+
+}  // namespace
+
+Box crop_box(int width, int height, const PreprocessSpec& spec) {
+    const std::int64_t scaled = spec.short_side;
+    const std::int64_t crop = spec.crop;
+    const std::int64_t w = width;
+    const std::int64_t h = height;
+    const std::int64_t shorter = std::min(w, h);
+    const auto edge = [&](std::int64_t side) {
+        const std::int64_t above = side * scaled - crop * shorter;  // never negative: the crop fits
+        return static_cast<double>(above / (2 * shorter) * shorter) / static_cast<double>(scaled);
+    };
+    const double side = static_cast<double>(crop * shorter) / static_cast<double>(scaled);
+    Box box;
+    box.left = edge(w);
+    box.top = edge(h);
+    box.right = std::min(box.left + side, static_cast<double>(w));
+    box.bottom = std::min(box.top + side, static_cast<double>(h));
+    return box;
+}
+
+void resize_antialiased(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out) {
+    const Filter filter = filter_of(interpolation);
+    const auto [first, last] = rows_read(source.height, box.top, box.bottom, side, filter);
+    const Weights across = weights_for(source.width, static_cast<float>(box.left), static_cast<float>(box.right), side, filter);
+    const float top = static_cast<float>(static_cast<double>(static_cast<float>(box.top)) - first);
+    const float bottom = static_cast<float>(static_cast<double>(static_cast<float>(box.bottom)) - first);
+    const Weights down = weights_for(last - first, top, bottom, side, filter);
+
+    // Only the rows that the vertical pass reads are made.
+    const int begin = down.first.front();
+    const int end = down.first.back() + down.count.back();
+    const std::size_t size = static_cast<std::size_t>(side) * 3;
+    std::vector<std::uint8_t> narrow(size * static_cast<std::size_t>(std::max(end - begin, 0)));
+    for (int y = begin; y < end; ++y) {
+        horizontal(source.row(first + y), across, side, narrow.data() + size * static_cast<std::size_t>(y - begin));
+    }
+    std::vector<std::int32_t> sums(size);
+    for (int y = 0; y < side; ++y) {
+        std::fill(sums.begin(), sums.end(), kHalf);
+        const std::int32_t* weight = down.of(y);
+        const std::uint8_t* row = narrow.data() + size * static_cast<std::size_t>(down.first[static_cast<std::size_t>(y)] - begin);
+        for (int i = 0; i < down.count[static_cast<std::size_t>(y)]; ++i, row += size) {
+            add_row(sums.data(), row, weight[i], size);
+        }
+        std::uint8_t* to = out + size * static_cast<std::size_t>(y);
+        for (std::size_t i = 0; i < size; ++i) to[i] = clipped(sums[i]);
+    }
+}
+
+void resize_nearest(const Source& source, const Box& box, int side, std::uint8_t* out) {
+    const float corners[] = {static_cast<float>(box.left), static_cast<float>(box.top), static_cast<float>(box.right),
+                             static_cast<float>(box.bottom)};
+    const double step_x = static_cast<double>(corners[2] - corners[0]) / side;
+    const double step_y = static_cast<double>(corners[3] - corners[1]) / side;
+    // Positions are added up, as Pillow does: a product would round otherwise.
+    std::vector<int> columns(static_cast<std::size_t>(side), -1);
+    double x = static_cast<double>(corners[0]) + step_x * 0.5;
+    for (int& column : columns) {
+        if (x >= 0 && static_cast<int>(x) < source.width) column = static_cast<int>(x);
+        x += step_x;
+    }
+    double y = static_cast<double>(corners[1]) + step_y * 0.5;
+    for (int row = 0; row < side; ++row, y += step_y) {
+        const bool inside = y >= 0 && static_cast<int>(y) < source.height;
+        const std::uint8_t* in = inside ? source.row(static_cast<int>(y)) : nullptr;
+        for (const int column : columns) {
+            if (in == nullptr || column < 0) {
+                std::memset(out, 0, 3);
+            } else {
+                std::memcpy(out, in + static_cast<std::size_t>(column) * 3, 3);
+            }
+            out += 3;
+        }
+    }
+}
+
+void resize_plain(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out) {
+    const Sampler sampler{source};
+    const double step_x = (box.right - box.left) / side;
+    const double step_y = (box.bottom - box.top) / side;
+    for (int row = 0; row < side; ++row) {
+        // The products of zero keep Pillow's order of operations.
+        for (int column = 0; column < side; ++column, out += 3) {
+            const double x = step_x * (column + 0.5) + box.left;
+            const double y = step_y * (row + 0.5) + box.top;
+            if (x < 0.0 || x >= source.width || y < 0.0 || y >= source.height) {
+                std::memset(out, 0, 3);
+            } else if (interpolation == Interpolation::bicubic) {
+                put_bicubic(sampler, x - 0.5, y - 0.5, out);
+            } else {
+                put_bilinear(sampler, x - 0.5, y - 0.5, out);
+            }
+        }
+    }
+}
+
+}  // namespace ghostclas
