@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,42 @@ def test_a_full_disk_is_one_line_and_leaves_the_bundle_that_was_there(
     assert shown.count("\n") == 1
     assert {file.name: file.read_bytes() for file in target.iterdir()} == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
+
+
+# Folders are exchanged where the bundle is written, in a copy of it that a converter works on, and where the
+# other format's file is added.
+_KILLED = """
+import os, signal, sys
+from ghostclas import files
+from ghostclas.cli import main
+point, calls, swap = int(sys.argv[1]), 0, files.swap
+def deadly(first, second):
+    global calls
+    calls += 1
+    if calls == point:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return swap(first, second)
+files.swap = deadly
+main(["export", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills with a signal")
+@pytest.mark.parametrize("point", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_killed_export_leaves_a_whole_bundle_and_the_next_one_clears_up(
+    small_bundle: Bundle, tmp_path: Path, point: int
+) -> None:
+    target = copy_bundle(small_bundle, tmp_path / "bundle").path
+    before = [entry.path for entry in small_bundle.manifest.files]
+    arguments = ["--model", str(small_bundle.path), "--output", str(target)]
+    if point > 1:
+        arguments += ["--format", "onnx,openvino"]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(point), *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) > 1
+    left = Bundle.open(target)
+    left.check()
+    assert [entry.path for entry in left.manifest.files] == before
+    assert main(["export", *arguments]) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
+    Bundle.open(target).check()
