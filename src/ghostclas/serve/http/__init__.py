@@ -1,0 +1,1 @@
+"""HTTP: the people's REST, the Open Inference Protocol v2, and the page, in one ASGI application."""
