@@ -1,22 +1,20 @@
-"""Builds the C++ pixels with CMake, and calls them by ctypes."""
+"""The C++ pixels and scores, called by ctypes."""
 
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from ghostclas.errors import ImageError, UsageError
 from ghostclas.spec import PreprocessSpec
+from tests.cpp.building import built
 
-SOURCES = Path(__file__).parents[2] / "cpp"
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_SUFFIXES = (".so", ".dylib", ".dll")
 _ROOM = 4096
 
 
@@ -82,20 +80,7 @@ def _fields(spec: PreprocessSpec) -> ctypes.Array[ctypes.c_int]:
 
 
 @cache
-def build(folder: Path) -> Path:
-    """Return the built library in ``folder``; skip where the machine lacks what building takes."""
-    missing = [tool for tool in ("cmake", "c++") if shutil.which(tool) is None]
-    if missing:
-        pytest.skip(f"the C++ engine is not built here: {' and '.join(missing)} not found")
-    options = ["-DCMAKE_BUILD_TYPE=Release", "-DGHOSTCLAS_WERROR=ON", "-DGHOSTCLAS_TESTS=ON"]
-    configured = _run("cmake", "-S", str(SOURCES), "-B", str(folder), *options)
-    if configured.returncode and "Could NOT find" in configured.stderr:
-        pytest.skip(f"the C++ engine is not built here: {configured.stderr.strip()[:300]}")
-    assert configured.returncode == 0, configured.stderr
-    built = _run("cmake", "--build", str(folder), "--target", "ghostclas_pixels_c", "--parallel", "2")
-    assert built.returncode == 0, built.stdout + built.stderr
-    return next(folder.glob("libghostclas_pixels_c.*"))
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+def open_pixels() -> Pixels:
+    """Return the library, built if it has to be; skip where building is not possible."""
+    folder = built("ghostclas_pixels_c")
+    return Pixels(next(file for file in folder.glob("*ghostclas_pixels_c.*") if file.suffix in _SUFFIXES))

@@ -1,0 +1,186 @@
+"""The C++ pixels and scores against Python's: equal bit for bit, and the same refusals in the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ghostclas.errors import ImageError
+from ghostclas.imaging import fit, preprocess, softmax, top_k
+from ghostclas.spec import PreprocessSpec, ResizeSpec
+from tests.cpp import cases
+from tests.cpp.pixels import INTERPOLATIONS, Pixels, open_pixels
+from tests.hostile_images import READ, REFUSED
+from tests.images import bad_images, encode, photo
+from tests.real_data import CLOTHING, needs_clothing
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SMALL = PreprocessSpec(resize=ResizeSpec(short_side=64), crop=64)
+INCOMPLETE_LEVELS = 16
+"""How far a progressive JPEG may lie off that lacks scans: libjpeg-turbo smooths it, each version otherwise."""
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    return open_pixels()
+
+
+def difference(pixels: Pixels, data: bytes, spec: PreprocessSpec) -> str | None:
+    """Say in what C++ differs from Python, or ``None``."""
+    expected, found = _answer(preprocess, data, spec), _answer(pixels.preprocess, data, spec)
+    if isinstance(expected, str) or isinstance(found, str):
+        same = isinstance(expected, str) and isinstance(found, str) and expected == found
+        return None if same else f"Python: {_short(expected)}; C++: {_short(found)}"
+    levels = int(np.abs(expected.astype(int) - found).max())
+    if _is_excepted(data) and levels <= INCOMPLETE_LEVELS:
+        return None
+    return f"pixels differ by {levels} levels" if levels else None
+
+
+def _answer(function: Any, data: bytes, spec: PreprocessSpec) -> Any:
+    try:
+        return function(data, spec)
+    except ImageError as error:
+        return f"{error.code}: {error}"
+
+
+def _short(answer: Any) -> str:
+    return answer if isinstance(answer, str) else "pixels"
+
+
+def _is_excepted(data: bytes) -> bool:
+    return data.startswith(b"\xff\xd8") and b"\xff\xc2" in data
+
+
+def check(pixels: Pixels, files: Iterable[tuple[str, bytes]], spec: PreprocessSpec = SMALL) -> int:
+    """Compare all files, list those that differ, and return how many were compared."""
+    found = [(name, difference(pixels, data, spec)) for name, data in files]
+    assert [f"{name}: {what}" for name, what in found if what] == []
+    return len(found)
+
+
+def test_the_golden_vectors(pixels: Pixels) -> None:
+    document = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))
+    for row in document["preprocess"]:
+        data = (GOLDEN / "images" / row["image"]).read_bytes()
+        found = pixels.preprocess(data, PreprocessSpec.model_validate(row["spec"]))
+        with Image.open(GOLDEN / "expected" / row["expected"]) as expected:
+            off = np.abs(np.asarray(expected).astype(int) - found).max()
+        assert off <= row["tolerance"], row["expected"]
+    for row in document["scores"]:
+        scores, top = pixels.scores(np.array([row["logits"]], np.float32), row["temperature"], row["k"])
+        np.testing.assert_allclose(scores[0], row["softmax"], atol=1e-6)
+        assert top[0].tolist() == row["top"]
+
+
+@needs_clothing
+def test_photos_have_equal_pixels(pixels: Pixels) -> None:
+    photos = sorted(file for file in (CLOTHING / "val").rglob("*") if file.is_file())
+    assert len(photos) == 341
+    files = ((file.name, file.read_bytes()) for file in photos)
+    check(pixels, files, PreprocessSpec())
+
+
+def test_files_of_every_mode_have_equal_pixels(pixels: Pixels) -> None:
+    assert check(pixels, cases.whole()) > 800
+
+
+@pytest.mark.parametrize("kind", cases.MUTATED)
+def test_damaged_files_get_the_same_answer(pixels: Pixels, kind: str) -> None:
+    check(pixels, cases.damaged(kind, 200))
+
+
+def test_bad_files_get_the_same_words(pixels: Pixels) -> None:
+    check(pixels, ((name, bad.data) for name, bad in bad_images().items()))
+
+
+def test_hostile_files_are_refused_in_the_same_words(pixels: Pixels) -> None:
+    check(pixels, ((name, make()) for name, make in REFUSED.items()))
+
+
+@pytest.mark.slow
+def test_large_files_have_equal_pixels(pixels: Pixels) -> None:
+    check(pixels, ((name, make()) for name, make in READ.items()))
+
+
+def test_random_resizes_are_equal(pixels: Pixels) -> None:
+    rng = Random("resizes")
+    for case in range(700):
+        width, height = (rng.choice((1, 2, 33, rng.randint(1, 700))) for _ in range(2))
+        crop = 32 * rng.randint(1, 4)
+        resize = ResizeSpec(
+            short_side=rng.randint(crop, 300),
+            interpolation=INTERPOLATIONS[case % 4],  # type: ignore[arg-type]
+            antialias=case % 4 == 3 or rng.random() < 0.6,
+        )
+        spec = PreprocessSpec(resize=resize, crop=crop)
+        noise = np.random.default_rng(case).integers(0, 256, (height, width, 3), np.uint8)
+        found = pixels.fit(noise, spec)
+        assert np.array_equal(found, fit(Image.fromarray(noise), spec)), (width, height, spec)
+
+
+def test_a_tall_image_is_cut_before_it_is_resized(pixels: Pixels) -> None:
+    """Python leaves out rows of images whose first pass would be large, which moves the rounding."""
+    for interpolation in ("bilinear", "bicubic", "lanczos"):
+        resize = ResizeSpec(short_side=300, interpolation=interpolation)  # type: ignore[arg-type]
+        spec = PreprocessSpec(resize=resize, crop=256)
+        noise = np.random.default_rng(1).integers(0, 256, (40_001, 37, 3), np.uint8)
+        assert np.array_equal(pixels.fit(noise, spec), fit(Image.fromarray(noise), spec))
+
+
+def test_every_setting_of_files(pixels: Pixels) -> None:
+    files = [
+        ("jpeg", encode(photo(801, 607), "JPEG")),
+        ("rgba", encode(np.dstack([photo(90, 70), photo(90, 70, 1)[..., :1]]))),
+    ]
+    for interpolation in INTERPOLATIONS:
+        for antialias in (True, False) if interpolation != "lanczos" else (True,):
+            resize = ResizeSpec(short_side=72, interpolation=interpolation, antialias=antialias)  # type: ignore[arg-type]
+            check(pixels, files, PreprocessSpec(resize=resize, crop=64, exif=False))
+
+
+def test_scores_rank_alike(pixels: Pixels) -> None:
+    rng = np.random.default_rng(4)
+    for classes in (1, 2, 7, 200, 1000):
+        logits = rng.normal(0, 4, (3, classes)).astype(np.float32)
+        logits[1] = np.round(logits[1])
+        for temperature in (0.3, 1.0, 7.0):
+            scores, top = pixels.scores(logits, temperature, 5)
+            np.testing.assert_allclose(scores, softmax(logits, temperature), atol=1e-6)
+            assert np.array_equal(top, top_k(scores, 5))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_broken_logits_are_refused_in_the_same_words(pixels: Pixels, value: float) -> None:
+    logits = np.zeros((3, 4), np.float32)
+    logits[1] = value
+    with pytest.raises(Exception, match="of image 1 in a batch of 3 are not finite") as expected:
+        softmax(logits)
+    with pytest.raises(ImageError) as found:
+        pixels.scores(logits, 1.0, 1)
+    assert str(found.value) == str(expected.value)
+
+
+def test_settings_without_meaning_are_refused_in_the_same_words(pixels: Pixels) -> None:
+    resize = ResizeSpec(short_side=64, interpolation="lanczos", antialias=False)
+    spec = PreprocessSpec(resize=resize, crop=64)
+    data = encode(photo(80, 80))
+    with pytest.raises(Exception, match="lanczos") as expected:
+        preprocess(data, spec)
+    with pytest.raises(Exception, match="lanczos") as found:
+        pixels.preprocess(data, spec)
+    assert str(found.value) == str(expected.value)
+    logits = np.zeros((1, 2), np.float32)
+    for temperature in (0.0, -1.5, np.nan):
+        with pytest.raises(Exception, match="temperature") as expected:
+            softmax(logits, temperature)
+        with pytest.raises(Exception, match="temperature") as found:
+            pixels.scores(logits, temperature, 1)
+        assert str(found.value) == str(expected.value)
