@@ -193,6 +193,7 @@ int pixel_bytes(Mode mode) {
             return 2;
         case Mode::rgb:
         case Mode::ycbcr:
+        case Mode::lab:
             return 3;
         case Mode::rgba:
         case Mode::cmyk:
@@ -254,6 +255,9 @@ Pixels to_rgb(const std::string& name, Pixels image) {
             return each_pixel(image, put_cmyk);
         case Mode::ycbcr:
             return each_pixel(image, put_ycbcr);
+        case Mode::lab:
+            // Python converts them by LittleCMS.
+            throw Damaged("LAB colours are not supported here");
         case Mode::bit:
         case Mode::grey:
             if (keyed) {

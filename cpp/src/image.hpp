@@ -15,7 +15,7 @@
 namespace ghostclas {
 
 // Pillow's modes. `grey16` is uint16, `grey32` int32, `real` float32, all in the machine's order.
-enum class Mode { bit, grey, grey_alpha, grey_premultiplied, palette, palette_alpha, rgb, rgba, cmyk, ycbcr,
+enum class Mode { bit, grey, grey_alpha, grey_premultiplied, palette, palette_alpha, rgb, rgba, cmyk, ycbcr, lab,
                   grey16, grey32, real };
 
 // The bytes of one pixel in a row of Pixels.

@@ -196,6 +196,7 @@ constexpr Packing kPackings[] = {
     {"CMYK;16L", Mode::cmyk, 64, bytes<8, 1, 3, 5, 7>},
     {"CMYK;16B", Mode::cmyk, 64, bytes<8, 0, 2, 4, 6>},
     {"YCbCr", Mode::ycbcr, 24, copy_3},
+    {"LAB", Mode::lab, 24, copy_3},
     {"I;12", Mode::grey16, 12, words_of_12_bits},
     {"I;16", Mode::grey16, 16, words<false>},
     {"I;16B", Mode::grey16, 16, words<true>},
