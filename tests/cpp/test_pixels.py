@@ -167,7 +167,7 @@ def test_random_resizes_are_equal(pixels: Pixels) -> None:
 def test_a_tall_image_is_cut_before_it_is_resized(pixels: Pixels) -> None:
     """Python leaves out rows of images whose first pass would be large, which moves the rounding."""
     for interpolation in ("bilinear", "bicubic", "lanczos"):
-        resize = ResizeSpec(short_side=300, interpolation=interpolation)  # type: ignore[arg-type]
+        resize = ResizeSpec(short_side=300, interpolation=interpolation)
         spec = PreprocessSpec(resize=resize, crop=256)
         noise = np.random.default_rng(1).integers(0, 256, (40_001, 37, 3), np.uint8)
         assert np.array_equal(pixels.fit(noise, spec), fit(Image.fromarray(noise), spec))
