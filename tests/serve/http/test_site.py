@@ -61,7 +61,7 @@ def test_the_page_is_all_from_here_and_may_load_nothing_else(server: HttpServer)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert page.headers["x-content-type-options"] == "nosniff"
-    resources = set(re.findall(r'(?:src|href)="([^"]+)"', page.body.decode()))
+    resources = set(re.findall(r'(?:src|<link[^>]* href)="([^"]+)"', page.body.decode()))
     assert resources == {"/page/app.js", "/page/style.css", "/page/icon.svg"}
     kinds = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
     for path in resources:
