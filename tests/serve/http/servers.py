@@ -184,7 +184,6 @@ def http_server(
     security: Security | None = None,
     threads: int = 1,
     metrics: Callable[[], Page] | None = None,
-    brpc: Callable[[], asyncio.Protocol] | None = None,
     **limits: Any,
 ) -> Iterator[HttpServer]:
     """Serve these models, or the built-in one, in a thread."""
@@ -203,7 +202,6 @@ def http_server(
                 sock=sock,
                 record=records.append,
                 metrics=metrics,
-                brpc=brpc,
             )
             running = asyncio.run_coroutine_threadsafe(starting, loop).result(SECONDS)
             server = HttpServer(service, running, loop, records, token=security.token)

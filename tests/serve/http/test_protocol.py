@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ghostclas.serve.http.protocol import BRPC_MAGIC
-from tests.serve.http.servers import HttpServer, assert_right, http_server, parse, read_all
+from tests.serve.brpc.client import Client, frame, meta, picture
+from tests.serve.hosting import scores_of
+from tests.serve.http.servers import HttpServer, http_server, parse, read_all
 from tests.serve.served import builtin_model, jpeg
 
 LIMITS: dict[str, Any] = {
@@ -24,20 +26,9 @@ LIMITS: dict[str, Any] = {
 GET = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n"
 
 
-class Echo(asyncio.Protocol):
-    """A protocol that is not HTTP."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data[::-1])
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[HttpServer]:
-    with http_server(brpc=Echo, **LIMITS) as running:
+    with http_server(**LIMITS) as running:
         yield running
 
 
@@ -156,19 +147,23 @@ def test_pipelined_requests_are_answered_in_order(server: HttpServer) -> None:
     assert received.index(b'"top"') < received.index(b'{"live":true}') < received.rindex(b'"top"')
 
 
-@pytest.mark.parametrize("pieces", [[1, 1, 1, 1], [2, 2], [4], [3, 17]])
-def test_bytes_of_brpc_go_to_its_protocol_however_they_come(server: HttpServer, pieces: list[int]) -> None:
-    data = BRPC_MAGIC + bytes(range(20))
-    client = server.connect()
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    at = 0
-    for piece in pieces:
-        client.sendall(data[at : at + piece])
-        at += piece
-        server.call(lambda: None)
-    client.sendall(data[at:])
-    client.shutdown(socket.SHUT_WR)
-    assert sorted(read_all(client)) == sorted(data)
+@pytest.mark.parametrize("pieces", [[1, 1, 1, 1], [2, 2], [4], [3, 17], []])
+def test_a_connection_of_brpc_is_answered_on_this_port_however_its_bytes_come(
+    server: HttpServer, pieces: list[int]
+) -> None:
+    data = frame(meta(7), picture(jpeg(2)))
+    with Client(server.port) as client:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        at = 0
+        for piece in pieces:
+            client.send(data[at : at + piece])
+            at += piece
+            server.call(lambda: None)
+        client.send(data[at:])
+        reply = client.receive()
+        assert (reply.code, reply.correlation_id) == (0, 7)
+        np.testing.assert_allclose(reply.outputs["prediction"], scores_of(jpeg(2)), atol=1e-5)
+        assert client.call(picture(jpeg(3))).code == 0
 
 
 def test_connections_beyond_the_limit_get_503(server: HttpServer) -> None:
@@ -184,13 +179,13 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", server.port))
         # More answers than the buffers of both ends take.
-        request = GET + b"\r\n"
+        request = b"GET /page/app.js HTTP/1.1\r\nHost: a\r\n\r\n"
         sent = 0
         client.settimeout(0.05)
         connections = server.running._server.server_state.connections
         while not sent or server.call(lambda: len(connections)):
             try:
-                sent += client.send(request * 100)
+                sent += client.send(request * 20)
             except TimeoutError:
                 continue
             except OSError:
@@ -199,16 +194,15 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         client.close()
 
 
-def test_clients_that_reset_leave_nothing(server: HttpServer) -> None:
-    linger = struct.pack("ii", 1, 0)
-    for number in range(60):
-        client = socket.create_connection(("127.0.0.1", server.port))
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        client.sendall(
-            [b"", b"GET", GET + b"\r\n", b"POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n"][number % 4]
-        )
-        client.close()
-        if number % 10 == 9:
-            while server.call(lambda: len(server.running._server.server_state.connections)):
-                pass
-    assert_right(server.predict(jpeg()).json)
+def test_clients_that_reset_leave_nothing() -> None:
+    starts = [b"", b"GET", GET + b"\r\n", b"POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+    with http_server() as server:
+        for number in range(60):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(starts[number % 4])
+            client.close()
+        server.assert_answers()
+        while server.call(lambda: len(server.running._server.server_state.connections)):
+            pass
+        assert server.service.pending == 0

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from ghostclas.errors import GhostclasError
 from ghostclas.serve.access_log import Record
 from ghostclas.serve.failures import Kind, ServeError
-from ghostclas.serve.http import oip, people, site
+from ghostclas.serve.http import oip, paddle, people, site
 from ghostclas.serve.http.bodies import BodyBudget, DisconnectedError
 from ghostclas.serve.http.calls import Call, Site
 from ghostclas.serve.http.responses import (
@@ -67,6 +67,7 @@ _FIXED: Mapping[str, Methods] = {
     "/page/style.css": _get(site.style),
     "/page/icon.svg": _get(site.icon),
     "/predict": {"POST": people.predict},
+    "/GeneralModelService/inference": {"POST": paddle.general_model},
     "/models": _get(site.models),
     "/status": _get(site.status),
     "/metrics": _get(site.metrics),
@@ -219,6 +220,8 @@ def _find(path: str) -> tuple[Methods, tuple[str, ...]]:
         match [unquote(part, errors="strict") for part in path.split("/")[1:]]:
             case ["v2", first, *_] if first in _REFUSED:
                 return _any(oip.refused), ()
+            case [pipeline, "prediction"] if pipeline:
+                return {"POST": paddle.pipeline}, (pipeline,)
             case ["v2", "models", name, "versions", version, *rest]:
                 parts: tuple[str, ...] = (name, version)
             case ["v2", "models", name, *rest]:

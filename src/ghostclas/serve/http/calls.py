@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -23,6 +24,8 @@ from ghostclas.serve.service import Answer, Request, Service
 from ghostclas.serve.tracing import Trace, request_id
 
 _MAX_QUERY = 10
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +178,26 @@ class Call:
             request_id=self.request_id,
             trace=self.trace.header,
         )
-        answering = asyncio.ensure_future(self.site.service.answer(request))
-        leaving = asyncio.ensure_future(self._disconnected())
-        try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
-                raise DisconnectedError
-            answer = answering.result()
-        finally:
-            answering.cancel()
-            leaving.cancel()
+        answer = await self.unless_left(self.site.service.answer(request))
         self.answered = answer.model
         return answer
+
+    async def unless_left(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what ``work`` returns; if the client leaves meanwhile, it is cancelled.
+
+        Raises:
+            DisconnectedError: the client left.
+        """
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(self._disconnected())
+        try:
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise DisconnectedError
+            return working.result()
+        finally:
+            working.cancel()
+            leaving.cancel()
 
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -149,6 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
         self._stop(self._reading)
         self.connections.discard(self)
+        self.transport.set_write_buffer_limits()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         protocol.data_received(data)

@@ -64,9 +64,9 @@ class Response:
     kind: str = ""
 
 
-def json_response(value: object, *, status: int = 200, headers: Headers = ()) -> Response:
+def json_response(value: object, *, status: int = 200, headers: Headers = (), kind: str = "") -> Response:
     """Return a value as JSON."""
-    return Response(to_json(value), status, headers=headers)
+    return Response(to_json(value), status, headers=headers, kind=kind)
 
 
 def failure(error: ServeError) -> Response:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import uvicorn
 
 from ghostclas.serve.access_log import Record
+from ghostclas.serve.brpc.server import BrpcServer
 from ghostclas.serve.http.app import App
 from ghostclas.serve.http.protocol import BoundedProtocol
 from ghostclas.serve.limits import Limits
@@ -38,8 +39,9 @@ class _Uvicorn(uvicorn.Server):
 class Running:
     """A server that answers. ``port`` is where."""
 
-    def __init__(self, server: uvicorn.Server, task: asyncio.Task[None], port: int) -> None:
+    def __init__(self, server: uvicorn.Server, brpc: BrpcServer, task: asyncio.Task[None], port: int) -> None:
         self._server = server
+        self._brpc = brpc
         self._task = task
         self.port = port
 
@@ -57,6 +59,7 @@ class Running:
                 while connections:
                     await asyncio.sleep(0.02)
         self._server.should_exit = True
+        await self._brpc.drain(grace)
         done, _ = await asyncio.wait((self._task,), timeout=grace)
         if not done:
             await self.close()
@@ -67,6 +70,7 @@ class Running:
         self._server.force_exit = True
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()
+        self._brpc.close()
         await asyncio.wait((self._task,))
 
 
@@ -78,9 +82,8 @@ async def start(
     sock: socket.socket,
     record: Callable[[Record], None] = lambda record: None,
     metrics: Callable[[], Page] | None = None,
-    brpc: Callable[[], asyncio.Protocol] | None = None,
 ) -> Running:
-    """Serve HTTP on a socket.
+    """Serve HTTP on a socket, and bRPC to the connections that begin with its magic.
 
     Args:
         service: what answers.
@@ -89,13 +92,13 @@ async def start(
         sock: bound; the server closes it.
         record: called with what became of each request.
         metrics: gives the page of ``/metrics``, if there is one.
-        brpc: makes the protocol of a connection whose first bytes are bRPC's.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     context = security.context()
+    brpc = BrpcServer(service, limits, security, record)
     config = uvicorn.Config(
         cast(Any, App(service, limits, security=security, metrics=metrics, record=record)),
-        http=cast(Any, partial(BoundedProtocol, limits=limits, brpc=brpc)),
+        http=cast(Any, partial(BoundedProtocol, limits=limits, brpc=brpc.protocol)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -115,4 +118,4 @@ async def start(
         await asyncio.sleep(0)
     if task.done():
         task.result()
-    return Running(server, task, port)
+    return Running(server, brpc, task, port)
