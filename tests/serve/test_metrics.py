@@ -23,7 +23,7 @@ for _ in range(int(sys.argv[1])):
     metrics.request(Record("http", "POST /predict", "200", 0.01, model="pets", images=2))
 metrics._ready.set(1)
 if len(sys.argv) > 2:
-    forget_worker(int(sys.argv[2]))
+    forget_worker(int(sys.argv[2]), os.environ["PROMETHEUS_MULTIPROC_DIR"])
 print(json.dumps([os.getpid(), metrics.page().content.decode()]))
 """
 

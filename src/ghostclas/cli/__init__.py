@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, str] = {
     "export": "export:export_command",
     "verify": "verify:verify_command",
     "bench": "bench:app",
+    "serve": "serve:serve_command",
     "models": "models:models_command",
     "info": "info:info_command",
     "data": "data:app",

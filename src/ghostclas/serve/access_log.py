@@ -10,11 +10,14 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
 _MOST = 10_000
+_ATOMIC = 4096
+"""Bytes that a pipe takes as one piece: the lines of several workers do not mix."""
 _LONGEST = 200
 """Characters of a path or an id in the log."""
 
@@ -63,7 +66,7 @@ class AccessLog:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._records: deque[tuple[float, Record]] = deque()
+        self._records: deque[tuple[float, Record | Mapping[str, object]]] = deque()
         self._wake = threading.Event()
         self._closed = False
         self.dropped = 0
@@ -79,6 +82,11 @@ class AccessLog:
         if not self._wake.is_set():
             self._wake.set()
 
+    def event(self, **fields: object) -> None:
+        """Write a line that is no request, such as the one that the server is ready."""
+        self._records.append((time.time(), fields))
+        self._wake.set()
+
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left."""
         self._closed = True
@@ -90,22 +98,33 @@ class AccessLog:
             self._wake.wait()
             self._wake.clear()
             lines: list[str] = []
-            while self._records and len(lines) < _MOST:
-                lines.append(line_of(*self._records.popleft()))
-            if self._records:
-                self._wake.set()
-            try:
-                self._stream.write("".join(lines))
-                self._stream.flush()
-            except (OSError, ValueError):
-                # The reader is gone, or the disk is full: the server answers all the same.
-                self.dropped += len(lines)
+            length = 0
+            while self._records:
+                line = line_of(*self._records.popleft())
+                if length + len(line) > _ATOMIC:
+                    self._write(lines)
+                    lines, length = [], 0
+                lines.append(line)
+                length += len(line)
+            self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except (OSError, ValueError):
+            # The reader is gone, or the disk is full: the server answers all the same.
+            self.dropped += len(lines)
 
 
-def line_of(moment: float, record: Record) -> str:
-    """Return the line of a record, with its line break. Fields that are empty are left out."""
+def line_of(moment: float, record: Record | Mapping[str, object]) -> str:
+    """Return the line of a record or an event, with its line break. A record's empty fields are left out."""
     fields: dict[str, object] = {
-        "time": datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds"),
+        "time": datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    }
+    if not isinstance(record, Record):
+        return json.dumps({**fields, **record}) + "\n"
+    fields |= {
         "protocol": record.protocol,
         "method": record.method[:_LONGEST],
         "status": record.status,

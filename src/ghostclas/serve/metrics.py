@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 from ghostclas.extras import require
@@ -100,6 +101,6 @@ class Metrics:
         return Page(self._client.generate_latest(registry), self._client.CONTENT_TYPE_LATEST)
 
 
-def forget_worker(process: int) -> None:
+def forget_worker(process: int, folder: Path) -> None:
     """Take the gauges of a worker that has ended out of the sum; its counters stay."""
-    require("prometheus_client.multiprocess", extra="serve").mark_process_dead(process)
+    require("prometheus_client.multiprocess", extra="serve").mark_process_dead(process, str(folder))

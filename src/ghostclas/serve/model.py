@@ -10,7 +10,7 @@ from typing import Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, Precision
+from ghostclas.bundle import Bundle, Manifest, Precision
 from ghostclas.bundle.manifest import serialise
 from ghostclas.engines.contract import Engine
 from ghostclas.spec import PostprocessSpec, PreprocessSpec
@@ -63,7 +63,7 @@ class ServedModel:
         """
         return cls(
             name=name,
-            version=hashlib.sha256(serialise(bundle.manifest)).hexdigest()[:_VERSION_DIGITS],
+            version=version_of(bundle.manifest),
             classes=bundle.classes,
             side=bundle.preprocess.crop,
             preprocess=bundle.preprocess,
@@ -88,3 +88,8 @@ class ServedModel:
     def close(self) -> None:
         """Free the engine."""
         self.runtime.close()
+
+
+def version_of(manifest: Manifest) -> str:
+    """Return the version of a model: the first digits of the sha256 of its bundle's manifest."""
+    return hashlib.sha256(serialise(manifest)).hexdigest()[:_VERSION_DIGITS]

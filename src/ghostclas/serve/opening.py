@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ghostclas.bundle.manifest import REFERENCE
 from ghostclas.engines import open_engine
 from ghostclas.engines.contract import Engine
+from ghostclas.engines.table import workers_per_core
 from ghostclas.errors import BundleError, UsageError
+from ghostclas.processor import usable_cores
 from ghostclas.serve.capacity import best_batch
 from ghostclas.serve.model import ServedModel
 from ghostclas.verification import TOLERANCE, logit_differences
@@ -25,15 +27,18 @@ class Opening:
         engine: its name, or ``auto``.
         precision: of the file or the arithmetic, as ``ghostclas.engines.open_engine`` takes it.
         cores: how many cores this process may use.
-        threads: how many threads will call the engine at once.
         batch: how many images are run at once at most; ``None`` measures it.
     """
 
     engine: str = "auto"
     precision: str | None = None
     cores: int = 1
-    threads: int = 1
     batch: int | None = None
+
+    def threads(self, engine: str) -> int:
+        """Return how many threads keep the cores busy with this engine; all of them may decode at once."""
+        per_core = workers_per_core(engine) if self.cores >= usable_cores() else 1
+        return self.cores * per_core
 
 
 def parse_models(words: Sequence[str]) -> dict[str, str]:
@@ -79,7 +84,7 @@ def open_model(name: str, where: str, how: Opening) -> ServedModel:
         _prove(model, runtime)
         if how.batch is not None:
             return model.with_batch(how.batch)
-        return model.with_batch(best_batch(runtime.run, model.side, how.threads))
+        return model.with_batch(best_batch(runtime.run, model.side, how.threads(runtime.name)))
     except BaseException:
         runtime.close()
         raise

@@ -91,6 +91,7 @@ class Service:
         limits: what it accepts.
         threads: how many images or batches are computed at once.
         observe: called after each batch, by the thread that computed it.
+        report: called with each failure of kind FAILED; its cause is the exception.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class Service:
         *,
         threads: int = 1,
         observe: Callable[[BatchReport], None] = lambda report: None,
+        report: Callable[[ServeError], None] = lambda failure: None,
     ) -> None:
+        self._report = report
         self.limits = limits or Limits()
         self.draining = False
         self.started = time.time()
@@ -175,6 +178,10 @@ class Service:
         self._pending += 1
         try:
             return Answer(model, await self._batcher.answer(lane, images, deadline))
+        except ServeError as failure:
+            if failure.kind is Kind.FAILED:
+                self._report(failure)
+            raise
         finally:
             self._pending -= 1
             if not self._pending and self._idle is not None:
