@@ -309,6 +309,7 @@ REFUSED: Mapping[str, Callable[[], bytes]] = {
     "tiff: deflate, 20,000 strips over the same bytes": lambda: tiff(
         4000, 20000, strips=20000, content=deflated(bytes(4000), 1), compression=8
     ),
+    "tiff: LZMA": lambda: tiff(9000, 9000, content=lzma.compress(bytes(27000)), compression=34925, samples=3),
     "gif: 196 megapixels": lambda: huge_gif((14000, 14000), (14000, 14000)),
     "gif: a canvas of 4,295 megapixels": lambda: huge_gif((65535, 65535), (1, 1)),
     "gif: comments": lambda: gif_of_blocks(b"!\xfe\x01x\0"),

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -164,6 +165,10 @@ def _one_process(chunk: Chunk, first: int, end: int, folder: str, tally: Tally) 
         )
         try:
             current, silent = _follow(process, chunk, tally)
+            if not silent:
+                # It has closed its output and is about to end.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(SILENT_SECONDS)
         finally:
             process.kill()
             code = process.wait()

@@ -30,6 +30,9 @@ MAX_SCANNED_BLOCKS = 40_000_000
 MAX_PNG_BYTES = 150_000_000
 """The rows of a PNG, which are unpacked and filtered byte by byte."""
 
+MAX_LZMA_BYTES = 150_000_000
+"""The pixels of a TIFF with LZMA, the slowest of its compressions."""
+
 MAX_SIDE = 10_000_000
 """Pillow takes eight bytes for each row beside its pixels, and decoders count the bits of a row."""
 
@@ -119,6 +122,14 @@ def check_image(
                 f"{what}, which unpack to {rows // 10**6:,} MB, the limit for a PNG of its size is "
                 f"{allowed // 10**6:,} MB; make it smaller first, or save it as JPEG",
             )
+    elif image.info.get("compression") == "lzma":
+        unpacked, allowed = pixels * _tiff_pixel_bits(image) // 8, _in_proportion(MAX_LZMA_BYTES, data)
+        if unpacked > allowed:
+            raise ImageError(
+                "too_large",
+                f"{what}, which LZMA unpacks to {unpacked // 10**6:,} MB, the limit for a TIFF of its size is "
+                f"{allowed // 10**6:,} MB; save it with another compression",
+            )
     if max(full_size) > MAX_SIDE:
         raise ImageError("too_large", f"{what}, the limit of a side is {MAX_SIDE:,}")
     native = _MODE_BYTES.get(image.mode, _WIDE)
@@ -160,9 +171,18 @@ def _tiff_buffer(image: ImageFile) -> int:
     """Return how much libtiff unpacks at a time; Pillow reads an uncompressed TIFF row by row."""
     if not getattr(image, "use_load_libtiff", False):
         return 0
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    bits = tags.get(_BITS_PER_SAMPLE, (1,))
-    samples = max(len(bits), tags.get(_SAMPLES_PER_PIXEL, 1))
+    tags = _tiff_tags(image)
     tile = tags.get(_TILE_WIDTH, 0) * tags.get(_TILE_LENGTH, 0)
     strip = image.width * min(tags.get(_ROWS_PER_STRIP, image.height), image.height)
-    return int((tile or strip) * samples * max(bits) // 8)
+    return int((tile or strip) * _tiff_pixel_bits(image) // 8)
+
+
+def _tiff_pixel_bits(image: ImageFile) -> int:
+    tags = _tiff_tags(image)
+    bits = tags.get(_BITS_PER_SAMPLE, (1,))
+    return int(max(len(bits), tags.get(_SAMPLES_PER_PIXEL, 1)) * max(bits))
+
+
+def _tiff_tags(image: ImageFile) -> Mapping[int, Any]:
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    return tags
