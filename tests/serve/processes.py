@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[2]
 class Server:
     """A server in a session of its own. Leaving it kills what is left of it."""
 
-    def __init__(self, *arguments: str | Path, code: str = "") -> None:
+    def __init__(self, *arguments: str | Path, code: str = "", grpc: bool = False) -> None:
         program = f"{code}\nfrom ghostclas.cli import main; import sys; sys.exit(main())"
-        options = ["--http", "0", "--no-grpc", "--engine", "onnxruntime", "--batch-size", "1"]
+        options = ["--http", "0", "--engine", "onnxruntime", "--batch-size", "1"]
+        options += ["--grpc", "0"] if grpc else ["--no-grpc"]
         self.process = subprocess.Popen(
             [sys.executable, "-c", program, "serve", *options, *map(str, arguments)],
             stdout=subprocess.PIPE,

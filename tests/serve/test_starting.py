@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from ghostclas.errors import UsageError
+from ghostclas.errors import MissingExtraError, UsageError
 from ghostclas.serve import Settings, serve
 from ghostclas.serve.sockets import listen, port_of
 
@@ -15,6 +17,12 @@ def test_a_server_that_cannot_listen_does_not_start(workers: int) -> None:
         settings = Settings({"default": "default"}, http=port_of(taken), workers=workers)
         with pytest.raises(UsageError, match="is taken"):
             serve(settings)
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'ghostclas\[serve\]'"):
+        serve(Settings({"default": "default"}))
 
 
 def test_windows_serves_in_one_process_only(monkeypatch: pytest.MonkeyPatch) -> None:

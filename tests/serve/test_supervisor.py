@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 
 from ghostclas.bundle import Bundle, copy_bundle, update_manifest
 from ghostclas.serve.supervisor import CRASH_LOOP
 from tests.serve.processes import Load, Server, ask, label
-from tests.serve.served import builtin_bundle
+from tests.serve.served import SECONDS, builtin_bundle
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="several workers need a POSIX system")
 
@@ -42,6 +44,32 @@ def test_a_killed_worker_takes_its_own_requests_with_it_and_sigterm_none() -> No
             assert server.wait() == 0
         assert set(load.statuses) <= {200, 503}
         assert (len(load.errors), load.wrong) == (broken, [])
+
+
+def test_all_protocols_are_served_by_all_workers() -> None:
+    with Server("--workers", "2", "--brpc", "0", grpc=True) as server:
+        ready = server.ready()
+        assert len({ready[protocol] for protocol in ("http", "grpc", "brpc")}) == 3
+        for worker in ready["workers"]:
+            assert is_live(ready["grpc"])
+            brpc = socket.create_connection(("127.0.0.1", ready["brpc"]))
+            # An unknown magic ends the connection: a worker has read it.
+            brpc.sendall(b"none of bRPC's")
+            assert brpc.recv(1) == b""
+            brpc.close()
+            assert label(ready["http"])
+            # The other serves alone until this one is replaced.
+            os.kill(worker, signal.SIGKILL)
+            server.until(f"(process {worker}) ended by SIGKILL")
+        server.send(signal.SIGTERM)
+        assert server.wait() == 0
+
+
+def is_live(port: int) -> bool:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ServerLive")
+        # ServerLiveResponse: field 1, true.
+        return bool(call(b"", timeout=SECONDS, wait_for_ready=True) == b"\x08\x01")
 
 
 def test_workers_die_with_a_supervisor_that_is_killed() -> None:

@@ -62,6 +62,17 @@ def test_what_takes_too_long_to_drain_is_cut_off(how: str) -> None:
             client.close()
 
 
+def test_a_port_of_grpc_that_is_taken_is_one_line_too() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        Server("--grpc", str(port_of(taken)), grpc=True) as server,
+    ):
+        assert server.wait() == 2
+        (message,) = server.messages
+        assert message.startswith("error: grpc cannot be served: ")
+        assert message.endswith("choose another port: --grpc PORT\n")
+
+
 def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, Server("--http", str(port_of(taken))) as server:
         assert server.wait() == 2

@@ -5,15 +5,22 @@ from __future__ import annotations
 import sys
 
 from ghostclas.errors import UsageError
+from ghostclas.extras import require
 from ghostclas.serve.settings import Settings
+
+_PACKAGES = ("uvicorn", "starlette", "httptools", "multipart", "prometheus_client")
+_GRPC = ("grpc", "google.protobuf")
 
 
 def serve(settings: Settings) -> int:
     """Serve until a signal ends it; return the exit code, 0 if every accepted request was answered.
 
     Raises:
+        MissingExtraError: the extra ``serve`` is not installed.
         GhostclasError: it cannot start.
     """
+    for package in (*_PACKAGES, *(_GRPC if settings.grpc is not None else ())):
+        require(package, extra="serve")
     if settings.workers == 1:
         from ghostclas.serve.worker import run_alone
 

@@ -21,7 +21,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from ghostclas.errors import GhostclasError
+from ghostclas.errors import GhostclasError, UsageError
 from ghostclas.serve.access_log import AccessLog, Record
 from ghostclas.serve.metrics import Metrics
 from ghostclas.serve.model import ServedModel
@@ -154,6 +154,8 @@ def _run(
     beat: Callable[[], None],
     *stopping: signal.Signals,
 ) -> int:
+    # gRPC would write lines of its own to standard error; what matters comes as an exception.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve(settings, listeners, log, announce, beat, stopping))
@@ -318,7 +320,13 @@ async def _listen(
 
 
 async def _start(protocol: str, *arguments: Any, **options: Any) -> Running:
-    running: Running = await import_module(f"ghostclas.serve.{protocol}.server").start(*arguments, **options)
+    try:
+        server = import_module(f"ghostclas.serve.{protocol}.server")
+        running: Running = await server.start(*arguments, **options)
+    except OSError as error:
+        raise UsageError(
+            f"{protocol} cannot be served: {error}; choose another port: --{protocol} PORT"
+        ) from None
     return running
 
 
