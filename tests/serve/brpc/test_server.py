@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from ghostclas.imaging import preprocess
 from ghostclas.serve.brpc.server import start
+from ghostclas.serve.http.server import start as start_http
 from ghostclas.serve.security import Security
 from tests.hostile_images import REFUSED
 from tests.images import bad_images
@@ -37,7 +39,7 @@ from tests.serve.brpc.client import (
 )
 from tests.serve.certificates import make_certificate
 from tests.serve.hosting import HostedProtocol, hosted, logits_of, scores_of
-from tests.serve.served import Failing, Gate, builtin_bundle, builtin_model, jpeg, serving
+from tests.serve.served import SECONDS, Failing, Gate, builtin_bundle, builtin_model, jpeg, serving
 
 TOLERANCE = 1e-5
 
@@ -684,3 +686,21 @@ def _keep(server: HostedProtocol) -> Iterator[None]:
 def _fuzzed() -> HostedProtocol:
     """Return the module's server: hypothesis takes no fixture of a function."""
     return _host[0]
+
+
+def test_bytes_that_begin_with_prpc_are_brpc_on_the_port_of_http() -> None:
+    with (
+        serving() as service,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        hosted(start_http, service, sock=listener) as server,
+        Client(server.port) as client,
+    ):
+        for piece in (b"P", b"RPC", frame(meta(1), picture(jpeg(0)))[4:]):
+            client.send(piece)
+        is_right(client.receive(), jpeg(0))
+        is_right(client.call(picture(jpeg(1)), 2), jpeg(1), correlation_id=2)
+        assert urlopen(f"http://127.0.0.1:{server.port}/v2/health/live", timeout=SECONDS).status == 200
+        service.draining = True
+        assert client.call(picture(jpeg(1)), 3).code == 2003
+        server.run(server.running.drain(SECONDS))
+        assert client.ended()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghostclas.serve.failures import Kind, ServeError
-from ghostclas.serve.paddle import pipeline
+from ghostclas.serve.paddle import pictures, pipeline
 from ghostclas.serve.paddle.pipeline import (
     ERROR_NUMBERS,
     Labels,
@@ -22,11 +22,16 @@ from ghostclas.serve.paddle.pipeline import (
     read_message,
     to_json,
 )
+from ghostclas.serve.service import Service
 from tests.serve.brpc.client import decode, field
 from tests.serve.hosting import scores_of
 from tests.serve.served import builtin_model, jpeg, serving
 
 TEXTS = [base64.b64encode(jpeg(seed)).decode() for seed in (0, 1)]
+
+
+def asking(service: Service) -> pictures.Ask:
+    return pictures.asking(service, deadline=None, request_id="", trace="")
 
 
 def test_every_kind_of_failure_has_a_number() -> None:
@@ -36,7 +41,7 @@ def test_every_kind_of_failure_has_a_number() -> None:
 
 def test_labels_and_probabilities() -> None:
     with serving() as service:
-        labels = asyncio.run(infer(service, Pairs(["image", "b"], TEXTS), deadline=None))
+        labels = asyncio.run(infer(service, Pairs(["image", "b"], TEXTS), asking(service)))
         assert labels.answer is not None
         assert labels.answer.model is service.model()
         classes = service.model().classes
@@ -48,18 +53,18 @@ def test_labels_and_probabilities() -> None:
 def test_the_name_is_paddleclas_or_a_models() -> None:
     with serving(builtin_model(), builtin_model("second")) as service:
         for name, model in (("", "default"), ("imagenet", "default"), ("second", "second")):
-            labels = asyncio.run(infer(service, Pairs(["i"], TEXTS[:1], name), deadline=None))
+            labels = asyncio.run(infer(service, Pairs(["i"], TEXTS[:1], name), asking(service)))
             assert labels.answer is not None
             assert labels.answer.model.name == model
         with pytest.raises(ServeError) as caught:
-            asyncio.run(infer(service, Pairs(["i"], TEXTS[:1], "third"), deadline=None))
+            asyncio.run(infer(service, Pairs(["i"], TEXTS[:1], "third"), asking(service)))
     assert caught.value.kind is Kind.NOT_FOUND
 
 
 def test_the_key_that_asks_for_timings_is_no_picture() -> None:
     with serving() as service:
         labels = asyncio.run(
-            infer(service, Pairs(["image", "pipeline.profile"], [TEXTS[0], "1"]), deadline=None)
+            infer(service, Pairs(["image", "pipeline.profile"], [TEXTS[0], "1"]), asking(service))
         )
     assert len(labels.labels) == 1
 
@@ -111,4 +116,4 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
 
 def test_a_message() -> None:
     data = field(1, "image") + field(2, "text") + field(4, "imagenet") + field(6, 7)
-    assert read_message(data) == Pairs(["image"], ["text"], "imagenet", 7)
+    assert read_message(data) == Pairs(["image"], ["text"], "imagenet")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
+from ghostclas.errors import GhostclasError
 from ghostclas.serve.access_log import Record
 from ghostclas.serve.aside import LARGE, Aside
 from ghostclas.serve.brpc.checksum import SIZE, checksum
@@ -22,11 +23,12 @@ from ghostclas.serve.brpc.meta import CRC32C, NONE, PROTOCOL_BUFFERS, Call, Meta
 from ghostclas.serve.failures import Kind, ServeError
 from ghostclas.serve.limits import Limits
 from ghostclas.serve.paddle import general_model
+from ghostclas.serve.paddle.pictures import asking
 from ghostclas.serve.security import Security
 from ghostclas.serve.service import Service
 from ghostclas.serve.tracing import Trace, request_id
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ghostclas.serve")
 
 NO_SERVICE, NO_METHOD, BAD_REQUEST, NO_AUTHORITY, TIMED_OUT = 1001, 1002, 1003, 1004, 1008
 INTERNAL, LOGGING_OFF, FULL = 2001, 2003, 2004
@@ -48,7 +50,7 @@ CODES: Mapping[Kind, int] = {
 _BEARER = b"bearer "
 
 
-class Refused(Exception):  # noqa: N818
+class RefusedError(Exception):
     """A call that bRPC itself refuses, before a model is asked."""
 
     def __init__(self, code: int, message: str, kind: Kind = Kind.INVALID) -> None:
@@ -94,45 +96,44 @@ class BrpcServer:
             connection.close()
 
     async def infer(self, call: Call, body: bytes, deadline: float, name: str) -> general_model.Fetched:
-        """Answer a call.
+        """Answer a call, by ``deadline`` of ``time.monotonic``.
 
         Raises:
-            Refused: bRPC refuses it.
+            RefusedError: bRPC refuses it.
             ServeError: the service does.
         """
         self.service.refuse_if_draining()
         self._check(call, body)
-        message = body[: len(body) - call.attachment_size]
-        feed = await self._read(call, message, body, deadline)
-        return await general_model.infer(
-            self.service, feed, deadline=deadline, request_id=name, trace=call.traceparent
-        )
+        feed = await self._read(call, body[: len(body) - call.attachment_size], body, deadline)
+
+        ask = asking(self.service, deadline=deadline, request_id=name, trace=call.traceparent)
+        return await general_model.infer(self.service, feed, ask)
 
     def _check(self, call: Call, body: bytes) -> None:
         token = call.authentication
         if token[: len(_BEARER)].lower() == _BEARER:
             token = token[len(_BEARER) :].strip()
         if not self.security.allows_token(token):
-            raise Refused(
+            raise RefusedError(
                 NO_AUTHORITY, "this server wants a token as authentication_data", Kind.UNAUTHENTICATED
             )
         if not 0 <= call.attachment_size <= len(body):
-            raise Refused(
+            raise RefusedError(
                 BAD_REQUEST,
                 f"attachment_size is {call.attachment_size}, and {len(body)} bytes follow the meta",
             )
         if call.service not in (general_model.SERVICE, general_model.SERVICE.rpartition(".")[2]):
             # As bRPC: only a name without a package is looked up as a service.
             code = NO_METHOD if "." in call.service else NO_SERVICE
-            raise Refused(
+            raise RefusedError(
                 code, f"no service {call.service[:200]!r}; there is {general_model.SERVICE}", Kind.NOT_FOUND
             )
         if call.method != general_model.METHOD:
-            raise Refused(
+            raise RefusedError(
                 NO_METHOD, f"no method {call.method[:200]!r}; there is {general_model.METHOD}", Kind.NOT_FOUND
             )
         if call.content_type != PROTOCOL_BUFFERS:
-            raise Refused(
+            raise RefusedError(
                 BAD_REQUEST, f"content_type {call.content_type} is not taken; use 0, protocol buffers"
             )
 
@@ -143,16 +144,18 @@ class BrpcServer:
 
     def _unpacked(self, call: Call, message: bytes, body: bytes) -> general_model.Feed:
         if call.checksum_type not in (0, CRC32C):
-            raise Refused(BAD_REQUEST, f"checksum_type {call.checksum_type} is not known; use 1, CRC-32C")
+            raise RefusedError(
+                BAD_REQUEST, f"checksum_type {call.checksum_type} is not known; use 1, CRC-32C"
+            )
         if call.checksum_type:
             if len(call.checksum) != SIZE:
-                raise Refused(BAD_REQUEST, f"a checksum has {SIZE} bytes, not {len(call.checksum)}")
+                raise RefusedError(BAD_REQUEST, f"a checksum has {SIZE} bytes, not {len(call.checksum)}")
             if call.checksum != checksum(body if call.checksum_with_attachment else message):
-                raise Refused(BAD_REQUEST, "the checksum is not that of the message")
+                raise RefusedError(BAD_REQUEST, "the checksum is not that of the message")
         try:
             return general_model.read_message(unpack(message, call.compress, self.limits.body_bytes))
         except CompressionError as error:
-            raise Refused(BAD_REQUEST, str(error)) from None
+            raise RefusedError(BAD_REQUEST, str(error)) from None
 
 
 class BrpcProtocol(asyncio.Protocol):
@@ -294,16 +297,20 @@ class BrpcProtocol(asyncio.Protocol):
         try:
             fetched = await self._server.infer(call, body, began + seconds, name)
             message = general_model.write_message(fetched)
-        except Refused as error:
+        except RefusedError as error:
             code, text, kind = error.code, error.message, error.kind.value
         except ServeError as error:
             code, text, kind = CODES[error.kind], error.message, error.kind.value
         except asyncio.CancelledError:
             code, kind = CODES[Kind.CANCELLED], Kind.CANCELLED.value
             raise
+        except GhostclasError as error:
+            # Such as logits that are not finite: the model is at fault, and the message is for people.
+            _log.error("bRPC call %s: %s", name, error)
+            code, text, kind = INTERNAL, str(error).partition("\n")[0], Kind.FAILED.value
         except Exception:
-            _log.exception("a bRPC call failed")
-            code, text, kind = INTERNAL, "internal error; the server's log has it", Kind.FAILED.value
+            _log.exception("bRPC call %s", name)
+            code, text, kind = INTERNAL, "the server failed; its log says why", Kind.FAILED.value
         finally:
             trace = Trace.following(call.traceparent)
             self._server.record(

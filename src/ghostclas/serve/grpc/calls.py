@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 from numpy.typing import NDArray
 
+from ghostclas.errors import GhostclasError
 from ghostclas.serve.access_log import Record
 from ghostclas.serve.aside import LARGE, Aside
 from ghostclas.serve.failures import Kind, ServeError
@@ -23,7 +24,7 @@ from ghostclas.serve.security import Security
 from ghostclas.serve.service import Answer, Request, Service
 from ghostclas.serve.tracing import Trace, request_id
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ghostclas.serve")
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -182,10 +183,14 @@ def unary(
         except asyncio.CancelledError:
             status, kind = StatusCode.CANCELLED, Kind.CANCELLED.value
             raise
+        except GhostclasError as error:
+            # Such as logits that are not finite: the model is at fault, and the message is for people.
+            _log.error("gRPC call %s: %s", call.request_id, error)
+            status, kind, message = StatusCode.INTERNAL, Kind.FAILED.value, str(error).partition("\n")[0]
         except Exception:
-            _log.exception("a gRPC call failed")
+            _log.exception("gRPC call %s", call.request_id)
             status, kind = StatusCode.INTERNAL, Kind.FAILED.value
-            message = "internal error; the server's log has it"
+            message = "the server failed; its log says why"
         finally:
             answered = call.answered
             site.record(

@@ -15,10 +15,7 @@ async def general_inference(call: Call, data: bytes) -> bytes:
     """
     call.service.refuse_if_draining()
     feed = await call.read(len(data), general_model.read_message, data)
-    fetched = await general_model.infer(
-        call.service, feed, deadline=call.deadline, request_id=call.request_id, trace=call.trace.header
-    )
-    call.answered = fetched.answer
+    fetched = await general_model.infer(call.service, feed, call.answer)
     return general_model.write_message(fetched)
 
 
@@ -27,13 +24,10 @@ async def pipeline_inference(call: Call, data: bytes) -> bytes:
     try:
         call.service.refuse_if_draining()
         pairs = await call.read(len(data), pipeline.read_message, data)
-        labels = await pipeline.infer(
-            call.service, pairs, deadline=call.deadline, request_id=call.request_id, trace=call.trace.header
-        )
+        labels = await pipeline.infer(call.service, pairs, call.answer)
     except ServeError as error:
         if error.kind is Kind.CANCELLED:
             raise
         labels = pipeline.Labels(error=error)
         call.failure = error.kind
-    call.answered = labels.answer
     return pipeline.write_message(labels)

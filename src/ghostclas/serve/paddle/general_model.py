@@ -20,7 +20,7 @@ from ghostclas.serve.open_inference import SCORES as SCORES_OUTPUT
 from ghostclas.serve.open_inference import Output, logits_of, output_of
 from ghostclas.serve.paddle import pictures
 from ghostclas.serve.protos import define
-from ghostclas.serve.service import Answer, Request, Service
+from ghostclas.serve.service import Answer, Service
 
 PACKAGE = "baidu.paddle_serving.predictor.general_model"
 SERVICE = f"{PACKAGE}.GeneralModelService"
@@ -187,7 +187,7 @@ def _whole(document: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def images_of(feed: Feed, model: ServedModel, limits: Limits) -> Sequence[bytes] | NDArray[np.uint8]:
+def images_of(feed: Feed, model: ServedModel, limits: Limits) -> pictures.Images:
     """Return the images of a request: files, or pixels uint8 ``[N, side, side, 3]``.
 
     Raises:
@@ -215,7 +215,7 @@ def _files(tensor: Tensor, model: ServedModel, limits: Limits) -> Sequence[bytes
     return [pictures.file_of(text, f"data[{place}]") for place, text in enumerate(tensor.strings)]
 
 
-def _bytes(tensor: Tensor, model: ServedModel, limits: Limits) -> Sequence[bytes] | NDArray[np.uint8]:
+def _bytes(tensor: Tensor, model: ServedModel, limits: Limits) -> pictures.Images:
     """Four axes are pixels; fewer are one file, whose shape is its length."""
     count = pictures.check_size(tensor.shape, 1, limits.tensor_bytes)
     if tensor.shape and count != len(tensor.content):
@@ -248,7 +248,7 @@ def _planes(
     return pictures.pixels_of(planes[None] if planes.ndim == 3 else planes, model)
 
 
-_READERS: Mapping[int, Callable[[Tensor, ServedModel, Limits], Sequence[bytes] | NDArray[np.uint8]]] = {
+_READERS: Mapping[int, Callable[[Tensor, ServedModel, Limits], pictures.Images]] = {
     FLOAT32: _floats,
     FLOAT16: _halves,
     UINT8: _bytes,
@@ -266,9 +266,7 @@ class Fetched:
     answer: Answer
 
 
-async def infer(
-    service: Service, feed: Feed, *, deadline: float | None, request_id: str = "", trace: str = ""
-) -> Fetched:
+async def infer(service: Service, feed: Feed, ask: pictures.Ask) -> Fetched:
     """Answer a request by the first model.
 
     Raises:
@@ -281,14 +279,7 @@ async def infer(
             raise pictures.invalid(
                 f"no output is called {name[:100]!r}; fetch {SCORES[0]!r} or {LOGITS[0]!r}"
             )
-    request = Request(
-        images=images_of(feed, model, service.limits),
-        model=model.name,
-        deadline=deadline,
-        request_id=request_id or (str(feed.log_id) if feed.log_id else ""),
-        trace=trace,
-    )
-    answer = await service.answer(request)
+    answer = await ask(images_of(feed, model, service.limits), model.name)
     logits = logits_of(answer)
     scores = output_of(answer, logits, Output(SCORES_OUTPUT))
     return Fetched([(name, logits if name in LOGITS else scores) for name in names], feed.log_id, answer)

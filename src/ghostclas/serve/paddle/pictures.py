@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.serve.failures import Kind, ServeError
 from ghostclas.serve.model import ServedModel
+from ghostclas.serve.service import Answer, Request, Service
+
+Images: TypeAlias = Sequence[bytes] | NDArray[np.uint8]
+"""Encoded files, or pixels uint8 ``[N, side, side, 3]``."""
+
+Ask: TypeAlias = Callable[[Images, str], Awaitable[Answer]]
+"""How a transport asks the service: with images and the model's name; it knows deadline, id and trace."""
+
 
 TOLERANCE = 1.0
 """How far a plane of floats may lie outside 0 to 255 once it is turned back, in levels."""
+
+
+def asking(service: Service, *, deadline: float | None, request_id: str, trace: str) -> Ask:
+    """Return how a request of this deadline (``time.monotonic``), id and W3C ``traceparent`` asks."""
+
+    async def ask(images: Images, model: str) -> Answer:
+        request = Request(images, model=model, deadline=deadline, request_id=request_id, trace=trace)
+        return await service.answer(request)
+
+    return ask
 
 
 def invalid(message: str) -> ServeError:

@@ -16,7 +16,7 @@ from ghostclas.serve.failures import Kind, ServeError
 from ghostclas.serve.open_inference import logits_of
 from ghostclas.serve.paddle import pictures
 from ghostclas.serve.protos import define
-from ghostclas.serve.service import Answer, Request, Service
+from ghostclas.serve.service import Answer, Service
 
 PACKAGE = "baidu.paddle_serving.pipeline_serving"
 SERVICE = f"{PACKAGE}.PipelineService"
@@ -89,7 +89,6 @@ class Pairs:
     keys: Sequence[str]
     values: Sequence[str]
     name: str = ""
-    log_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def read_message(data: bytes) -> Pairs:
         raise pictures.invalid(f"the message is no PipelineService request: {error}") from None
     if message.tensors:
         raise ServeError(Kind.UNSUPPORTED, "pictures come as keys and values here, not as tensors")
-    return Pairs(list(message.key), list(message.value), message.name, message.logid)
+    return Pairs(list(message.key), list(message.value), message.name)
 
 
 def read_json(document: Mapping[str, Any], name: str) -> Pairs:
@@ -150,13 +149,10 @@ def read_json(document: Mapping[str, Any], name: str) -> Pairs:
         texts = document.get(field)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise pictures.invalid(f"{field!r} is a list of strings")
-    log_id = document.get("logid", 0)
-    return Pairs(document["key"], document["value"], name, log_id if type(log_id) is int else 0)
+    return Pairs(document["key"], document["value"], name)
 
 
-async def infer(
-    service: Service, pairs: Pairs, *, deadline: float | None, request_id: str = "", trace: str = ""
-) -> Labels:
+async def infer(service: Service, pairs: Pairs, ask: pictures.Ask) -> Labels:
     """Answer a request.
 
     Raises:
@@ -168,15 +164,8 @@ async def infer(
     texts = [(key, text) for key, text in zip(pairs.keys, pairs.values, strict=True) if key != _PROFILE]
     if len(texts) > service.limits.request_images:
         raise ServeError(Kind.TOO_LARGE, f"at most {service.limits.request_images} images, got {len(texts)}")
-    answer = await service.answer(
-        Request(
-            images=[pictures.file_of(text, f"the value of {key[:100]!r}") for key, text in texts],
-            model=model.name,
-            deadline=deadline,
-            request_id=request_id or (str(pairs.log_id) if pairs.log_id else ""),
-            trace=trace,
-        )
-    )
+    files = [pictures.file_of(text, f"the value of {key[:100]!r}") for key, text in texts]
+    answer = await ask(files, model.name)
     logits_of(answer)  # refuses the request if a picture cannot be read
     best = [prediction.top[0] for prediction in answer.predictions(top=1)]
     return Labels([label.label for label in best], [label.score for label in best], answer=answer)

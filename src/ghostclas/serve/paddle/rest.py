@@ -8,6 +8,7 @@ from typing import Any
 
 from ghostclas.serve.failures import ServeError
 from ghostclas.serve.paddle import general_model, pipeline
+from ghostclas.serve.paddle.pictures import asking
 from ghostclas.serve.service import Answer, Service
 
 PROTO = "application/proto"
@@ -47,7 +48,8 @@ async def general_model_inference(
     """
     binary = isinstance(body, bytes)
     feed = general_model.read_message(body) if isinstance(body, bytes) else general_model.read_json(body)
-    fetched = await general_model.infer(service, feed, deadline=deadline, request_id=request_id, trace=trace)
+    ask = asking(service, deadline=deadline, request_id=request_id, trace=trace)
+    fetched = await general_model.infer(service, feed, ask)
     content = general_model.write_message(fetched) if binary else general_model.to_json(fetched)
     return Reply(content, fetched.answer)
 
@@ -76,7 +78,8 @@ async def pipeline_prediction(
     """
     try:
         pairs = pipeline.read_json(body, name)
-        labels = await pipeline.infer(service, pairs, deadline=deadline, request_id=request_id, trace=trace)
+        ask = asking(service, deadline=deadline, request_id=request_id, trace=trace)
+        labels = await pipeline.infer(service, pairs, ask)
     except ServeError as error:
         document = pipeline.to_json(pipeline.Labels(error=error))
         return Reply({**document, "error": error.message}, None, error)
