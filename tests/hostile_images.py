@@ -5,6 +5,7 @@ Every file is generated and at most 10 MB long; ``REFUSED`` and ``READ`` hold a 
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zlib
 from collections.abc import Callable, Mapping

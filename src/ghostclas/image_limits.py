@@ -127,7 +127,7 @@ def check_image(
         if unpacked > allowed:
             raise ImageError(
                 "too_large",
-                f"{what}, which LZMA unpacks to {unpacked // 10**6:,} MB, the limit for a TIFF of its size is "
+                f"{what}, which unpack to {unpacked // 10**6:,} MB, the limit for LZMA is "
                 f"{allowed // 10**6:,} MB; save it with another compression",
             )
     if max(full_size) > MAX_SIDE:
