@@ -312,6 +312,7 @@ def test_a_bad_image_is_400_and_named(server: HttpServer, name: str) -> None:
         ("GET", "/v2/systemsharedmemory/status"),
         ("POST", "/v2/systemsharedmemory/region/a/register"),
         ("POST", "/v2/cudasharedmemory/region/a/register"),
+        ("GET", "/v2/models/stats"),
         ("GET", "/v2/models/one/stats"),
         ("GET", "/v2/models/one/config"),
         ("GET", "/v2/trace/setting"),

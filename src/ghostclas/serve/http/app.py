@@ -218,7 +218,7 @@ def _find(path: str) -> tuple[Methods, tuple[str, ...]]:
     # Split first: a name may hold an encoded slash.
     try:
         match [unquote(part, errors="strict") for part in path.split("/")[1:]]:
-            case ["v2", first, *_] if first in _REFUSED:
+            case ["v2", first, *rest] if first in _REFUSED or [first, *rest] == ["models", "stats"]:
                 return _any(oip.refused), ()
             case [pipeline, "prediction"] if pipeline:
                 return {"POST": paddle.pipeline}, (pipeline,)
