@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ghostclas.errors import UsageError
 from ghostclas.extras import require
 from ghostclas.serve.settings import Settings
 
-_PACKAGES = ("uvicorn", "starlette", "httptools", "multipart", "prometheus_client")
+_PACKAGES = ("uvicorn", "starlette", "httptools", "python_multipart", "prometheus_client")
 _GRPC = ("grpc", "google.protobuf")
 
 
@@ -19,6 +20,8 @@ def serve(settings: Settings) -> int:
         MissingExtraError: the extra ``serve`` is not installed.
         GhostclasError: it cannot start.
     """
+    # gRPC would write lines of its own to standard error; what matters comes as an exception.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for package in (*_PACKAGES, *(_GRPC if settings.grpc is not None else ())):
         require(package, extra="serve")
     if settings.workers == 1:

@@ -154,8 +154,6 @@ def _run(
     beat: Callable[[], None],
     *stopping: signal.Signals,
 ) -> int:
-    # gRPC would write lines of its own to standard error; what matters comes as an exception.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_serve(settings, listeners, log, announce, beat, stopping))
