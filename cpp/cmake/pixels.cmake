@@ -51,4 +51,19 @@ if(GHOSTCLAS_TESTS)
   # What the Python tests call by ctypes.
   add_library(ghostclas_pixels_c SHARED tests/pixels_c.cpp)
   target_link_libraries(ghostclas_pixels_c PRIVATE ghostclas_pixels)
+
+  find_package(Threads REQUIRED)
+  find_package(doctest QUIET)
+  find_package(nlohmann_json QUIET)
+  if(doctest_FOUND AND nlohmann_json_FOUND)
+    add_executable(ghostclas_pixels_test tests/pixels_test.cpp)
+    target_link_libraries(ghostclas_pixels_test
+      PRIVATE ghostclas_pixels doctest::doctest nlohmann_json::nlohmann_json Threads::Threads)
+    cmake_path(SET golden NORMALIZE "${CMAKE_CURRENT_SOURCE_DIR}/../tests/golden")
+    # The variable GHOSTCLAS_GOLDEN names another folder, such as one on an emulated machine.
+    target_compile_definitions(ghostclas_pixels_test PRIVATE GHOSTCLAS_GOLDEN="${golden}")
+    add_test(NAME pixels COMMAND ghostclas_pixels_test)
+  else()
+    message(STATUS "ghostclas: no doctest or nlohmann_json, the tests of the pixels are left out")
+  endif()
 endif()

@@ -83,4 +83,4 @@ def _fields(spec: PreprocessSpec) -> ctypes.Array[ctypes.c_int]:
 def open_pixels() -> Pixels:
     """Return the library, built if it has to be; skip where building is not possible."""
     folder = built("ghostclas_pixels_c")
-    return Pixels(next(file for file in folder.glob("*ghostclas_pixels_c.*") if file.suffix in _SUFFIXES))
+    return Pixels(next(file for file in folder.rglob("*ghostclas_pixels_c.*") if file.suffix in _SUFFIXES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ from ghostclas.errors import ImageError
 from ghostclas.imaging import fit, preprocess, softmax, top_k
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 from tests.cpp import cases
+from tests.cpp.building import built, run
 from tests.cpp.pixels import INTERPOLATIONS, Pixels, open_pixels
 from tests.hostile_images import READ, REFUSED
 from tests.images import bad_images, encode, photo
@@ -222,3 +224,12 @@ def test_settings_without_meaning_are_refused_in_the_same_words(pixels: Pixels) 
         with pytest.raises(Exception, match="temperature") as found:
             pixels.scores(logits, temperature, 1)
         assert str(found.value) == str(expected.value)
+
+
+def test_the_tests_without_python() -> None:
+    folder = built("ghostclas_pixels_test")
+    program = next(
+        file for file in folder.rglob("ghostclas_pixels_test*") if os.access(file, os.X_OK) and file.is_file()
+    )
+    ran = run(str(program))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
