@@ -123,7 +123,6 @@ private:
     Json read_array(int level) {
         JsonArray values;
         skip_blanks();
-        if (at_ == text_.size()) fail("Expecting value", text_.size() - 1);
         if (!is_at(']')) {
             while (true) {
                 values.push_back(read(level));
@@ -252,8 +251,6 @@ void append_ascii_string(std::string& to, std::string_view text) {
             to += '\\';
             to += marks[which];
         } else if (c >= 0x20 && c < 0x7F) {
-            to += static_cast<char>(c);
-        } else if (c == 0x7F) {
             to += static_cast<char>(c);
         } else if (c < 0x10000) {
             unit(c);

@@ -229,6 +229,9 @@ bool read_number(Checks& checks, const Json& value, double& to, std::initializer
 void read_triple(Checks& checks, const Json& value, std::array<double, 3>& to) {
     const auto* array = value.as<JsonArray>();
     if (array == nullptr) return checks.add("Input should be a valid array");
+    if (array->size() > to.size()) {
+        return checks.add("Tuple should have at most 3 items after validation, not " + std::to_string(array->size()));
+    }
     for (std::size_t i = 0; i < to.size(); ++i) {
         checks.within(std::to_string(i), [&] {
             if (i < array->size()) {
@@ -237,9 +240,6 @@ void read_triple(Checks& checks, const Json& value, std::array<double, 3>& to) {
                 checks.add("Field required");
             }
         });
-    }
-    if (array->size() > to.size()) {
-        checks.add("Tuple should have at most 3 items after validation, not " + std::to_string(array->size()));
     }
 }
 
@@ -276,12 +276,14 @@ void read_tensor(Checks& checks, const Json& value, TensorSpec& tensor) {
           [&](const Json& v) {
               read_array(checks, v, [&](const Json& size) {
                   tensor.shape.push_back(size.is_null() ? std::nullopt : read_integer(checks, size, {}));
+                  const auto* integer = size.as<JsonInteger>();
+                  tensor.shown += (tensor.shown.empty() ? "" : ", ") + (integer == nullptr ? "None" : integer->digits);
               });
           }}},
         [&] {
             if (tensor.shape.size() != tensor.layout.size()) {
                 throw RuleProblem("layout " + tensor.layout + " has " + std::to_string(tensor.layout.size()) +
-                                  " sizes, got " + shape_text(tensor.shape));
+                                  " sizes, got [" + tensor.shown + "]");
             }
         });
 }
@@ -456,13 +458,13 @@ void check_shapes(const Manifest& manifest, const FileEntry& entry) {
     if (!entry.input || !entry.output) return;
     const auto classes = static_cast<std::int64_t>(manifest.classes.size());
     if (entry.output->layout != "NC" || entry.output->size('C') != classes) {
-        throw RuleProblem(entry.path + " has outputs " + shape_text(entry.output->shape) + " for " +
+        throw RuleProblem(entry.path + " has outputs [" + entry.output->shown + "] for " +
                           std::to_string(classes) + " classes");
     }
     const std::int64_t crop = manifest.preprocess.crop;
     const TensorSpec& input = *entry.input;
     if (input.layout == "NC" || input.size('H') != crop || input.size('W') != crop || input.size('C') != 3) {
-        throw RuleProblem(entry.path + " takes " + shape_text(input.shape) + ", but preprocessing gives " +
+        throw RuleProblem(entry.path + " takes [" + input.shown + "], but preprocessing gives " +
                           std::to_string(crop) + " x " + std::to_string(crop) + " RGB");
     }
 }

@@ -23,6 +23,7 @@ struct TensorSpec {
     std::string dtype;   // "uint8", "int8", "float16", "float32"
     std::string layout;  // "NHWC", "NCHW", "NC"
     std::vector<std::optional<std::int64_t>> shape;
+    std::string shown;  // the shape as messages have it: a size may be larger than any number here
 
     // The size along an axis of the layout.
     std::optional<std::int64_t> size(char letter) const;

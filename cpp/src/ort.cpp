@@ -155,7 +155,9 @@ class OnnxRuntimeEngine : public Engine {
             runtime_.check(api.SetSessionLogSeverityLevel(made, ort::log_fatal));
             runtime_.check(api.AddSessionConfigEntry(made, "session.set_denormal_as_zero", "1"));
             ort::Session* session = nullptr;
-            runtime_.check(api.CreateSessionFromArray(env, content.data(), content.size(), made, &session));
+            // Of no bytes, a vector has no address.
+            const void* bytes = content.empty() ? static_cast<const void*>("") : content.data();
+            runtime_.check(api.CreateSessionFromArray(env, bytes, content.size(), made, &session));
             session_ = {session, api.ReleaseSession};
             std::size_t count = 0;
             runtime_.check(api.SessionGetInputCount(session, &count));

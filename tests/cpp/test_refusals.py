@@ -1,0 +1,237 @@
+"""What Python's reader refuses, libghostclas refuses with the same sentence, whatever the bundle holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ghostclas.bundle import Bundle, FileContent, add_files, default_bundle_path, pack
+from ghostclas.bundle.manifest import serialise
+from ghostclas.engines import open_engine
+from ghostclas.errors import BundleError
+from tests.bundle.made import write
+from tests.cpp.native import NativeClassifier, NativeError, refusal
+from tests.engines.linear import bundle_of
+
+_SUITES = (
+    ("tests/bundle/test_manifest.py", "not little_time and not no_changed_byte"),
+    ("tests/bundle/test_store.py", "not little_time"),
+    ("tests/engines/test_onnx_graph.py", "says_what_it_refused"),
+    ("tests/contract/test_engines.py", "onnxruntime and (not_what_the_manifest or outside_the_bundle)"),
+)
+_VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 2, 1.0, 2.5, 0.01, 8193, -0.0, 1e300, 2**53, 10**30, 32),
+    *(
+        "",
+        "x",
+        "fp32",
+        "NHWC",
+        "uint8",
+        "RGB",
+        "lanczos",
+        "0" * 64,
+        "\xe9\ud800",
+        "a'b",
+        "\u2028",
+        "a\nb",
+        " ",
+    ),
+    *([], {}, [1], [None], {"a": 1}, [1, 2, 3, 4]),
+)
+_KEYS = ("extra", "z\n", "features", "input", "top5", "arithmetic", "width", "a" * 100)
+_FRAGMENTS = (
+    *(b'"', b"\\", b",", b"{", b"[", b"]", b"}", b"0", b"-", b"e5", b".", b"null", b"\n", b"\t", b"NaN"),
+    *(b"1E400", b"\\u12", b"\\ud800", b"\xff", b"\xe4\xbd"),
+)
+
+
+def in_python(path: Path) -> str | None:
+    try:
+        Bundle.open(path).check()
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(("suite", "chosen"), _SUITES, ids=[suite for suite, _ in _SUITES])
+def test_every_bundle_of_the_suites_gets_the_same_answer(suite: str, chosen: str, tmp_path: Path) -> None:
+    refusal(tmp_path)  # built before the clock of the other tests runs
+    report = tmp_path / "report.json"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.cpp.shadow",
+        "-p",
+        "no:cacheprovider",
+        suite,
+    ]
+    done = subprocess.run(
+        [*command, "-k", chosen],
+        env={**os.environ, "GHOSTCLAS_SHADOW": str(report)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    seen = json.loads(report.read_text(encoding="utf-8"))
+    assert seen["differences"] == []
+    assert seen["refused"] >= (30 if suite.startswith("tests/bundle") else 2)
+
+
+def paths_in(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield from paths_in(item, (*path, key))
+
+
+def change(fields: dict[str, Any], rng: random.Random) -> None:
+    """Replace, remove or add a value somewhere."""
+    *above, last = rng.choice(list(paths_in(fields)))
+    holder: Any = fields
+    for key in above:
+        holder = holder[key]
+    match rng.randrange(4):
+        case 0 | 1:
+            holder[last] = rng.choice(_VALUES)
+        case 2:
+            del holder[last]
+        case _ if isinstance(holder, dict):
+            holder[rng.choice(_KEYS)] = rng.choice(_VALUES)
+        case _:
+            holder.append(rng.choice(_VALUES))
+
+
+def test_manifests_with_wrong_values(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    file = bundle.path / "manifest.json"
+    content, rng = json.loads(file.read_bytes()), random.Random(0)
+    for number in range(600):
+        fields = json.loads(json.dumps(content))
+        del fields["digest"]
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            change(fields, rng)
+        text = json.dumps({"digest": "0" * 64} | fields)
+        file.write_text(
+            text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1), encoding="utf-8"
+        )
+        assert refusal(bundle.path) == in_python(bundle.path), f"manifest {number}"
+
+
+def test_manifests_with_damaged_bytes(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    file = bundle.path / "manifest.json"
+    content, rng = file.read_bytes(), random.Random(0)
+    for number in range(600):
+        file.write_bytes(damaged(content, rng))
+        assert refusal(bundle.path) == in_python(bundle.path), f"manifest {number}"
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    at = rng.randrange(len(changed))
+    match rng.randrange(4):
+        case 0:
+            changed[at] ^= 1 << rng.randrange(8)
+        case 1:
+            del changed[at : at + rng.randrange(1, 6)]
+        case 2:
+            changed[at:at] = rng.choice(_FRAGMENTS)
+        case _:
+            del changed[at:]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_damaged_archives(compression: int, tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for file in bundle.path.iterdir():
+            archive.write(file, f"top/{file.name}")
+    assert refusal(path) is None
+    whole, rng = path.read_bytes(), random.Random(compression)
+    for number in range(600):
+        changed = bytearray(whole)
+        # Half of the damage is in the list of members, at the end.
+        at = rng.choice((rng.randrange(len(whole)), rng.randrange(len(whole) - 420, len(whole))))
+        match rng.randrange(3):
+            case 0:
+                changed[at] ^= 1 << rng.randrange(8)
+            case 1:
+                changed[at] = rng.randrange(256)
+            case _:
+                del changed[at : at + rng.randrange(1, 8)]
+        path.write_bytes(changed)
+        assert refusal(path) == in_python(path), f"archive {number}"
+
+
+def test_the_digest_of_many_manifests(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    file = bundle.path / "manifest.json"
+    rng = random.Random(0)
+    for _ in range(400):
+        remembered = {
+            "".join(chr(rng.choice((34, 92, 97, 233, 0x1F600))) for _ in range(5)): some(rng)
+            for _ in range(4)
+        }
+        manifest = bundle.manifest.model_copy(update={"provenance": remembered})
+        content = serialise(manifest)
+        file.write_bytes(content)
+        assert refusal(bundle.path) is None, content
+        # Version 1 hashed what Python prints.
+        fields = json.loads(content)
+        del fields["digest"]
+        fields["schema_version"] = 1
+        printed = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        fields["digest"] = hashlib.sha256(printed.encode()).hexdigest()
+        file.write_text(json.dumps(fields), encoding="utf-8")
+        assert refusal(bundle.path) is None, printed
+
+
+def some(rng: random.Random) -> Any:
+    return rng.choice(
+        (
+            rng.random() * 10.0 ** rng.randrange(-320, 308),
+            float(rng.randrange(-(10**6), 10**6)),
+            rng.randrange(-(10**25), 10**25),
+            "\x7f\x1f\u2028\U0001f600",
+            [None, True, {"b": 1e22, "a": 1e-5}],
+        )
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage " * 50, "truncated"])
+def test_a_model_that_is_none_is_refused_in_the_words_of_the_runtime(
+    content: bytes | str, tmp_path: Path
+) -> None:
+    whole = (default_bundle_path() / "model.onnx").read_bytes()
+    bundle = bundle_of(whole[: len(whole) // 2] if isinstance(content, str) else content, tmp_path / "b")
+    with pytest.raises(BundleError) as python:
+        open_engine("onnxruntime", bundle)
+    with pytest.raises(NativeError) as native:
+        NativeClassifier(bundle.path, threads=1)
+    assert str(native.value) == str(python.value)
+    assert native.value.status == BundleError.exit_code
+
+
+def test_a_bundle_in_a_zip_with_other_files_beside_it_is_read(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "bundle")
+    add_files(bundle, {"sub/deeper/other.bin": FileContent(b"x" * 1000, "other")})
+    path = pack(Bundle.open(bundle.path), tmp_path / "bundle.zip")
+    assert refusal(path) is None
+    assert refusal(bundle.path) is None
