@@ -632,6 +632,25 @@ def test_large_frames_that_never_end_do_not_fill_the_memory() -> None:
         others_are_answered(server)
 
 
+def test_calls_that_hold_too_much_together_are_refused_and_the_rest_is_answered() -> None:
+    gate = Gate()
+    padded = jpeg(0) + bytes(300_000)
+    with (
+        serving(builtin_model(engine=gate), queue_bytes=1 << 20) as service,
+        hosted(start, service) as server,
+        Client(server.port) as client,
+    ):
+        for number in range(8):
+            client.send(frame(meta(number), picture(padded)))
+        refused = {client.receive().code for _ in range(3)}
+        assert refused == {2004}
+        gate.open.set()
+        codes = [client.receive().code for _ in range(5)]
+        assert 0 in codes
+        assert set(codes) <= {0, 2004}
+        is_right(client.call(picture(jpeg(0))), jpeg(0))
+
+
 def test_a_client_that_does_not_read_is_not_read_from_and_ends() -> None:
     with serving(write_seconds=0.2) as service, hosted(start, service) as server:
         with Client(server.port) as client:

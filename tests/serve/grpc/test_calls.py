@@ -28,6 +28,7 @@ class Context:
         self.metadata = tuple((key.replace("_", "-"), value) for key, value in metadata.items())
         self.remaining = remaining
         self.aborted: tuple[grpc.StatusCode, str, Any] | None = None
+        self.named = "ipv4:127.0.0.1:1"
 
     def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
         return self.metadata
@@ -36,7 +37,7 @@ class Context:
         return self.remaining
 
     def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
+        return self.named
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing: Any = ()) -> None:
         self.aborted = (code, details, trailing)
@@ -117,3 +118,20 @@ def test_ids_and_tokens_from_the_metadata() -> None:
 def test_bytes_that_are_no_message() -> None:
     with pytest.raises(ServeError, match=r"the message is no inference\.ModelReadyRequest"):
         parsed(inference["ModelReadyRequest"], b"\x0a\x05x")
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [("ipv4:10.0.0.7:5000", "10.0.0.7"), ("ipv6:%5B::1%5D:5000", "::1"), ("unix:", "unix:")],
+)
+def test_the_log_names_the_clients_address(named: str, address: str) -> None:
+    records: list[Record] = []
+    context = Context()
+    context.named = named
+
+    async def answer(call: Call, data: bytes) -> bytes:
+        return data
+
+    with serving() as service:
+        assert run(unary(site_of(service, records), "m", answer)(b"12", context)) == b"12"
+    assert [record.peer for record in records] == [address]

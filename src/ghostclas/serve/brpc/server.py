@@ -49,6 +49,9 @@ CODES: Mapping[Kind, int] = {
 
 _BEARER = b"bearer "
 
+_SHARE = 2
+"""The bytes of all calls, in those of the queue: what they hold is base64, and larger than the images."""
+
 
 class RefusedError(Exception):
     """A call that bRPC itself refuses, before a model is asked."""
@@ -61,7 +64,13 @@ class RefusedError(Exception):
 
 
 class BrpcServer:
-    """What the connections of one process share. ``record`` is told of each call that ended."""
+    """What the connections of one process share. ``record`` is told of each call that ended.
+
+    Attributes:
+        connections: those that are open.
+        buffered: bytes of frames that have not ended.
+        calling: bytes of calls that have no answer.
+    """
 
     def __init__(
         self,
@@ -76,6 +85,7 @@ class BrpcServer:
         self.record = record
         self.connections: set[BrpcProtocol] = set()
         self.buffered = 0
+        self.calling = 0
         self._aside = Aside()
 
     def protocol(self) -> BrpcProtocol:
@@ -103,6 +113,8 @@ class BrpcServer:
             ServeError: the service does.
         """
         self.service.refuse_if_draining()
+        if self.calling > _SHARE * self.limits.queue_bytes:
+            raise ServeError(Kind.FULL, "the server holds too many large calls already", retry_after=1.0)
         self._check(call, body)
         feed = await self._read(call, body[: len(body) - call.attachment_size], body, deadline)
 
@@ -279,11 +291,14 @@ class BrpcProtocol(asyncio.Protocol):
 
     def _begin(self, call: Call, body: bytes) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(call, body))
+        size = len(body)
         self._calls.add(task)
-        task.add_done_callback(self._ended)
+        self._server.calling += size
+        task.add_done_callback(lambda ended: self._ended(ended, size))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None], size: int) -> None:
         self._calls.discard(task)
+        self._server.calling -= size
         self._last = time.monotonic()
         self._resume()
 

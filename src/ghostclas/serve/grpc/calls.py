@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -209,7 +210,7 @@ def unary(
                     images=len(answered.rows) if answered else 0,
                     received=len(data),
                     sent=sent,
-                    peer=context.peer(),
+                    peer=_address(context.peer()),
                 )
             )
         await context.abort(status, message, trailing)
@@ -223,3 +224,8 @@ def _retry(error: ServeError) -> Sequence[tuple[str, str]]:
     if error.retry_after is None:
         return ()
     return (("grpc-retry-pushback-ms", str(math.ceil(1000 * error.retry_after))),)
+
+
+def _address(peer: str) -> str:
+    """Return the address in gRPC's name of a client: ``ipv4:127.0.0.1:5000``, ``ipv6:%5B::1%5D:5000``."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]") or peer

@@ -64,7 +64,11 @@ async def start(
     Raises:
         OSError: the port is taken.
     """
-    server = aio.server(options=_options(limits, reuse_port), maximum_concurrent_rpcs=None)
+    server = aio.server(
+        options=_options(limits, reuse_port),
+        # A message is read once its call has a place, so that many calls hold few messages.
+        maximum_concurrent_rpcs=max(limits.connections, 2 * limits.queue_images),
+    )
     site = Site(service, limits, security, record)
     server.add_generic_rpc_handlers(tuple(_handlers(site)))
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
