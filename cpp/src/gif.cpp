@@ -235,8 +235,8 @@ class GifImage : public OpenImage {
             image.transparency = *transparency_;
             std::memset(image.bytes.data(), *transparency_, image.stride * height);
         }
-        Lzw lzw(image, left_, top_, frame_width_, frame_height_, bits_, interlaced_);
         if (frame_width_ == 0 || frame_height_ == 0) throw Damaged("tile cannot extend outside image");
+        Lzw lzw(image, left_, top_, frame_width_, frame_height_, bits_, interlaced_);
         std::uint64_t begin = codes_at_;
         std::uint64_t end = codes_at_;
         while (true) {

@@ -30,8 +30,10 @@ std::string without_underscores(const std::string& word) {
 template <typename Number>
 Number parsed(const std::string& word) {
     std::string plain = without_underscores(word);
-    if (!plain.empty() && plain[0] == '+') plain.erase(0, 1);
-    if (plain.empty() || plain[0] == '+') throw Damaged("invalid number");
+    if (!plain.empty() && plain[0] == '+') {
+        plain.erase(0, 1);
+        if (plain.empty() || plain[0] == '-') throw Damaged("invalid number");
+    }
     Number value{};
     const auto result = std::from_chars(plain.data(), plain.data() + plain.size(), value);
     if (result.ec != std::errc() || result.ptr != plain.data() + plain.size()) throw Damaged("invalid number");
