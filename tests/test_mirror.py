@@ -18,6 +18,7 @@ ELSEWHERE = {
     "engines/mnn.py": ENGINES,
     "engines/onnxruntime.py": ENGINES,
     "engines/openvino.py": ENGINES,
+    "engines/paddle.py": ENGINES,
     "engines/tensorrt.py": ENGINES,
     "engines/torch.py": ENGINES,
     "exporting/executorch.py": FORMATS,
@@ -25,6 +26,7 @@ ELSEWHERE = {
     "exporting/mnn.py": FORMATS,
     "exporting/ncnn.py": FORMATS,
     "exporting/openvino.py": FORMATS,
+    "exporting/paddle.py": FORMATS,
     "exporting/torch_export.py": FORMATS,
 }
 """Modules that one suite tests for all of their kind, and where it is."""

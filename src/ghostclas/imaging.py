@@ -37,6 +37,11 @@ in 22-bit fixed point. When shrinking, the scale widens the filter (antialiasing
 there between 2 x 2 or 4 x 4 pixels (bicubic with a = -1), by Pillow's ``transform``, and truncates to uint8.
 Neither uses decoder scaling. ``lanczos`` has no form without antialiasing and is refused.
 
+**Whole sizes.** With ``resize.library``, geometry is PaddleClas' instead: the photo, decoded in full, is
+scaled to ``round(w * (short_side / m)) x round(h * (short_side / m))``, halves to even, or stretched to
+``resize.size``. The crop is then cut at ``(width - crop) // 2`` and ``(height - crop) // 2``. ``pillow``
+scales by one call of Pillow's ``resize``. ``opencv`` scales as ``opencv_resize`` does, bit by bit.
+
 **Safety.** The size in the header is checked against ``MAX_PIXELS`` before anything is decoded, and what
 decoding will take against ``image_limits``: a file of at most 10 MB is read in 400 MB of memory or refused, a
 larger one in proportion. Large images of all threads wait for each other until they fit into 400 MB together;
@@ -117,6 +122,9 @@ has freed."""
 
 _LARGE_IMAGES = ForkLock()
 
+_ROWS_AT_ONCE = 32
+"""Rows of the result for which ``opencv_resize`` copies those of the source that they come from."""
+
 _FLOAT_SPANS = (1.0, 255.0, 65535.0)
 _OVERSHOOT = 0.5
 """How far floating-point grey may lie outside its span, as a fraction of it."""
@@ -142,8 +150,8 @@ def preprocess(
         ImageError: see ``decode``.
         UsageError: the spec asks for lanczos without antialiasing, or the source is of no known type.
     """
-    antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
-    with _decoded(source, spec.resize.short_side if antialiased else None, spec.exif) as image:
+    smaller = spec.resize.short_side if spec.resize.shrinks_decoder else None
+    with _decoded(source, smaller, spec.exif) as image:
         fitted = _fit(image, spec)
         if out is None:
             return np.array(fitted)
@@ -189,6 +197,8 @@ def fit(image: Image.Image, spec: PreprocessSpec) -> NDArray[np.uint8]:
 def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
     if image.mode != "RGB":
         raise UsageError(f"fit takes RGB images, got mode {image.mode!r}; decode converts every mode")
+    if spec.resize.library is not None:
+        return _fit_whole(image, spec)
     size = (spec.crop, spec.crop)
     left, top, right, bottom = box = crop_box(*image.size, spec)
     resampling = _RESAMPLING[spec.resize.interpolation]
@@ -208,6 +218,88 @@ def _fit(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
             "without antialiasing use nearest, bilinear or bicubic"
         )
     return image.transform(size, Image.Transform.EXTENT, box, resampling)
+
+
+def _fit_whole(image: Image.Image, spec: PreprocessSpec) -> Image.Image:
+    """Scale to a whole size, then cut; see "Whole sizes" in this module's docstring."""
+    width, height = size = spec.resize.size or whole_size(*image.size, spec.resize.short_side)
+    left, top = (width - spec.crop) // 2, (height - spec.crop) // 2
+    part = (left, top, left + spec.crop, top + spec.crop)
+    if spec.resize.library == "opencv":
+        return Image.fromarray(opencv_resize(image, size, part))
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            "too_large", f"scaled, the image has {width} x {height} pixels; cut its long side first"
+        )
+    return image.resize(size, _RESAMPLING[spec.resize.interpolation]).crop(part)
+
+
+def whole_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Return the size to which PaddleClas scales a photo."""
+    scale = short_side / min(width, height)
+    return round(width * scale), round(height * scale)
+
+
+def opencv_resize(
+    image: Image.Image, size: tuple[int, int], part: tuple[int, int, int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Scale as OpenCV's ``resize`` with ``INTER_LINEAR`` does, with the same bits.
+
+    Weights have 11 bits. Rows are mixed horizontally in whole numbers, which are shifted by 4 before they are
+    mixed vertically. Halving both sides exactly is the mean of 2 x 2 pixels instead. The source is OpenCV's
+    ``modules/imgproc/src/resize.cpp``.
+
+    Args:
+        image: an RGB image.
+        size: (width, height) to scale to.
+        part: (left, top, right, bottom) of the result that is wanted; all of it when absent.
+
+    Returns:
+        uint8 ``[H, W, 3]``.
+    """
+    left, top, right, bottom = part or (0, 0, *size)
+    if image.size == size:
+        return np.asarray(image.crop((left, top, right, bottom)))
+    if image.size == (2 * size[0], 2 * size[1]):
+        four = np.asarray(image.crop((2 * left, 2 * top, 2 * right, 2 * bottom)), np.uint16)
+        sums = four[::2, ::2] + four[::2, 1::2] + four[1::2, ::2] + four[1::2, 1::2]
+        return ((sums + 2) >> 2).astype(np.uint8)
+    last_column = image.width - 1
+    columns, share = _opencv_places(image.width, size[0], left, right)
+    # Where a neighbour is missing, the pixel at the edge has all the weight.
+    share = np.where((columns < 0) | (columns >= last_column), np.float32(0), share)
+    pairs = [(columns + step).clip(0, last_column) for step in (0, 1)]
+    across = [weights[:, None] for weights in _opencv_weights(share)]
+    result = np.empty((bottom - top, right - left, 3), np.uint8)
+    for begin in range(top, bottom, _ROWS_AT_ONCE):
+        end = min(begin + _ROWS_AT_ONCE, bottom)
+        rows, share = _opencv_places(image.height, size[1], begin, end)
+        lines = [(rows + step).clip(0, image.height - 1) for step in (0, 1)]
+        first = int(lines[0].min())
+        source = np.asarray(image.crop((0, first, image.width, int(lines[1].max()) + 1)))
+        total = np.int32(2)
+        for line, weights in zip(lines, _opencv_weights(share), strict=True):
+            near, far = (source[line[:, None] - first, pair].astype(np.int32) for pair in pairs)
+            mixed = near * across[0] + far * across[1]
+            total = total + (((mixed >> 4) * weights[:, None, None]) >> 16)
+        result[begin - top : end - top] = total >> 2
+    return result
+
+
+def _opencv_places(
+    source: int, target: int, first: int, last: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the pixel before each place of the result, and how far behind it the place is, 0 to 1."""
+    scale = source / target
+    places = ((np.arange(first, last) + 0.5) * scale - 0.5).astype(np.float32)
+    before = np.floor(places)
+    return before.astype(np.int64), places - before
+
+
+def _opencv_weights(share: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    one = np.float32(1)
+    scale = np.float32(2048)
+    return np.rint((one - share) * scale).astype(np.int32), np.rint(share * scale).astype(np.int32)
 
 
 def _rows_read(height: int, top: float, bottom: float, spec: PreprocessSpec) -> tuple[int, int]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -38,11 +45,45 @@ class ModelSpec(Frozen):
 
 
 class ResizeSpec(Frozen):
-    """Scale so that the short side becomes ``short_side`` pixels."""
+    """Scale so that the short side becomes ``short_side`` pixels.
+
+    With ``library``, the photo is scaled to a whole size before it is cut, with the arithmetic of that
+    library, as PaddleClas does: ``opencv`` has fixed-point bilinear without antialiasing, ``pillow`` has
+    antialiasing. It can then also be stretched to ``size``, (width, height), whose smaller side is
+    ``short_side``.
+    """
 
     short_side: Annotated[int, Field(ge=1, le=8192)] = 256
     interpolation: Interpolation = "bilinear"
     antialias: bool = True
+    library: Literal["opencv", "pillow"] | None = None
+    size: tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]] | None = None
+
+    @property
+    def shrinks_decoder(self) -> bool:
+        """Whether a JPEG may be decoded smaller than it is."""
+        return self.antialias and self.interpolation != "nearest" and self.library is None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_set(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Manifests without these fields keep their bytes, and their digests.
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _library_can(self) -> Self:
+        if self.size is not None and (self.library is None or self.short_side != min(self.size)):
+            raise ValueError(f"size {list(self.size)} needs a library, and its smaller side as short_side")
+        wanted = {"opencv": (("bilinear",), False), "pillow": (("bilinear", "bicubic", "lanczos"), True)}
+        if self.library is not None:
+            interpolations, antialias = wanted[self.library]
+            if self.interpolation not in interpolations or self.antialias != antialias:
+                raise ValueError(
+                    f"{self.library} scales by {' or '.join(interpolations)} with antialias "
+                    f"{str(antialias).lower()}, not by {self.interpolation} with "
+                    f"{str(self.antialias).lower()}"
+                )
+        return self
 
 
 class PreprocessSpec(Frozen):

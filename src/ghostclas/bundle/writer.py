@@ -109,10 +109,12 @@ def add_files(
     files: Mapping[str, FileContent],
     *,
     parity: Sequence[FileParity] = (),
+    provenance: Mapping[str, JsonValue] | None = None,
 ) -> Bundle:
     """Add files to the bundle, or replace those of the same paths, and return it opened anew; atomic.
 
-    ``parity`` is recorded for the files it names, in place of what was recorded for them.
+    ``parity`` is recorded for the files it names, in place of what was recorded for them; ``provenance`` is
+    added to what is remembered.
 
     Raises:
         BundleError: the bundle is an archive or does not verify, a file does not fit it, or the disk refuses,
@@ -132,6 +134,7 @@ def add_files(
             | {
                 "files": (*(added.pop(entry.path, entry) for entry in manifest.files), *added.values()),
                 "parity": (*(p for p in manifest.parity if p.file not in files), *parity),
+                "provenance": {**manifest.provenance, **(provenance or {})},
             },
         )
 

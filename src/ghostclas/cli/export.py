@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ghostclas.cli.console import note, print_next, say
-from ghostclas.exporting.formats import FORMATS
+from ghostclas.exporting.formats import FORMATS, named_formats
 
 if TYPE_CHECKING:
     from ghostclas.exporting.additions import FormatResult
@@ -46,6 +46,16 @@ def export_command(
     smaller: Annotated[
         bool, typer.Option("--smaller", help="Keep accurate int8 even if it is not faster.")
     ] = False,
+    paddle_legacy: Annotated[
+        bool, typer.Option("--paddle-legacy", help="Write paddle as .pdmodel, for Paddle 2 and FastDeploy.")
+    ] = False,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Give probabilities, in paddle_legacy and paddlelite.")
+    ] = False,
+    via: Annotated[
+        str | None, typer.Option(metavar="TOOL", help="Make the onnx file by way of Paddle: paddle2onnx.")
+    ] = None,
+    targets: Annotated[str | None, typer.Option(help="Of paddlelite, separated by commas: arm, x86.")] = None,
 ) -> None:
     """Write a model as a bundle, and add files for other runtimes.
 
@@ -53,15 +63,17 @@ def export_command(
     """
     from ghostclas.exporting import export
 
+    asked = {"softmax": "yes" if softmax else None, "targets": targets}
     bundle = export(
         model,
-        formats,
+        named_formats(formats, legacy=paddle_legacy, via=via),
         precision=precision,
         output=output,
         network=network,
         classes=classes,
         calibration=calibration,
         smaller=smaller,
+        options={name: value for name, value in asked.items() if value is not None},
         say=note,
         on_result=_say_result,
     )

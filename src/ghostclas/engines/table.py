@@ -83,6 +83,7 @@ ENGINES: Mapping[str, Runtime] = {
         ("executorch",),
         extra="executorch",
     ),
+    "paddle": Runtime("ghostclas.engines.paddle:PaddleEngine", "paddle", ("paddle",), extra="paddle"),
     "torch": Runtime(
         "ghostclas.engines.torch:TorchEngine", "torch", ("torch",), extra="export", features=True
     ),

@@ -11,9 +11,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from ghostclas.bundle import Bundle, FileContent, FileParity, Precision, add_files, copy_bundle
 from ghostclas.errors import BundleError, ExportError, GhostclasError, MissingExtraError, UsageError
@@ -36,7 +38,11 @@ class FormatResult(NamedTuple):
 
 
 def add_formats(
-    bundle: Bundle, formats: Sequence[str], *, precision: Precision = "fp32"
+    bundle: Bundle,
+    formats: Sequence[str],
+    *,
+    precision: Precision = "fp32",
+    options: Mapping[str, str] | None = None,
 ) -> Iterator[FormatResult]:
     """Add one format after the other to the bundle, and yield each result.
 
@@ -44,14 +50,15 @@ def add_formats(
         bundle: an open bundle in a folder.
         formats: keys of ``FORMATS``.
         precision: the precision of all formats.
+        options: what is asked for besides; each format takes those in its row.
 
     Raises:
         UsageError: a format or a precision does not exist; nothing was done.
     """
-    check_formats(formats, precision)
+    check_formats(formats, precision, options)
     for name in formats:
         try:
-            bundle = add_format(bundle, name, precision=precision)
+            bundle = add_format(bundle, name, precision=precision, options=options)
         except (GhostclasError, OSError) as error:
             yield failure(name, bundle, error)
         else:
@@ -77,6 +84,7 @@ def add_format(
     *,
     precision: Precision = "fp32",
     quantization: Quantization | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Bundle:
     """Convert the bundle's network, compare it with the reference, add it, and return the reopened bundle.
 
@@ -98,7 +106,7 @@ def add_format(
         raise UsageError(f"{bundle.path} was made with {default.path}: it is there already")
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         folder = Path(scratch)
-        written = _convert(bundle, name, precision, quantization, folder)
+        written = _convert(bundle, name, precision, quantization, options or {}, folder)
         files = {
             entry.path: FileContent(
                 folder / "files" / entry.path, name, precision, entry.input, entry.output, entry.features
@@ -114,11 +122,19 @@ def add_format(
             report.require_ok()
         except ExportError as error:
             raise ExportError(f"{name}: nothing was added: {error}") from None
-        return add_files(bundle, files, parity=report.files)
+        facts: dict[str, JsonValue] = {}
+        for entry in written:
+            facts |= entry.facts
+        return add_files(bundle, files, parity=report.files, provenance={name: facts} if facts else {})
 
 
 def _convert(
-    bundle: Bundle, name: str, precision: Precision, quantization: Quantization | None, folder: Path
+    bundle: Bundle,
+    name: str,
+    precision: Precision,
+    quantization: Quantization | None,
+    options: Mapping[str, str],
+    folder: Path,
 ) -> list[Written]:
     (folder / "files").mkdir()
     job = {
@@ -127,6 +143,7 @@ def _convert(
         "bundle": str(bundle.path.resolve()),
         "precision": precision,
         "quantization": quantization.model_dump(mode="json") if quantization else None,
+        "options": {key: value for key, value in options.items() if key in FORMATS[name].options},
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     done = subprocess.run(  # noqa: S603 - our own worker

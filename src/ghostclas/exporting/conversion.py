@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import Field, JsonValue
 
 from ghostclas.bundle import Bundle, Precision, TensorSpec
 from ghostclas.spec import Frozen
@@ -46,6 +48,8 @@ class Conversion:
     load_network: Callable[[], Normalised]
     write_onnx: Callable[[Path], None]
     quantization: Quantization | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What the user asked for besides, of the names in the format's row; a switch is ``"yes"``."""
 
     @cached_property
     def network(self) -> Normalised:
@@ -87,9 +91,13 @@ class Conversion:
 
 
 class Written(Frozen):
-    """A file that a converter wrote, by its path in the folder. Companion files have no ``input``."""
+    """A file that a converter wrote, by its path in the folder. Companion files have no ``input``.
+
+    ``facts`` are remembered in the provenance of the bundle, under the format.
+    """
 
     path: str
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
     input: TensorSpec | None = None
     output: TensorSpec | None = None
     features: TensorSpec | None = None

@@ -45,8 +45,10 @@ def convert(job: Conversion) -> list[Written]:
     paths = sorted(path for path in package.rglob("*") if path.is_file())
     names = [path.relative_to(job.folder).as_posix() for path in paths]
     main = f"{package.name}/{MANIFEST}"
-    ports = {"input": image_input(job.crop, batch=1), "output": logits_output(job.num_classes, batch=1)}
-    return [Written(path=main, **ports), *(Written(path=name) for name in names if name != main)]
+    described = Written(
+        path=main, input=image_input(job.crop, batch=1), output=logits_output(job.num_classes, batch=1)
+    )
+    return [described, *(Written(path=name) for name in names if name != main)]
 
 
 def _check(spec: Any, job: Conversion) -> None:

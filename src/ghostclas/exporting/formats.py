@@ -19,11 +19,13 @@ class Format(NamedTuple):
         precisions: the precisions that it can write.
         isolated: whether it runs without torch and gets the ONNX file instead of the network: for toolchains
             that cannot share a process with torch, and for those that do not need it.
+        options: what can be asked for besides, by name.
     """
 
     converter: str
     precisions: Sequence[Precision] = ("fp32", "fp16")
     isolated: bool = False
+    options: Sequence[str] = ()
 
 
 FORMATS: Mapping[str, Format] = {
@@ -35,11 +37,43 @@ FORMATS: Mapping[str, Format] = {
     "mnn": Format("ghostclas.exporting.mnn", isolated=True),
     "torch": Format("ghostclas.exporting.torch_export", ("fp32",)),
     "coreml": Format("ghostclas.exporting.coreml"),
+    "paddle": Format("ghostclas.exporting.paddle", ("fp32",), isolated=True),
+    "paddle_legacy": Format(
+        "ghostclas.exporting.paddle_legacy", ("fp32",), isolated=True, options=("softmax",)
+    ),
 }
 
 
-def check_formats(formats: Sequence[str], precision: str) -> None:
-    """Raise UsageError for a format or a precision that does not exist."""
+def named_formats(formats: str, *, legacy: bool = False, via: str | None = None) -> list[str]:
+    """Return the formats in a string with commas, once each.
+
+    Args:
+        formats: keys of ``FORMATS``.
+        legacy: ``paddle`` means ``paddle_legacy``.
+        via: ``paddle2onnx`` makes ``onnx`` mean that format.
+
+    Raises:
+        UsageError: ``legacy`` or ``via`` does not fit the formats.
+    """
+    names = list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    spellings = {"paddle": "paddle_legacy"} if legacy else {}
+    if via is not None:
+        if via != "paddle2onnx":
+            raise UsageError(f"an ONNX file is made directly, or --via paddle2onnx; not via {via!r}")
+        spellings["onnx"] = via
+    for name, meant in spellings.items():
+        if name not in names:
+            flag = "--paddle-legacy" if meant == "paddle_legacy" else "--via"
+            raise UsageError(f"{flag} is for --format {name}, which is not asked for")
+    return [spellings.get(name, name) for name in names]
+
+
+def check_formats(formats: Sequence[str], precision: str, options: Mapping[str, str] | None = None) -> None:
+    """Raise UsageError for a format, a precision or an option that does not exist."""
+    for option in options or {}:
+        able = [name for name, row in FORMATS.items() if option in row.options]
+        if not any(name in able for name in formats):
+            raise UsageError(f"{option} is an option of: {', '.join(able)}; none of them is asked for")
     for name in formats:
         if name not in FORMATS:
             near = did_you_mean(name, FORMATS) or f"; there are: {', '.join(FORMATS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,7 @@ from ghostclas.bundle import Bundle, Precision, check_target, copy_bundle, defau
 from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
-from ghostclas.exporting.formats import check_formats
+from ghostclas.exporting.formats import FORMATS, check_formats, named_formats
 from ghostclas.exporting.quantize import Policy, quantize
 from ghostclas.extras import require
 from ghostclas.files import check_folder
@@ -29,6 +29,7 @@ def export(
     classes: str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
     smaller: bool = False,
+    options: Mapping[str, str] | None = None,
     say: Callable[[str], object] = lambda _: None,
     on_result: Callable[[FormatResult], object] = lambda _: None,
 ) -> Bundle:
@@ -48,6 +49,7 @@ def export(
         calibration: labelled photos for int8; their training split calibrates, their validation split
             measures the loss of accuracy.
         smaller: keep an accurate int8 file even if it is not faster.
+        options: what is asked for besides, such as ``{"softmax": "yes"}``; see ``Format.options``.
         say: called with each measurement during quantization.
         on_result: called with the result of each format as soon as it is known.
 
@@ -60,12 +62,13 @@ def export(
     """
     if output is not None:
         check_target(output)
-    names = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else formats
-    names = list(dict.fromkeys(names))
+    names = named_formats(formats) if isinstance(formats, str) else list(dict.fromkeys(formats))
     if not names:
         raise UsageError("name at least one format")
     results = []
-    for result in _results(model, names, precision, output, network, classes, calibration, smaller, say):
+    for result in _results(
+        model, names, precision, output, network, classes, calibration, smaller, options, say
+    ):
         results.append(result)
         on_result(result)
     failed = [result for result in results if result.error is not None]
@@ -89,12 +92,14 @@ def _results(
     classes: str | os.PathLike[str] | None,
     calibration: str | os.PathLike[str] | None,
     smaller: bool,
+    options: Mapping[str, str] | None,
     say: Callable[[str], object],
 ) -> Iterator[FormatResult]:
-    check_formats(formats, precision)
+    check_formats(formats, precision, options)
     if (precision == "int8") != (calibration is not None):
         raise UsageError("int8, and nothing else, needs labelled photos that measure it: --calibration DIR")
-    require("torch", extra="export")
+    if output is not None or not all(FORMATS[name].isolated for name in formats):
+        require("torch", extra="export")
     names = (os.fspath(model), network, None if classes is None else Path(classes))
     if calibration is not None:
         source = _changeable(*names) if output is None else _bundle(names[0])
@@ -104,9 +109,9 @@ def _results(
         return
     kind = cast(Precision, precision)
     if output is None:
-        yield from add_formats(_changeable(*names), formats, precision=kind)
+        yield from add_formats(_changeable(*names), formats, precision=kind, options=options)
     else:
-        yield from _written(*names, formats, kind, Path(output))
+        yield from _written(*names, formats, kind, Path(output), options)
 
 
 def _quantized(
@@ -144,13 +149,15 @@ def _written(
     formats: Sequence[str],
     precision: Precision,
     output: Path,
+    options: Mapping[str, str] | None,
 ) -> Iterator[FormatResult]:
     from ghostclas.exporting.onnx import export_bundle
     from ghostclas.exporting.sources import open_trained
 
     source = _bundle(model)
     if source is not None and "onnx" not in formats:
-        yield from add_formats(copy_bundle(source, output), formats, precision=precision)
+        copied = copy_bundle(source, output)
+        yield from add_formats(copied, formats, precision=precision, options=options)
         return
     trained = open_trained(model, network=network, classes=classes)
     bundle = export_bundle(
@@ -167,7 +174,8 @@ def _written(
     if "onnx" in formats:
         paths = tuple(entry.path for entry in bundle.manifest.files)
         yield FormatResult("onnx", bundle, paths, bundle.manifest.parity)
-    yield from add_formats(bundle, [name for name in formats if name != "onnx"], precision=precision)
+    others = [name for name in formats if name != "onnx"]
+    yield from add_formats(bundle, others, precision=precision, options=options)
 
 
 def _bundle(model: str) -> Bundle | None:

@@ -46,6 +46,7 @@ def main(job_file: Path) -> None:
                 step=step,
                 load_network=partial(_load_network, bundle, isolated=job["isolated"]),
                 write_onnx=partial(write_fp32_graph, bundle),
+                options=job["options"],
                 quantization=Quantization.model_validate(quantization) if quantization else None,
             )
         )

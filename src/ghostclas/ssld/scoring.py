@@ -277,8 +277,8 @@ def to_float16(logits: npt.NDArray[np.float32], teacher: Teacher) -> npt.NDArray
 
 def _prepare(data: bytes, spec: PreprocessSpec) -> tuple[npt.NDArray[np.uint8], Fingerprint]:
     """Return what ``imaging.preprocess`` returns, and the image's fingerprint, from one decoding."""
-    antialiased = spec.resize.antialias and spec.resize.interpolation != "nearest"
-    image = imaging.decode(data, short_side=spec.resize.short_side if antialiased else None, exif=spec.exif)
+    smaller = spec.resize.short_side if spec.resize.shrinks_decoder else None
+    image = imaging.decode(data, short_side=smaller, exif=spec.exif)
     return imaging.fit(image, spec), Fingerprint(*perceptual_hashes(image))
 
 
