@@ -22,7 +22,17 @@ from PIL import Image
 
 from ghostclas import imaging
 from ghostclas.errors import GhostclasError, ImageError, UsageError
-from ghostclas.imaging import ImageSource, crop_box, decode, fit, preprocess, softmax, top_k
+from ghostclas.imaging import (
+    ImageSource,
+    crop_box,
+    decode,
+    fit,
+    opencv_resize,
+    preprocess,
+    softmax,
+    top_k,
+    whole_size,
+)
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 from tests.images import (
     ENCODERS,
@@ -61,7 +71,9 @@ def code_of(source: Any, words: str = "") -> str:
     return caught.value.code
 
 
-@pytest.mark.parametrize("case", CASES["preprocess"], ids=lambda case: case["expected"])
+@pytest.mark.parametrize(
+    "case", [*CASES["preprocess"], *CASES["preprocess_whole"]], ids=lambda case: case["expected"]
+)
 def test_pixels_equal_the_golden_vectors(case: dict[str, Any]) -> None:
     expected = np.asarray(Image.open(GOLDEN / "expected" / case["expected"])).astype(int)
     got = preprocess(GOLDEN / "images" / case["image"], PreprocessSpec.model_validate(case["spec"]))
@@ -78,9 +90,8 @@ def test_scores_equal_the_golden_vectors(case: dict[str, Any]) -> None:
 
 def test_every_golden_file_is_used_and_small() -> None:
     for folder, key in (("images", "image"), ("expected", "expected")):
-        assert {path.name for path in (GOLDEN / folder).iterdir()} == {
-            case[key] for case in CASES["preprocess"]
-        }
+        used = {case[key] for case in (*CASES["preprocess"], *CASES["preprocess_whole"])}
+        assert {path.name for path in (GOLDEN / folder).iterdir()} == used
     assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 300_000
 
 
@@ -831,3 +842,74 @@ def test_top_k_refuses_nothing_and_nan() -> None:
         top_k([[1.0]], 0)
     with pytest.raises(GhostclasError, match="scores of image 1 in a batch of 2"):
         top_k([[1.0, 2.0], [np.nan, 2.0]], 1)
+
+
+GEOMETRIES = [
+    ((500, 375), (341, 256)),  # a photo, smaller
+    ((100, 80), (341, 273)),  # larger
+    ((512, 512), (256, 256)),  # exactly half, which OpenCV averages
+    ((512, 300), (256, 150)),
+    ((300, 300), (300, 300)),  # as it is
+    ((1, 7), (256, 1792)),  # one column
+    ((333, 9), (160, 80)),  # stretched
+    ((640, 480), (64, 300)),
+]
+
+
+@pytest.mark.parametrize(("source", "target"), GEOMETRIES, ids=str)
+def test_opencvs_resize_is_met_bit_by_bit(source: tuple[int, int], target: tuple[int, int]) -> None:
+    cv2 = pytest.importorskip("cv2")
+    pixels = photo(*source, seed=sum(source))
+    wanted = cv2.resize(pixels, target, interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(opencv_resize(Image.fromarray(pixels), target), wanted)
+    part = (target[0] // 3, target[1] // 4, target[0] - 1, target[1] - target[1] // 5)
+    left, top, right, bottom = part
+    cut = opencv_resize(Image.fromarray(pixels), target, part)
+    np.testing.assert_array_equal(cut, wanted[top:bottom, left:right])
+
+
+@pytest.mark.parametrize("size", [None, (96, 64)], ids=["short side", "stretched"])
+@pytest.mark.parametrize("library", ["opencv", "pillow"])
+def test_a_photo_is_scaled_to_a_whole_size_before_it_is_cut(library: Any, size: Any) -> None:
+    cv2 = pytest.importorskip("cv2")
+    pixels = photo(131, 97, seed=4)
+    whole = size or whole_size(131, 97, 72)
+    assert size or whole == (97, 72)
+    if library == "opencv":
+        scaled = cv2.resize(pixels, whole, interpolation=cv2.INTER_LINEAR)
+    else:
+        scaled = np.asarray(Image.fromarray(pixels).resize(whole, Image.Resampling.BILINEAR))
+    left, top = (whole[0] - 64) // 2, (whole[1] - 64) // 2
+    resize = ResizeSpec(short_side=min(whole), antialias=library == "pillow", library=library, size=size)
+    got = preprocess(encode(pixels), PreprocessSpec(resize=resize, crop=64))
+    np.testing.assert_array_equal(got, scaled[top : top + 64, left : left + 64])
+
+
+def test_a_jpeg_is_decoded_in_full_where_a_library_scales_it() -> None:
+    cv2 = pytest.importorskip("cv2")
+    data = encode(photo(1301, 901, seed=13), "JPEG", quality=60)
+    resize = ResizeSpec(short_side=40, antialias=False, library="opencv")
+    got = preprocess(data, PreprocessSpec(resize=resize, crop=32))
+    whole = np.asarray(decode(data))
+    scaled = cv2.resize(whole, whole_size(1301, 901, 40), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(got, scaled[4:36, 13:45])
+
+
+def test_scaling_a_long_photo_takes_no_memory_for_what_is_cut_off() -> None:
+    code = """
+import numpy as np
+from ghostclas.errors import ImageError
+from ghostclas.imaging import preprocess
+from ghostclas.spec import PreprocessSpec, ResizeSpec
+
+thin = np.zeros((30000, 2, 3), np.uint8)
+for library in ("opencv", "pillow"):
+    resize = ResizeSpec(library=library, antialias=library == "pillow")
+    try:
+        print(preprocess(thin, PreprocessSpec(resize=resize)).shape)
+    except ImageError as error:
+        print(error.code)
+"""
+    done = run_python(code)
+    assert done.stdout.splitlines() == ["(224, 224, 3)", "too_large"]
+    assert done.peak_bytes < 300e6

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from ghostclas.spec import Label, ModelSpec, Prediction, PredictionError, label_hash
+from ghostclas.spec import Label, ModelSpec, Prediction, PredictionError, ResizeSpec, label_hash
 
 
 def test_the_hash_of_labels_depends_on_names_order_and_borders() -> None:
@@ -29,3 +31,32 @@ def test_a_spec_is_frozen_and_knows_its_fields() -> None:
         spec.name = "theirs"
     with pytest.raises(ValidationError, match="widht"):
         ModelSpec.model_validate({"name": "ours", "widht": 1})
+
+
+def test_a_resize_of_former_times_is_written_as_it_was() -> None:
+    # Manifests hold it, and their digest is over its bytes.
+    assert ResizeSpec().model_dump() == {"short_side": 256, "interpolation": "bilinear", "antialias": True}
+    whole = ResizeSpec(short_side=80, antialias=False, library="opencv", size=(160, 80))
+    assert ResizeSpec.model_validate(whole.model_dump(mode="json")) == whole
+    assert whole.model_dump(mode="json")["size"] == [160, 80]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"size": (64, 64), "short_side": 64}, "needs a library"),
+        ({"size": (64, 48), "short_side": 64, "library": "pillow"}, "its smaller side as short_side"),
+        ({"library": "opencv"}, "opencv scales by bilinear with antialias false"),
+        ({"library": "opencv", "antialias": False, "interpolation": "bicubic"}, "not by bicubic"),
+        ({"library": "pillow", "antialias": False}, "pillow scales by bilinear or bicubic or lanczos"),
+    ],
+)
+def test_a_library_scales_only_in_the_ways_that_it_has(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        ResizeSpec(**fields)
+
+
+def test_only_our_own_scaling_lets_the_decoder_shrink() -> None:
+    assert ResizeSpec().shrinks_decoder
+    for fields in ({"antialias": False}, {"interpolation": "nearest"}, {"library": "pillow"}):
+        assert not ResizeSpec.model_validate(fields).shrinks_decoder

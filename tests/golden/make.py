@@ -2,10 +2,11 @@
 
     python -m tests.golden.make
 
-``cases.json`` holds two lists. ``preprocess``: an encoded file in ``images/``, a PreprocessSpec, and the file
-in ``expected/`` with the crop as binary PPM (uint8 RGB, ``crop x crop``), to be met within ``tolerance``
-levels: 0 for lossless files, 2 for JPEG, whose decoders may differ by rounding. ``scores``: logits,
-temperature, k, and the softmax (to be met within 1e-6) and the top-k indices (exactly).
+``cases.json`` holds three lists. ``preprocess``: an encoded file in ``images/``, a PreprocessSpec, and the
+file in ``expected/`` with the crop as binary PPM (uint8 RGB, ``crop x crop``), to be met within ``tolerance``
+levels: 0 for lossless files, 2 for JPEG, whose decoders may differ by rounding. ``preprocess_whole``: the
+same for specs whose ``resize`` names a library. ``scores``: logits, temperature, k, and the softmax (to be met
+within 1e-6) and the top-k indices (exactly).
 
 Run it again only when the promise itself changes, and say why in the commit.
 """
@@ -85,10 +86,29 @@ def cases() -> Iterator[tuple[str, PreprocessSpec]]:
     yield "scaled_by_the_decoder.jpg", spec(40, 32, antialias=False)
 
 
+def whole_cases() -> Iterator[tuple[str, PreprocessSpec]]:
+    """Every (file, spec) that is frozen and scaled to a whole size, as PaddleClas does."""
+    for name in ("rgb.png", "small.png", "thin.png", "exact_short_side.png", "rotated.png"):
+        yield name, whole("opencv", 40)
+    yield "plain.jpg", whole("opencv", 60)
+    yield "rgb.png", whole("opencv", 55)
+    yield "rgb.png", whole("opencv", 32, size=(64, 32))
+    yield "small.png", whole("pillow", 40)
+    yield "rgb.png", whole("pillow", 32, size=(64, 32))
+
+
+def whole(library: Any, short_side: int, *, size: tuple[int, int] | None = None) -> PreprocessSpec:
+    antialias = library == "pillow"
+    resize = ResizeSpec(short_side=short_side, antialias=antialias, library=library, size=size)
+    return PreprocessSpec(resize=resize, crop=32)
+
+
 def describe(wanted: PreprocessSpec) -> str:
     resize = wanted.resize
     words = [resize.interpolation, str(resize.short_side), str(wanted.crop)]
-    return "_".join(words + ["plain"] * (not resize.antialias) + ["unturned"] * (not wanted.exif))
+    words += [resize.library] if resize.library else ["plain"] * (not resize.antialias)
+    words += [f"{resize.size[0]}x{resize.size[1]}"] if resize.size else []
+    return "_".join(words + ["unturned"] * (not wanted.exif))
 
 
 def scores() -> Iterator[dict[str, Any]]:
@@ -117,19 +137,22 @@ def main() -> None:
             old.unlink()
     for name, data in encoded.items():
         (HERE / "images" / name).write_bytes(data)
-    rows = []
-    for name, wanted in cases():
-        expected = f"{name.replace('.', '_')}.{describe(wanted)}.ppm"
-        (HERE / "expected" / expected).write_bytes(encode(preprocess(encoded[name], wanted), "PPM"))
-        rows.append(
-            {
-                "image": name,
-                "expected": expected,
-                "tolerance": 2 if name.endswith(".jpg") else 0,
-                "spec": wanted.model_dump(),
-            }
-        )
-    document = json.dumps({"preprocess": rows, "scores": list(scores())}, indent=1)
+
+    def rows(wanted_cases: Iterator[tuple[str, PreprocessSpec]]) -> Iterator[dict[str, Any]]:
+        for name, wanted in wanted_cases:
+            expected = f"{name.replace('.', '_')}.{describe(wanted)}.ppm"
+            (HERE / "expected" / expected).write_bytes(encode(preprocess(encoded[name], wanted), "PPM"))
+            tolerance = 2 if name.endswith(".jpg") else 0
+            yield {"image": name, "expected": expected, "tolerance": tolerance, "spec": wanted.model_dump()}
+
+    document = json.dumps(
+        {
+            "preprocess": [*rows(cases())],
+            "preprocess_whole": [*rows(whole_cases())],
+            "scores": [*scores()],
+        },
+        indent=1,
+    )
     (HERE / "cases.json").write_text(document + "\n", encoding="utf-8")
 
 

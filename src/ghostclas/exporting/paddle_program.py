@@ -216,7 +216,7 @@ def _resize(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _repeated(t: Translator, x: Any, axis: int, size: int) -> Any:
-    """Return ``x`` with its rows or columns repeated until there are ``size``, the nearest before each place."""
+    """Return ``x`` with rows or columns repeated until there are ``size``: the nearest before each place."""
     side, inside = x.shape[axis], int(np.prod(x.shape[axis + 1 :]))
     if side == size:
         return x
