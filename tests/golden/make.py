@@ -5,8 +5,8 @@
 ``cases.json`` holds three lists. ``preprocess``: an encoded file in ``images/``, a PreprocessSpec, and the
 file in ``expected/`` with the crop as binary PPM (uint8 RGB, ``crop x crop``), to be met within ``tolerance``
 levels: 0 for lossless files, 2 for JPEG, whose decoders may differ by rounding. ``preprocess_whole``: the
-same for specs whose ``resize`` names a library. ``scores``: logits, temperature, k, and the softmax (to be met
-within 1e-6) and the top-k indices (exactly).
+same for specs whose ``resize`` names a library. ``scores``: logits, temperature, k, and the softmax (to be
+met within 1e-6) and the top-k indices (exactly).
 
 Run it again only when the promise itself changes, and say why in the commit.
 """

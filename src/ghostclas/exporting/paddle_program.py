@@ -361,6 +361,19 @@ def write_program(
         executor.run(startup)
         translator.fill(place)
         paddle.static.save_inference_model(str(prefix), [feed], [logits], executor, program=program)
+    legacy = prefix.with_suffix(".pdmodel")
+    if legacy.is_file():
+        _forget_call_stacks(paddle, legacy)
+
+
+def _forget_call_stacks(paddle: Any, file: Path) -> None:
+    """Remove from a program where its operators were made: paths of this machine."""
+    program = paddle.static.deserialize_program(file.read_bytes())
+    for step in program.global_block().ops:
+        for name in ("op_callstack", "op_namescope"):
+            if step.has_attr(name):
+                step._remove_attr(name)
+    file.write_bytes(program.desc.serialize_to_string())
 
 
 def _behind_normalisation(nodes: Sequence[Any], photos: str) -> list[Any]:
