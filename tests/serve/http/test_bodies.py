@@ -184,6 +184,13 @@ def test_json_of_the_deepest_kind_is_read() -> None:
         parse_json(b'{"a": [[[[[1]]]]]}', limits)
 
 
+@pytest.mark.parametrize("body", [b"[" + b"[]," * 2**18 + b"1]", b"[" + b"1," * (2**22 + 1) + b"1]"], ids=len)
+def test_json_that_takes_seconds_to_read_is_refused_before_it_is_read(body: bytes) -> None:
+    with pytest.raises(ServeError) as caught:
+        parse_json(body, Limits())
+    assert caught.value.kind is Kind.TOO_LARGE
+
+
 def test_base64_is_read_strictly() -> None:
     assert from_base64(text(b"abc"), "image") == b"abc"
     assert from_base64("data:;base64,YWJj", "image") == b"abc"

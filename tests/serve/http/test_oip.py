@@ -135,6 +135,14 @@ def test_encoded_images_and_their_pixels_have_the_same_tensors(server: HttpServe
         np.testing.assert_allclose(found["scores"], softmax(expected, temperature), atol=1e-5)
 
 
+def test_a_large_request_is_read_beside_the_loop(server: HttpServer) -> None:
+    raw = pixels(1, 2, 3)
+    reply = infer(server, pixels_input(list(raw.shape), data=raw.tolist()), id=" " * 2**18)
+    np.testing.assert_allclose(tensors(reply)["logits"], logits_of(1, 2, 3), atol=1e-4)
+    refused = infer(server, pixels_input(list(raw.shape), data=[]), id=" " * 2**18)
+    assert refused.status == 400
+
+
 def test_the_answer_names_model_version_and_id(server: HttpServer) -> None:
     answer = infer(server, encoded(1), id="an id").json
     assert answer["model_name"] == "one"

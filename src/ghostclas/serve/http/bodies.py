@@ -23,6 +23,10 @@ from ghostclas.serve.limits import Limits
 INFLATE_AT_ONCE = 2**20
 """Bytes that are inflated before other requests get their turn."""
 
+MAX_JSON_CONTAINERS = 2**18
+MAX_JSON_VALUES = 2**22
+"""64 images of 128 x 128 pixels have fewer, if they are flat."""
+
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _DATA_URI = re.compile(r"data:[\w.+/-]*;base64,")
 
@@ -135,12 +139,21 @@ def parse_json(data: bytes, limits: Limits) -> dict[str, Any]:
 
     Raises:
         ServeError: INVALID; it is no JSON, no object, or nested deeper than ``limits.json_depth``.
+            TOO_LARGE; it has more values than a server can afford to read as JSON.
     """
+    containers = data.count(b"[") + data.count(b"{")
+    # 30 MB of empty lists are 5 seconds and 1 GB.
+    if containers > MAX_JSON_CONTAINERS or data.count(b",") > MAX_JSON_VALUES:
+        raise ServeError(
+            Kind.TOO_LARGE,
+            f"the JSON has more than {MAX_JSON_CONTAINERS} lists and objects, or {MAX_JSON_VALUES} values; "
+            "send tensors flat or in binary",
+        )
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise ServeError(Kind.INVALID, f"the body is no JSON: {error}") from None
-    if data.count(b"[") + data.count(b"{") > limits.json_depth:
+    if containers > limits.json_depth:
         _check_depth(value, limits.json_depth)
     if not isinstance(value, dict):
         raise ServeError(Kind.INVALID, f"the JSON is one object, got {type(value).__name__}")

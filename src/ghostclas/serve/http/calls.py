@@ -6,14 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ghostclas.errors import did_you_mean
+from ghostclas.serve.aside import LARGE, Aside
 from ghostclas.serve.failures import Kind, ServeError
 from ghostclas.serve.http.bodies import BodyBudget, DisconnectedError, Lease, read_body
 from ghostclas.serve.http.responses import Receive, Scope
@@ -25,6 +26,7 @@ from ghostclas.serve.tracing import Trace, request_id
 
 _MAX_QUERY = 10
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
@@ -37,6 +39,7 @@ class Site:
     budget: BodyBudget
     metrics: Callable[[], Page] | None = None
     secured: bool = False
+    large: Aside = field(default_factory=Aside)
 
 
 class Call:
@@ -149,6 +152,17 @@ class Call:
                     message = await self._receive()
                     if message["type"] == "http.disconnect" or not message.get("more_body", False):
                         return
+
+    async def aside(self, size: int, read: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Return what ``read`` makes of a body of ``size`` bytes; of a large one, beside the event loop.
+
+        Raises:
+            ServeError: LATE; the server's time for a request passed.
+        """
+        if size < LARGE:
+            return read(*args, **kwargs)
+        until = self.arrived + self.site.limits.request_seconds
+        return await self.site.large.run(until, read, *args, **kwargs)
 
     async def answer(
         self,

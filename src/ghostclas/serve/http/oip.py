@@ -102,7 +102,7 @@ async def infer(call: Call, name: str, version: str | None = None) -> Response:
     """Answer the images of a request with tensors."""
     call.site.service.model(name, version)
     body = await call.body()
-    wanted = _read(call, name, version, body)
+    wanted = await call.aside(len(body), _read, call, name, version, body)
     answer = await call.answer(wanted.images, name, version, wanted.timeout)
     return _written(answer, wanted)
 

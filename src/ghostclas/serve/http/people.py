@@ -18,6 +18,7 @@ from ghostclas.serve.http.bodies import from_base64, parse_json
 from ghostclas.serve.http.calls import Call
 from ghostclas.serve.http.multipart import read_parts
 from ghostclas.serve.http.responses import Headers, RefusalError, Response, json_response
+from ghostclas.serve.limits import Limits
 
 SETTINGS = ("top", "model", "timeout")
 """What the query may set."""
@@ -47,10 +48,11 @@ async def predict(call: Call) -> Response:
         alone = True
     elif kind == "multipart/form-data":
         body = await call.body()
-        images = read_parts(body, call.headers[b"content-type"], call.site.limits.parts)
+        content_type, limit = call.headers[b"content-type"], call.site.limits.parts
+        images = await call.aside(len(body), read_parts, body, content_type, limit)
     elif kind == "application/json":
-        values = parse_json(await call.body(), call.site.limits)
-        images, alone = _from_json(values, call.site.limits.request_images)
+        body = await call.body()
+        images, alone = await call.aside(len(body), _from_json, body, call.site.limits)
     else:
         raise RefusalError(415, f"send an image, multipart/form-data or application/json, not {kind[:100]!r}")
     answer = await call.answer(images, settings.get("model"), None, timeout)
@@ -68,8 +70,9 @@ def _model_headers(name: str, version: str) -> Headers:
     return ((b"ghostclas-model", name.encode()), (b"ghostclas-version", version.encode()))
 
 
-def _from_json(values: Mapping[str, object], limit: int) -> tuple[Sequence[bytes], bool]:
+def _from_json(body: bytes, limits: Limits) -> tuple[Sequence[bytes], bool]:
     """Return the images of a JSON body, and whether it is one alone."""
+    values, limit = parse_json(body, limits), limits.request_images
     known = ("image", "images")
     for name in values:
         if name not in known:

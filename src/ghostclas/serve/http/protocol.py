@@ -8,7 +8,9 @@ is closed, and a connection beyond the limit gets 503. Every answer is JSON with
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -43,6 +45,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, or refuse it if there are too many."""
         super().connection_made(transport)
+        # A head and a body are two packets. asyncio lets the second wait 40 ms for the first one's receipt,
+        # unless the listening socket was made with proto=IPPROTO_TCP.
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # No answer waits for a reader without the timer of pause_writing. With high=0, TLS never resumes.
         transport.set_write_buffer_limits(high=1, low=0)
         if len(self.connections) > self._limits.connections:
