@@ -17,6 +17,8 @@ PAGES = (
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
 )
+SERVED = ROOT / "docs" / "serving.md"
+"""Its examples need a server; the tests of ``serve`` run them."""
 SOURCES = sorted((ROOT / "src" / "ghostclas").rglob("*.py"))
 RECIPES = sorted((ROOT / "src" / "ghostclas" / "recipes").glob("*.yaml"))
 
@@ -34,14 +36,19 @@ class Example(NamedTuple):
 
 def fenced(page: Path, language: str) -> Iterator[str]:
     """Yield the code blocks of a page in ``language``."""
-    for found, code in _FENCED.findall(page.read_text(encoding="utf-8")):
+    yield from fenced_in(page.read_text(encoding="utf-8"), language)
+
+
+def fenced_in(text: str, language: str) -> Iterator[str]:
+    """Yield the code blocks of a text in ``language``."""
+    for found, code in _FENCED.findall(text):
         if found == language:
             yield code
 
 
 def page_examples() -> list[Example]:
     """Return the Python of each page: its blocks in their order, as one program."""
-    programs = ((page, "\n".join(fenced(page, "python"))) for page in PAGES)
+    programs = ((page, "\n".join(fenced(page, "python"))) for page in PAGES if page != SERVED)
     return [Example(page.relative_to(ROOT).as_posix(), code) for page, code in programs if code]
 
 
