@@ -103,6 +103,7 @@ struct Classifier::State {
     std::unique_ptr<Engine> engine;
     std::size_t batch_size = default_batch;
     std::size_t workers = 1;
+    mutable MemoryBudget memory;  // large photos wait for each other
 
     State(const std::string& path, const Options& options) : bundle(path) {
         const int cores = options.threads > 0 ? options.threads : usable_cores();
@@ -129,7 +130,7 @@ struct Classifier::State {
             if (image.size == 0 && image.width > 0) {
                 preprocess_rgb(image.data, image.width, image.height, spec(), pixels);
             } else {
-                ghostclas::preprocess(name, image.data, image.size, spec(), pixels);
+                ghostclas::preprocess(name, image.data, image.size, spec(), pixels, &memory);
             }
         } catch (const std::bad_alloc&) {
             throw Error(Kind::data, "too_large", name + " does not fit into memory; make it smaller first");

@@ -84,8 +84,8 @@ void check_size(const std::string& name, std::uint64_t width, std::uint64_t heig
     }
 }
 
-void check_image(const std::string& name, Format format, const OpenImage& image, Bytes data, std::uint64_t width,
-                 std::uint64_t height, std::uint64_t buffers, bool turned) {
+std::uint64_t check_image(const std::string& name, Format format, const OpenImage& image, Bytes data,
+                          std::uint64_t width, std::uint64_t height, std::uint64_t buffers, bool turned) {
     const std::string what = name + " has " + std::to_string(width) + " x " + std::to_string(height) + " pixels in " +
                              digits(data.size()) + " bytes";
     const std::uint64_t pixels = std::uint64_t{image.width} * image.height;
@@ -118,6 +118,7 @@ void check_image(const std::string& name, Format format, const OpenImage& image,
                " MB of memory, the limit for a file of its size is " + digits(allowed / kMillion) +
                " MB; make it smaller first, or save it as JPEG");
     }
+    return needed + 2 * data.size();
 }
 
 }  // namespace ghostclas

@@ -20,8 +20,9 @@ std::uint64_t check_file(const std::string& name, Format format, Bytes data);
 void check_size(const std::string& name, std::uint64_t width, std::uint64_t height, const Format* format);
 
 // Refuses an image that takes more memory or work than a file of its size may; it has the size at which it will
-// be decoded, `width` x `height` is the file's. Throws Error too_large.
-void check_image(const std::string& name, Format format, const OpenImage& image, Bytes data, std::uint64_t width,
-                 std::uint64_t height, std::uint64_t buffers, bool turned);
+// be decoded, `width` x `height` is the file's. Returns the memory that decoding takes at its peak, in bytes, with
+// the file, as Python counts it. Throws Error too_large.
+std::uint64_t check_image(const std::string& name, Format format, const OpenImage& image, Bytes data,
+                          std::uint64_t width, std::uint64_t height, std::uint64_t buffers, bool turned);
 
 }  // namespace ghostclas

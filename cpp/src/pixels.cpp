@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "exif.hpp"
@@ -13,6 +14,9 @@
 
 namespace ghostclas {
 namespace {
+
+// The part of the budget that an image holds from when its size is known.
+using Held = std::optional<MemoryBudget::Part>;
 
 std::unique_ptr<OpenImage> open(Format format, Bytes data) {
     switch (format) {
@@ -49,7 +53,8 @@ bool signature_is_short(Format format) { return format == Format::bmp || format 
                 name + " is cut short or damaged (" + kind + ": " + reason + "); get the file again");
 }
 
-Pixels decode_file(const std::string& name, Format format, Bytes data, int short_side, bool exif) {
+Pixels decode_file(const std::string& name, Format format, Bytes data, int short_side, bool exif,
+                   MemoryBudget* budget, Held& held) {
     constexpr int kDraftMargin = 2;
     const std::uint64_t buffers = check_file(name, format, data);
     std::unique_ptr<OpenImage> image;
@@ -64,17 +69,19 @@ Pixels decode_file(const std::string& name, Format format, Bytes data, int short
     check_size(name, width, height, &format);
     if (short_side > 0) image->draft(kDraftMargin * short_side);
     const int turn = exif ? orientation({image->exif.data(), image->exif.size()}) : 1;
-    check_image(name, format, *image, data, width, height, buffers, turn >= 2 && turn <= 8);
+    const std::uint64_t needed =
+        check_image(name, format, *image, data, width, height, buffers, turn >= 2 && turn <= 8);
+    held.emplace(budget, needed);
     Pixels pixels = image->load();
     image.reset();
     return upright(to_rgb(name, std::move(pixels)), turn);
 }
 
 // `short_side` is 0 for an image that is decoded in full.
-Pixels decode(const std::string& name, Bytes data, int short_side, bool exif) {
+Pixels decode(const std::string& name, Bytes data, int short_side, bool exif, MemoryBudget* budget, Held& held) {
     const Format format = identify(name, data);
     try {
-        return decode_file(name, format, data, short_side, exif);
+        return decode_file(name, format, data, short_side, exif, budget, held);
     } catch (const Damaged& damage) {
         refuse(name, format, damage.what());
     } catch (const Bomb& bomb) {
@@ -95,9 +102,11 @@ void check_spec(const PreprocessSpec& spec) {
 }  // namespace
 
 void preprocess(std::string_view name, const std::uint8_t* data, std::size_t size, const PreprocessSpec& spec,
-                std::uint8_t* out) {
+                std::uint8_t* out, MemoryBudget* budget) {
     const bool antialiased = spec.antialias && spec.interpolation != Interpolation::nearest;
-    const Pixels image = decode(std::string(name), {data, size}, antialiased ? spec.short_side : 0, spec.exif);
+    Held held;
+    const Pixels image =
+        decode(std::string(name), {data, size}, antialiased ? spec.short_side : 0, spec.exif, budget, held);
     preprocess_rgb(image.bytes.data(), image.width, image.height, spec, out);
 }
 

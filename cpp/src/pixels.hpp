@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "memory_budget.hpp"
+
 namespace ghostclas {
 
 enum class Interpolation { nearest, bilinear, bicubic, lanczos };
@@ -22,12 +24,13 @@ struct PreprocessSpec {
 // Decodes, scales and crops one image.
 //
 // `name` is how messages call the image. `out` takes crop x crop x 3 bytes, RGB in rows; an error leaves it
-// unchanged. May be called from many threads at once.
+// unchanged. May be called from many threads at once; those that share a `budget` wait for each other before
+// images that take much of it.
 //
 // Throws Error of Kind::data with Python's code (empty, not_an_image, truncated, too_large, unsupported), or of
 // Kind::usage for lanczos without antialiasing.
 void preprocess(std::string_view name, const std::uint8_t* data, std::size_t size, const PreprocessSpec& spec,
-                std::uint8_t* out);
+                std::uint8_t* out, MemoryBudget* budget = nullptr);
 
 // The same for pixels that are decoded already: uint8 RGB in rows of 3 * width bytes.
 void preprocess_rgb(const std::uint8_t* rgb, int width, int height, const PreprocessSpec& spec, std::uint8_t* out);

@@ -156,15 +156,29 @@ TEST_CASE("an image of the right short side is cut without resampling") {
 TEST_CASE("every thread gets the same pixels") {
     const File file = read("images/scaled_by_the_decoder.jpg");
     const File expected = preprocessed(file, {});
-    std::vector<File> found(4);
+    std::vector<File> found(4, File(expected.size()));
+    // A budget that one image takes wholly: they wait for each other.
+    MemoryBudget budget(1000);
     std::vector<std::thread> threads;
     for (File& mine : found) {
-        threads.emplace_back([&file, &mine] {
-            for (int round = 0; round < 5; ++round) mine = preprocessed(file, {});
+        threads.emplace_back([&file, &mine, &budget] {
+            for (int round = 0; round < 5; ++round) {
+                preprocess("photo", file.data(), file.size(), {}, mine.data(), &budget);
+            }
         });
     }
     for (std::thread& thread : threads) thread.join();
     for (const File& mine : found) CHECK(mine == expected);
+}
+
+TEST_CASE("an image that is refused returns its part of the budget") {
+    MemoryBudget budget(1000);
+    const File bad = bytes_of("P6 400 400 255\n");
+    File out(224 * 224 * 3);
+    for (int round = 0; round < 3; ++round) {
+        CHECK_THROWS_AS(preprocess("bad", bad.data(), bad.size(), {}, out.data(), &budget), Error);
+    }
+    const MemoryBudget::Part all(&budget, 5000);
 }
 
 TEST_CASE("scores that are not finite are refused") {
