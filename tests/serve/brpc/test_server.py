@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ghostclas.imaging import preprocess
-from ghostclas.serve.brpc.server import start
+from ghostclas.serve.brpc.server import CODES, start
+from ghostclas.serve.failures import Kind
 from ghostclas.serve.http.server import start as start_http
 from ghostclas.serve.security import Security
 from tests.hostile_images import REFUSED
@@ -71,6 +72,11 @@ def planes_of(*images: bytes) -> NDArray[np.float32]:
     pixels = np.stack([preprocess(image, spec) for image in images]).astype(np.float32)
     normalised = (pixels / 255 - np.array(spec.mean)) / np.array(spec.std)
     return normalised.transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def test_every_kind_of_failure_has_a_code() -> None:
+    assert CODES.keys() == set(Kind)
+    assert 0 not in CODES.values()
 
 
 # What Paddle Serving's clients send.
@@ -533,6 +539,16 @@ def test_calls_of_a_client_that_leaves_are_dropped() -> None:
         is_right(stays.receive(), jpeg(0))
 
     assert sum(gate.sizes) == 1
+
+
+def test_200_clients_that_leave_at_once_and_then_one_that_stays(server: HostedProtocol) -> None:
+    asked = frame(meta(1), picture(jpeg(0)))
+    for _ in range(200):
+        with Client(server.port) as client:
+            client.send(asked)
+            # Closed like this, the connection is reset and not ended.
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    others_are_answered(server)
 
 
 def test_draining_refuses_new_calls_and_answers_the_old() -> None:

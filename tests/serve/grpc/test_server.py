@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostclas.serve.grpc.messages import HEALTH, INFERENCE, health
+from ghostclas.serve.grpc.messages import HEALTH, INFERENCE, health, inference
 from ghostclas.serve.grpc.server import start
 from ghostclas.serve.security import Security
 from tests.hostile_images import REFUSED
@@ -70,6 +71,27 @@ def test_messages_may_be_larger_than_the_usual_four_megabytes(stub: Stub) -> Non
 def test_a_message_larger_than_the_limit_is_refused(stub: Stub) -> None:
     status, _ = stub.refused(lambda: stub.infer(bytes(9 << 20)))
     assert status == "RESOURCE_EXHAUSTED"
+    others_are_answered(stub)
+
+
+def test_a_compressed_message_is_answered_and_a_bomb_is_refused(stub: Stub) -> None:
+    call = stub.channel.unary_unary(f"/{INFERENCE}/ModelInfer")
+    good = infer_request(jpeg(0)).SerializeToString()
+    answer = call(good, compression=grpc.Compression.Gzip, timeout=SECONDS)
+    is_right(inference["ModelInferResponse"].FromString(answer), jpeg(0))
+    bomb = infer_request(raw=bytes(20 << 20), shape=[1]).SerializeToString()
+    assert len(gzip.compress(bomb)) < 100_000
+    status, _ = stub.refused(lambda: call(bomb, compression=grpc.Compression.Gzip, timeout=SECONDS))
+    assert status == "RESOURCE_EXHAUSTED"
+    others_are_answered(stub)
+
+
+def test_a_thousand_calls_begun_and_left(server: HostedProtocol, stub: Stub) -> None:
+    data = infer_request(jpeg(0)).SerializeToString()
+    with Stub(server.port) as leaving:
+        call = leaving.channel.unary_unary(f"/{INFERENCE}/ModelInfer")
+        for _ in range(1000):
+            call.future(data).cancel()
     others_are_answered(stub)
 
 
