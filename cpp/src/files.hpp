@@ -76,6 +76,7 @@ std::vector<std::uint8_t> read_file(const std::string& path);
 struct FolderEntry {
     std::string name;
     bool is_folder = false;  // links are followed
+    std::string problem;     // why a link cannot be followed; one that leads nowhere is a file
 };
 
 // The entries of a folder, one by one, in the order of the file system. Functions throw FileProblem.

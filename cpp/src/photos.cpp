@@ -95,13 +95,16 @@ bool is_ppm(std::string_view head) {
 bool is_svg(std::string_view head) {
     std::size_t at = 0;
     while (at < head.size() && is_blank(head[at])) ++at;
-    if (head.substr(at, 4) == "<svg") return true;
-    return head.substr(at, 5) == "<?xml" && head.substr(at + 5, 204).find("<svg") != std::string_view::npos;
+    head.remove_prefix(at);
+    if (starts_with(head, "<svg")) return true;
+    return starts_with(head, "<?xml") && head.substr(5, 204).find("<svg") != std::string_view::npos;
 }
 
 // What the first bytes say: "image" for a format that is read, the name of another, or "".
 std::string signature(std::string_view head) {
-    const auto has = [head](std::string_view mark, std::size_t at = 0) { return head.substr(at, mark.size()) == mark && head.size() >= at + mark.size(); };
+    const auto has = [head](std::string_view mark, std::size_t at = 0) {
+        return head.size() >= at + mark.size() && head.substr(at, mark.size()) == mark;
+    };
     using namespace std::string_view_literals;
     if (has("\xff\xd8\xff") || has("\x89PNG\r\n\x1a\n") || (has("RIFF") && has("WEBP", 8)) || has("GIF87a") || has("GIF89a") ||
         has("II*\0"sv) || has("II+\0"sv) || has("MM\0*"sv) || has("MM\0+"sv)) {
@@ -362,6 +365,7 @@ class Walk {
                     break;
                 }
                 if (is_hidden(entry->name)) continue;
+                if (!entry->problem.empty()) throw FileProblem(entry->problem);
                 const std::string path = joined(level.folder, entry->name);
                 if (entry->is_folder) {
                     if (!is_own_output(path)) level.entries.push_back(std::move(*entry));

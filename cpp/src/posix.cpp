@@ -187,9 +187,11 @@ std::optional<FolderEntry> Listing::next() {
         }
         const std::string_view name = entry->d_name;
         if (name == "." || name == "..") continue;
-        FolderEntry found{std::string(name), entry->d_type == DT_DIR};
+        FolderEntry found{std::string(name), entry->d_type == DT_DIR, {}};
         if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) {
-            found.is_folder = is_folder(joined(handle_->folder, name));
+            const FileStatus status = status_of(joined(handle_->folder, name));
+            found.is_folder = status.kind == FileKind::folder;
+            if (status.kind == FileKind::unreadable) found.problem = status.problem;
         }
         return found;
     }

@@ -244,9 +244,9 @@ std::optional<FolderEntry> Listing::next() {
         if (name == "." || name == "..") continue;
         const DWORD attributes = handle_->found.dwFileAttributes;
         if ((attributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0) {
-            return FolderEntry{name, is_folder(joined(handle_->folder, name))};
+            return FolderEntry{name, is_folder(joined(handle_->folder, name)), {}};
         }
-        return FolderEntry{name, (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0};
+        return FolderEntry{name, (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0, {}};
     }
 }
 
