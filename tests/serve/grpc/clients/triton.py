@@ -6,6 +6,7 @@ import json
 import queue
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def streamed() -> Any:
 
     def begin(callback: Callable[..., None]) -> None:
         client.start_stream(callback)
-        client.async_stream_infer("default", [encoded])
+        # The stream may have failed by now; the callback is told how in any case.
+        with suppress(InferenceServerException):
+            client.async_stream_infer("default", [encoded])
 
     try:
         return awaited(begin)
