@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def test_what_is_no_measurement_is_refused_in_a_sentence(
     if content is not None:
         file.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=said):
+        read_results(file)
+
+
+def test_memory_that_no_machine_has_is_refused(family: Results, tmp_path: Path) -> None:
+    write_report(family, tmp_path)
+    file = tmp_path / JSON
+    found = json.loads(file.read_text(encoding="utf-8"))
+    found["machine"]["memory"] = 10**400
+    file.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"machine\.memory"):
         read_results(file)
 
 

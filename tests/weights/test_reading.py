@@ -175,8 +175,10 @@ def test_files_that_ask_for_memory_or_depth_end_in_a_line(tmp_path: Path) -> Non
     assert outcome.peak_bytes < 900e6
 
 
-def test_a_name_that_torch_would_search_for_minutes_is_refused(tmp_path: Path) -> None:
-    file = saved({"x" * 70_000: torch.zeros(1)}, tmp_path / "long.pth")
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_name_that_torch_would_search_for_minutes_is_refused(tmp_path: Path, archive: bool) -> None:
+    file = tmp_path / "long.pth"
+    torch.save({"x" * 70_000: torch.zeros(1)}, file, _use_new_zipfile_serialization=archive)
     with pytest.raises(BundleError, match=r"a name of more than 4,000 characters"):
         read_weights(file)
 

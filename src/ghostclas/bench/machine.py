@@ -7,6 +7,9 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from ghostclas.processor import all_cores, this_processor, usable_cores
 from ghostclas.spec import Frozen
@@ -55,7 +58,7 @@ class Machine(Frozen):
     cpu: str
     cores: int
     all_cores: int
-    memory: int | None
+    memory: Annotated[int, Field(ge=0, lt=2**63)] | None
     instructions: tuple[str, ...]
     governor: str | None
     load: float | None

@@ -31,6 +31,9 @@ from ghostclas.weights.sealed import check_seal
 MAX_WORD = 4_000
 """The most characters without a space in the pickle of a ``.pth``; the longest names have a hundred."""
 
+_PICKLES = 5
+"""A file of the form before archives begins with so many."""
+
 State = dict[str, Tensor]
 
 CLASSIFIER = ("classifier.weight", "classifier.bias")
@@ -113,24 +116,29 @@ def _errors_of(file: Path, kind: str) -> Iterator[None]:
 
 def _read_torch(file: Path) -> Any:
     check_seal(file)
-    _check_archive(file)
+    if zipfile.is_zipfile(file):
+        _check_archive(file)
+        content: Path | io.BytesIO = file
+    else:
+        # The form before archives is read from memory: of a file, as many bytes as a number in it says are
+        # reserved.
+        content = io.BytesIO(file.read_bytes())
+        _check_pickles(content)
     with warnings.catch_warnings():
         # About storages of old versions: nothing that a person who loads weights could change.
         warnings.simplefilter("ignore")
-        # The form before archives is read from memory: of a file, as many bytes as a number in it says are
-        # reserved.
-        content = file if zipfile.is_zipfile(file) else io.BytesIO(file.read_bytes())
         return torch.load(content, map_location="cpu", weights_only=True)
+
+
+class _LongWordError(ValueError):
+    pass
 
 
 def _check_archive(file: Path) -> None:
     """Refuse an archive that would unpack to more than it holds; ``torch.save`` compresses nothing.
 
-    Long words in its pickle are refused, too: ``torch.load`` searches its own error messages, which repeat
-    them, in quadratic time.
+    Long words in its pickle are refused, too; see ``_check_words``.
     """
-    if not zipfile.is_zipfile(file):
-        return
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -142,10 +150,23 @@ def _check_archive(file: Path) -> None:
                 _check_words(archive.read(member))
 
 
-def _check_words(pickled: bytes) -> None:
+def _check_pickles(content: io.BytesIO) -> None:
+    """Check the words of the pickles that the former form begins with; what follows them is no pickle."""
+    for _ in range(_PICKLES):
+        try:
+            _check_words(content)
+        except _LongWordError:
+            raise
+        except Exception:  # what is no pickle is left to torch.load
+            break
+    content.seek(0)
+
+
+def _check_words(pickled: bytes | io.BytesIO) -> None:
+    """Refuse long words: ``torch.load`` searches its own messages, which repeat them, in quadratic time."""
     for _, argument, _ in pickletools.genops(pickled):
         if isinstance(argument, str) and max(map(len, argument.split()), default=0) > MAX_WORD:
-            raise ValueError(f"a name of more than {MAX_WORD:,} characters")
+            raise _LongWordError(f"a name of more than {MAX_WORD:,} characters")
 
 
 def _failure(error: Exception, file: Path, kind: str) -> BundleError:
