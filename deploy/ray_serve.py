@@ -5,8 +5,8 @@
 
 Tried with Ray 2.60 on one machine: two replicas, one of them killed (``tests/serve/http/test_ray.py``). Not
 tried: a cluster of several machines, autoscaling. Ray's proxy reads headers and bodies within limits of its
-own; those of ``ghostclas serve`` on slow clients and connections do not hold there. ``/metrics`` is that of one
-replica.
+own; those of ``ghostclas serve`` on slow clients and connections do not hold there. ``/metrics`` is that of
+one replica.
 """
 
 from __future__ import annotations
