@@ -94,11 +94,11 @@ def test_a_second_signal_kills_the_workers() -> None:
 @pytest.mark.slow
 def test_a_worker_that_says_nothing_is_killed_and_replaced() -> None:
     code = "import ghostclas.serve.supervisor as s; s._MARGIN = 0.5"
-    with Server("--workers", "2", "--limit", "hang_seconds=1.5", code=code) as server:
+    with Server("--workers", "2", "--limit", "hang_seconds=3", code=code) as server:
         ready = server.ready()
         os.kill(ready["workers"][0], signal.SIGSTOP)
         server.until(f"(process {ready['workers'][0]}) has hung and is killed")
-        server.until("another starts now")
+        server.until(f"(process {ready['workers'][0]}) ended by SIGKILL; another starts")
         assert label(ready["http"])
         server.send(signal.SIGTERM)
         assert server.wait() == 0

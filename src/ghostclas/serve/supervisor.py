@@ -45,6 +45,8 @@ _WITHIN = 60.0
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 10.0
 _SETTLED = 10.0
 """Seconds after which a worker that ends has not failed at its start."""
+_STARTING = 120.0
+"""Seconds from a worker's start to the first that it says of itself."""
 _MARGIN = 5.0
 """Seconds that a worker gets beyond its own limits."""
 _CODE = "from ghostclas.serve.worker import main; main()"
@@ -74,6 +76,7 @@ class _Slot:
         self.ready: Ready | None = None
         self.began = 0.0
         self.heard = 0.0
+        self.spoke = False
         self.failures = 0
         self.start_at = 0.0
 
@@ -168,7 +171,7 @@ class _Supervisor:
         if self._stopping_since is not None:
             if now > self._stopping_since + limits.grace_seconds + _MARGIN:
                 slot.process.kill()
-        elif now > slot.heard + limits.hang_seconds + _MARGIN:
+        elif now > slot.heard + max(limits.hang_seconds + _MARGIN, 0.0 if slot.spoke else _STARTING):
             notice(f"worker {slot.number} (process {slot.process.pid}) has hung and is killed")
             slot.process.kill()
 
@@ -188,6 +191,7 @@ class _Supervisor:
             os.close(theirs)
         os.set_blocking(status, False)
         slot.status, slot.unread, slot.ready, slot.began, slot.heard = status, b"", None, now, now
+        slot.spoke = False
         self._selector.register(status, selectors.EVENT_READ, lambda: self._hear(slot))
         job: dict[str, Any] = {
             "supervisor": os.getpid(),
@@ -211,7 +215,7 @@ class _Supervisor:
         if not content:
             self._selector.unregister(slot.status)
             return
-        slot.heard = time.monotonic()
+        slot.heard, slot.spoke = time.monotonic(), True
         *lines, slot.unread = (slot.unread + content).split(b"\n")
         for line in lines:
             slot.ready = json.loads(line).get("ready", slot.ready)
