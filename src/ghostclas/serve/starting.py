@@ -9,7 +9,7 @@ from ghostclas.errors import UsageError
 from ghostclas.extras import require
 from ghostclas.serve.settings import Settings
 
-_PACKAGES = ("uvicorn", "starlette", "httptools", "python_multipart", "prometheus_client")
+_PACKAGES = ("uvicorn", "httptools", "python_multipart", "prometheus_client")
 _GRPC = ("grpc", "google.protobuf")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from ghostclas.serve.http.protocol import BRPC_MAGIC
 from tests.serve.brpc.client import Client, frame, meta, picture
 from tests.serve.hosting import scores_of
-from tests.serve.http.servers import HttpServer, http_server, parse, read_all
+from tests.serve.http.servers import HttpServer, assert_right, http_server, parse, read_all
 from tests.serve.served import builtin_model, jpeg
 
 LIMITS: dict[str, Any] = {
@@ -194,15 +196,49 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         client.close()
 
 
-def test_clients_that_reset_leave_nothing() -> None:
+def test_five_hundred_connections_are_answered() -> None:
+    photo = jpeg(4)
+    head = b"POST /predict?top=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    request = head % len(photo) + photo
+    with http_server(threads=2, queue_images=500) as server:
+        clients = [server.connect() for _ in range(500)]
+        for client in clients:
+            client.sendall(request[:-1])
+        server.assert_answers()
+        for client in clients:
+            client.sendall(request[-1:])
+        for client in clients:
+            reply = parse(read_all(client))
+            assert reply.status == 200
+            assert_right(reply.json, 4)
+
+
+def reset_connections(port: int, count: int) -> None:
+    """Open connections in every state and reset them."""
     starts = [b"", b"GET", GET + b"\r\n", b"POST /predict HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+    for number in range(count):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(starts[number % 4])
+        client.close()
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_connections_that_are_reset_leave_nothing(count: int) -> None:
     with http_server() as server:
-        for number in range(60):
-            client = socket.create_connection(("127.0.0.1", server.port))
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.sendall(starts[number % 4])
-            client.close()
+        reset_connections(server.port, 100)
+        server.assert_answers()
+        before = resident()
+        reset_connections(server.port, count)
         server.assert_answers()
         while server.call(lambda: len(server.running._server.server_state.connections)):
             pass
         assert server.service.pending == 0
+        server.call(server.records.clear)
+        assert resident() - before < 20_000_000

@@ -111,10 +111,12 @@ class App:
     ) -> None:
         self._security = security or Security()
         self._record = record
+        limits = limits or service.limits
         self._site = Site(
             service,
-            limits or service.limits,
-            BodyBudget((limits or service.limits).queue_bytes),
+            limits,
+            # The largest body fits, also while it is inflated.
+            BodyBudget(max(limits.queue_bytes, 2 * limits.body_bytes)),
             metrics,
             secured=self._security.token is not None,
         )
