@@ -101,7 +101,19 @@ def test_many_image_files_are_one_batch(client: Client) -> None:
 def test_bytes_of_a_file(client: Client, elem_type: int) -> None:
     data = jpeg(0)
     is_right(client.call(request(tensor(elem_type, shape=(len(data),), content=data))), data)
-    is_right(client.call(request(tensor(elem_type, content=data))), data)
+    # Paddle's client sends the shape of its configuration, whatever the file.
+    for shape in ((), (1,), (-1,), (1, 1)):
+        is_right(client.call(request(tensor(elem_type, shape=shape, content=data))), data)
+
+
+def test_bytes_of_several_pictures_with_the_shape_of_one(client: Client) -> None:
+    pixels = np.stack([preprocess(jpeg(seed), builtin_bundle().preprocess) for seed in (0, 1)])
+    for shape in (pixels.shape[1:], (-1, *pixels.shape[1:])):
+        answer = client.call(request(tensor(7, shape=shape, content=pixels.tobytes())))
+        is_right(answer, jpeg(0), jpeg(1))
+    planes = planes_of(jpeg(0), jpeg(1))
+    halves = planes.astype("<f2").tobytes()
+    is_right(client.call(request(tensor(5, shape=planes.shape[1:], content=halves))), jpeg(0), jpeg(1))
 
 
 def test_bytes_of_pixels(client: Client) -> None:
@@ -360,6 +372,10 @@ def test_a_frame_may_come_byte_by_byte(client: Client) -> None:
         request(tensor(1, shape=(-1, 3, 8, 8), floats=np.zeros((1, 3, 8, 8), np.float32))),
         request(tensor(1, shape=(2**31 - 1,) * 9)),
         request(tensor(1)),
+        request(tensor(7, shape=(2, 128, 128, 3), content=bytes(128 * 128 * 3))),
+        request(tensor(7, shape=(1, 1, 128, 128, 3), content=bytes(128 * 128 * 3))),
+        request(tensor(7, shape=(64, 64, 3), content=bytes(64 * 64 * 3))),
+        request(tensor(5, shape=(3, 128, 128), content=bytes(128 * 128 * 3))),
         request(tensor(5, shape=(1,), content=b"123")),
     ],
 )
@@ -682,8 +698,10 @@ def test_every_call_is_recorded(server: HostedProtocol, client: Client) -> None:
     traced = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     client.call(picture(jpeg(0)), request_id="mine", user_fields=traced)
     client.call(b"", method="none", request_id="x" * 1000)
-    server.await_records(lambda records: len(records) == 2)
-    good, bad = server.records
+    client.call(picture(jpeg(0), log_id=77))
+    server.await_records(lambda records: len(records) == 3)
+    good, bad, logged = server.records
+    assert logged.request_id == "77"
     assert (good.protocol, good.status, good.kind, good.request_id) == ("brpc", "0", "", "mine")
     assert (good.trace_id, good.parent_id) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
     assert (good.model, good.images, good.peer) == ("default", 1, "127.0.0.1")

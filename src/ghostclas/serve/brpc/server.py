@@ -312,6 +312,9 @@ class BrpcProtocol(asyncio.Protocol):
         try:
             fetched = await self._server.infer(call, body, began + seconds, name)
             message = general_model.write_message(fetched)
+            if fetched.log_id and not (call.request_id or call.log_id):
+                # Paddle's client has its id in the message.
+                name = str(fetched.log_id)
         except RefusedError as error:
             code, text, kind = error.code, error.message, error.kind.value
         except ServeError as error:

@@ -35,6 +35,9 @@ FEEDS = ("inputs", "x", "image", "images")
 SCORES, LOGITS = ("prediction", "scores"), ("logits",)
 """What an answer is called; a name that Paddle gave to the last layer means the scores, too."""
 
+_AXES = 3
+"""Of one picture."""
+
 _PADDLE_NAMES = ("save_infer_model/", "softmax_")
 _ENGINE = "general_infer_0"
 
@@ -216,36 +219,43 @@ def _files(tensor: Tensor, model: ServedModel, limits: Limits) -> Sequence[bytes
 
 
 def _bytes(tensor: Tensor, model: ServedModel, limits: Limits) -> pictures.Images:
-    """Four axes are pixels; fewer are one file, whose shape is its length."""
-    count = pictures.check_size(tensor.shape, 1, limits.tensor_bytes)
-    if tensor.shape and count != len(tensor.content):
-        raise pictures.invalid(
-            f"shape {list(tensor.shape)[:9]} has {count} bytes, tensor_content {len(tensor.content)}"
-        )
-    if len(tensor.shape) == 4:
-        return np.frombuffer(tensor.content, dtype=np.uint8).reshape(tensor.shape)
-    return [tensor.content]
+    """With three axes or more these are pixels; with fewer a file, whose shape says nothing."""
+    if len(tensor.shape) < _AXES:
+        return [tensor.content]
+    shape = _batch_of(tensor, 1, limits)
+    return np.frombuffer(tensor.content, dtype=np.uint8).reshape(shape)
 
 
 def _floats(tensor: Tensor, model: ServedModel, limits: Limits) -> NDArray[np.uint8]:
-    return _planes(tensor, tensor.floats, "float_data", model, limits)
+    count = pictures.check_size(tensor.shape, 4, limits.tensor_bytes)
+    if count != len(tensor.floats):
+        raise pictures.invalid(
+            f"shape {list(tensor.shape)[:9]} has {count} numbers, float_data {len(tensor.floats)}"
+        )
+    planes = tensor.floats.reshape(tensor.shape)
+    return pictures.pixels_of(planes[None] if planes.ndim == _AXES else planes, model)
 
 
 def _halves(tensor: Tensor, model: ServedModel, limits: Limits) -> NDArray[np.uint8]:
-    if len(tensor.content) % 2:
-        raise pictures.invalid(f"tensor_content has {len(tensor.content)} bytes, which are no float16")
+    shape = _batch_of(tensor, 2, limits)
     halves = np.frombuffer(tensor.content, dtype="<f2").astype(np.float32)
-    return _planes(tensor, halves, "tensor_content", model, limits)
+    return pictures.pixels_of(halves.reshape(shape), model)
 
 
-def _planes(
-    tensor: Tensor, values: NDArray[np.float32], where: str, model: ServedModel, limits: Limits
-) -> NDArray[np.uint8]:
-    count = pictures.check_size(tensor.shape, 4, limits.tensor_bytes)
-    if count != len(values):
-        raise pictures.invalid(f"shape {list(tensor.shape)[:9]} has {count} numbers, {where} {len(values)}")
-    planes = values.reshape(tensor.shape)
-    return pictures.pixels_of(planes[None] if planes.ndim == 3 else planes, model)
+def _batch_of(tensor: Tensor, item_bytes: int, limits: Limits) -> tuple[int, int, int, int]:
+    """Return the shape of ``tensor_content``, with the number of pictures before the three axes of one.
+
+    Paddle's client sends the shape of its configuration, which has one picture, for as many as there are.
+    """
+    *lead, one, two, three = tensor.shape if len(tensor.shape) >= _AXES else (0, 0, 0)
+    size = item_bytes * pictures.check_size((one, two, three), item_bytes, limits.tensor_bytes)
+    count, rest = divmod(len(tensor.content), size) if size else (0, 1)
+    if rest or len(lead) > 1 or (lead and lead[0] not in (-1, count)):
+        raise pictures.invalid(
+            f"tensor_content has {len(tensor.content)} bytes, which are no pictures of shape "
+            f"{list(tensor.shape)[:9]}"
+        )
+    return count, one, two, three
 
 
 _READERS: Mapping[int, Callable[[Tensor, ServedModel, Limits], pictures.Images]] = {
