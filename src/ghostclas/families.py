@@ -87,10 +87,19 @@ class WeightLayout:
         """Return our name for their ``name``, or an unknown name unchanged."""
         return self._pattern.sub(lambda match: self.names[match[0]], name) if self.names else name
 
+    def theirs(self, name: str) -> str:
+        """Return their name for our ``name``."""
+        ours = {ours: theirs for theirs, ours in self.names.items()}
+        return _parts(ours).sub(lambda match: ours[match[0]], name) if ours else name
+
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted(self.names, key=len, reverse=True)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
+        return _parts(self.names)
+
+
+def _parts(names: Mapping[str, str]) -> re.Pattern[str]:
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 
 from ghostclas.bundle import Bundle
 
-ENGINE = {"onnx": "onnxruntime", "coreml": None, "paddle_legacy": None}
+ENGINE = {"onnx": "onnxruntime", "coreml": None, "paddle_legacy": None, "paddle2onnx": "onnxruntime"}
 EXACT = 1e-3
 
 

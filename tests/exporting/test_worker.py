@@ -53,5 +53,5 @@ def test_a_converter_that_is_isolated_gets_the_onnx_file_and_cannot_import_torch
 
 def test_the_formats_made_of_the_onnx_file_are_isolated() -> None:
     assert {name for name, row in FORMATS.items() if row.isolated} == {
-        *("onnx", "openvino", "mnn", "paddle", "paddle_legacy"),
+        *("onnx", "openvino", "mnn", "paddle", "paddle_legacy", "paddlelite", "paddle2onnx"),
     }

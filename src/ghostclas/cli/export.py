@@ -55,6 +55,7 @@ def export_command(
     via: Annotated[
         str | None, typer.Option(metavar="TOOL", help="Make the onnx file by way of Paddle: paddle2onnx.")
     ] = None,
+    opset: Annotated[int | None, typer.Option(help="Of --via paddle2onnx, 7 to 21.")] = None,
     targets: Annotated[str | None, typer.Option(help="Of paddlelite, separated by commas: arm, x86.")] = None,
 ) -> None:
     """Write a model as a bundle, and add files for other runtimes.
@@ -63,7 +64,11 @@ def export_command(
     """
     from ghostclas.exporting import export
 
-    asked = {"softmax": "yes" if softmax else None, "targets": targets}
+    asked = {
+        "softmax": "yes" if softmax else None,
+        "targets": targets,
+        "opset": None if opset is None else str(opset),
+    }
     bundle = export(
         model,
         named_formats(formats, legacy=paddle_legacy, via=via),

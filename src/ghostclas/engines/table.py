@@ -58,7 +58,7 @@ ENGINES: Mapping[str, Runtime] = {
     "onnxruntime": Runtime(
         "ghostclas.engines.onnxruntime:OnnxRuntimeEngine",
         "onnxruntime",
-        ("onnx",),
+        ("onnx", "paddle2onnx"),
         concurrent=True,
         restarts_after_fork=True,
         features=True,

@@ -41,6 +41,11 @@ FORMATS: Mapping[str, Format] = {
     "paddle_legacy": Format(
         "ghostclas.exporting.paddle_legacy", ("fp32",), isolated=True, options=("softmax",)
     ),
+    "paddlelite": Format(
+        "ghostclas.exporting.paddlelite", ("fp32",), isolated=True, options=("softmax", "targets")
+    ),
+    "paddle2onnx": Format("ghostclas.exporting.paddle2onnx", ("fp32",), isolated=True, options=("opset",)),
+    "pdparams": Format("ghostclas.exporting.pdparams", ("fp32",)),
 }
 
 
