@@ -17,7 +17,6 @@ from ghostclas.bundle import Bundle, BundleFile
 from ghostclas.engines.choice import load_file
 from ghostclas.engines.table import is_installed
 from ghostclas.errors import ExportError, MissingExtraError
-from ghostclas.exporting import paddle2onnx
 from ghostclas.exporting.additions import add_format
 from ghostclas.exporting.onnx import export_bundle
 from ghostclas.exporting.paddle2onnx import PATH, require_paddle2onnx, to_onnx
@@ -64,7 +63,7 @@ def test_the_chain_from_weights_to_predictions_closes_for_three_widths(tmp_path:
         answers = to_predictions(logits, bundle.classes, bundle.postprocess)
         assert [answer.label for answer in answers] == [classes[best] for best in wanted.argmax(axis=1)]
         np.testing.assert_allclose(
-            [answer.score for answer in answers], softmax(wanted).max(axis=1), rtol=0, atol=1e-4
+            [answer.score or 0 for answer in answers], softmax(wanted).max(axis=1), rtol=0, atol=1e-4
         )
 
 
@@ -88,8 +87,10 @@ def test_the_file_takes_and_gives_what_the_direct_one_does(full_bundle: Bundle) 
 @pytest.mark.parametrize("opset", [7, 21])
 def test_any_opset_can_be_asked_for(opset: int, full_bundle: Bundle, tmp_path: Path) -> None:
     present(full_bundle, "paddle")
-    files = [full_bundle.path / "paddle" / f"inference.{suffix}" for suffix in ("json", "pdiparams")]
-    to_onnx(*files, tmp_path / "made.onnx", opset=opset)
+    program, parameters = (
+        full_bundle.path / "paddle" / f"inference.{suffix}" for suffix in ("json", "pdiparams")
+    )
+    to_onnx(program, parameters, tmp_path / "made.onnx", opset=opset)
     made = onnx.load_model(tmp_path / "made.onnx")
     assert [entry.version for entry in made.opset_import] == [opset]
     assert (made.graph.input[0].name, made.graph.output[0].name) == ("images", "logits")
@@ -122,7 +123,7 @@ def test_an_unpinned_install_that_found_an_old_version_is_told(
     (tmp_path / "paddle2onnx.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "paddle2onnx", raising=False)
-    monkeypatch.setattr(paddle2onnx.metadata, "version", lambda name: "0.9.2")
+    monkeypatch.setattr(metadata, "version", lambda name: "0.9.2")
     with pytest.raises(MissingExtraError, match=r"2\.1 or later is needed, and 0\.9\.2 is installed"):
         require_paddle2onnx()
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))

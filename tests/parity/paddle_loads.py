@@ -51,4 +51,5 @@ def main(network: str, classes: int, weights: str, planes: str, answer: str, exp
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:6], sys.argv[6] if len(sys.argv) > 6 else None)  # type: ignore[arg-type]
+    _, network_name, count, weight_file, planes_file, answer_file, *rest = sys.argv
+    main(network_name, int(count), weight_file, planes_file, answer_file, rest[0] if rest else None)
