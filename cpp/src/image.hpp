@@ -75,6 +75,7 @@ class OpenImage {
     bool transparent = false;  // Pillow's has_transparency_data
     bool lacks_palette = false;  // the mode needs a palette, and the file has none
     bool run_lengths = false;  // Pillow decodes it in Python
+    std::uint64_t lzma_bits = 0;           // of a pixel of a TIFF with LZMA, which is slow
     std::uint64_t unpacked_at_a_time = 0;  // bytes, beside the pixels
     std::vector<std::uint8_t> exif;        // a TIFF block
 };

@@ -13,6 +13,7 @@ constexpr std::uint64_t kOrdinaryBytes = 10'000'000;
 constexpr std::uint64_t kMemory = 400'000'000;
 constexpr std::uint64_t kMaxScannedBlocks = 40'000'000;
 constexpr std::uint64_t kMaxPngBytes = 150'000'000;
+constexpr std::uint64_t kMaxLzmaBytes = 150'000'000;
 constexpr std::uint64_t kMaxSide = 10'000'000;
 constexpr std::uint64_t kMaxScans = 100;
 constexpr std::uint64_t kMaxRunLengths = 3'000'000;
@@ -100,6 +101,14 @@ std::uint64_t check_image(const std::string& name, Format format, const OpenImag
         if (rows > allowed) {
             refuse(what + ", which unpack to " + digits(rows / kMillion) + " MB, the limit for a PNG of its size is " +
                    digits(allowed / kMillion) + " MB; make it smaller first, or save it as JPEG");
+        }
+    }
+    if (image.lzma_bits > 0) {
+        const std::uint64_t unpacked = pixels * image.lzma_bits / 8;
+        const std::uint64_t allowed = in_proportion(kMaxLzmaBytes, data);
+        if (unpacked > allowed) {
+            refuse(what + ", which unpack to " + digits(unpacked / kMillion) + " MB, the limit for LZMA is " +
+                   digits(allowed / kMillion) + " MB; save it with another compression");
         }
     }
     if (std::max(width, height) > kMaxSide) refuse(what + ", the limit of a side is " + digits(kMaxSide));

@@ -345,8 +345,41 @@ void read_spec(Checks& checks, const Json& value, std::string& num_classes) {
                   }}});
 }
 
+void read_size(Checks& checks, const Json& value, PreprocessSpec& spec) {
+    const auto* array = value.as<JsonArray>();
+    if (array == nullptr) return checks.add("Input should be a valid array");
+    if (array->size() > 2) {
+        return checks.add("Tuple should have at most 2 items after validation, not " + std::to_string(array->size()));
+    }
+    std::size_t index = 0;
+    for (int* side : {&spec.width, &spec.height}) {
+        checks.within(std::to_string(index), [&] {
+            if (index >= array->size()) return checks.add("Field required");
+            const auto read = read_integer(checks, (*array)[index], {1, 8192, {}, {}});
+            *side = static_cast<int>(read.value_or(0));
+        });
+        ++index;
+    }
+}
+
+// What a library does, with which interpolations.
+void check_library(const std::string& library, const std::string& interpolation, const PreprocessSpec& spec) {
+    if (spec.width > 0 && (library.empty() || spec.short_side != std::min(spec.width, spec.height))) {
+        throw RuleProblem("size [" + std::to_string(spec.width) + ", " + std::to_string(spec.height) +
+                          "] needs a library, and its smaller side as short_side");
+    }
+    if (library.empty()) return;
+    const bool is_pillow = library == "pillow";
+    const bool known = interpolation == "bilinear" || (is_pillow && interpolation != "nearest");
+    if (known && spec.antialias == is_pillow) return;
+    throw RuleProblem(library + " scales by " + (is_pillow ? "bilinear or bicubic or lanczos" : "bilinear") +
+                      " with antialias " + (is_pillow ? "true" : "false") + ", not by " + interpolation + " with " +
+                      (spec.antialias ? "true" : "false"));
+}
+
 void read_resize(Checks& checks, const Json& value, PreprocessSpec& spec) {
-    std::string interpolation;
+    std::string interpolation = "bilinear";
+    std::string library;
     read_object(checks, value,
                 {{"short_side", false,
                   [&](const Json& v) {
@@ -355,7 +388,13 @@ void read_resize(Checks& checks, const Json& value, PreprocessSpec& spec) {
                   }},
                  {"interpolation", false,
                   [&](const Json& v) { read_one_of(checks, v, interpolation, {"nearest", "bilinear", "bicubic", "lanczos"}); }},
-                 {"antialias", false, [&](const Json& v) { read_flag(checks, v, spec.antialias); }}});
+                 {"antialias", false, [&](const Json& v) { read_flag(checks, v, spec.antialias); }},
+                 {"library", false, nullable([&](const Json& v) { read_one_of(checks, v, library, {"opencv", "pillow"}); })},
+                 {"size", false, nullable([&](const Json& v) { read_size(checks, v, spec); })}},
+                [&] { check_library(library, interpolation, spec); });
+    spec.library = library == "opencv"   ? ResizeLibrary::opencv
+                   : library == "pillow" ? ResizeLibrary::pillow
+                                         : ResizeLibrary::none;
     spec.interpolation = interpolation == "nearest"   ? Interpolation::nearest
                          : interpolation == "bicubic" ? Interpolation::bicubic
                          : interpolation == "lanczos" ? Interpolation::lanczos

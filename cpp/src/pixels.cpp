@@ -103,7 +103,8 @@ void check_spec(const PreprocessSpec& spec) {
 
 void preprocess(std::string_view name, const std::uint8_t* data, std::size_t size, const PreprocessSpec& spec,
                 std::uint8_t* out, MemoryBudget* budget) {
-    const bool antialiased = spec.antialias && spec.interpolation != Interpolation::nearest;
+    const bool antialiased =
+        spec.antialias && spec.interpolation != Interpolation::nearest && spec.library == ResizeLibrary::none;
     Held held;
     const Pixels image =
         decode(std::string(name), {data, size}, antialiased ? spec.short_side : 0, spec.exif, budget, held);
@@ -113,6 +114,20 @@ void preprocess(std::string_view name, const std::uint8_t* data, std::size_t siz
 void preprocess_rgb(const std::uint8_t* rgb, int width, int height, const PreprocessSpec& spec, std::uint8_t* out) {
     check_spec(spec);
     const Source source{rgb, width, height};
+    if (spec.library != ResizeLibrary::none) {
+        const Cut cut = whole_cut(width, height, spec);
+        if (spec.library == ResizeLibrary::opencv) {
+            resize_opencv(source, cut, spec.crop, out);
+            return;
+        }
+        if (static_cast<std::uint64_t>(cut.width) * static_cast<std::uint64_t>(cut.height) > kMaxPixels) {
+            throw Error(Kind::data, "too_large",
+                        "scaled, the image has " + std::to_string(cut.width) + " x " + std::to_string(cut.height) +
+                            " pixels; cut its long side first");
+        }
+        resize_whole(source, cut, spec.interpolation, spec.crop, out);
+        return;
+    }
     const Box box = crop_box(width, height, spec);
     if (spec.interpolation == Interpolation::nearest) {
         resize_nearest(source, box, spec.crop, out);

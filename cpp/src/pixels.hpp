@@ -12,11 +12,17 @@ namespace ghostclas {
 
 enum class Interpolation { nearest, bilinear, bicubic, lanczos };
 
+// Whose arithmetic scales to a whole size before the crop is cut, as PaddleClas does; none: one resampling of a box.
+enum class ResizeLibrary { none, opencv, pillow };
+
 // The manifest's `preprocess`, checked by the manifest's reader: 1 <= short_side <= 8192, 32 <= crop <= short_side.
 struct PreprocessSpec {
     int short_side = 256;
     Interpolation interpolation = Interpolation::bilinear;
     bool antialias = true;
+    ResizeLibrary library = ResizeLibrary::none;
+    int width = 0;  // to which a library stretches; 0: the short side becomes short_side
+    int height = 0;
     int crop = 224;
     bool exif = true;
 };

@@ -53,7 +53,7 @@ Filter filter_of(Interpolation interpolation) {
     }
 }
 
-// For each pixel of the result: the first source pixel, how many there are, and their weights.
+// For some pixels of the result: the first source pixel of each, how many there are, and their weights.
 struct Weights {
     int most = 0;
     std::vector<int> first;
@@ -63,19 +63,20 @@ struct Weights {
     const std::int32_t* of(int pixel) const { return fixed.data() + static_cast<std::size_t>(pixel) * static_cast<std::size_t>(most); }
 };
 
-Weights weights_for(int source, float from, float to, int result, const Filter& filter) {
+// `wanted` pixels from `begin` on, of a result of `result` pixels.
+Weights weights_for(int source, float from, float to, int result, const Filter& filter, int begin, int wanted) {
     const double scale = static_cast<double>(to - from) / result;
     const double widened = std::max(scale, 1.0);
     const double support = filter.support * widened;
     const double inverse = 1.0 / widened;
     Weights weights;
     weights.most = static_cast<int>(std::ceil(support)) * 2 + 1;
-    weights.first.resize(static_cast<std::size_t>(result));
-    weights.count.resize(static_cast<std::size_t>(result));
-    weights.fixed.resize(static_cast<std::size_t>(result) * static_cast<std::size_t>(weights.most));
+    weights.first.resize(static_cast<std::size_t>(wanted));
+    weights.count.resize(static_cast<std::size_t>(wanted));
+    weights.fixed.resize(static_cast<std::size_t>(wanted) * static_cast<std::size_t>(weights.most));
     std::vector<double> exact(static_cast<std::size_t>(weights.most));
-    for (int pixel = 0; pixel < result; ++pixel) {
-        const double centre = static_cast<double>(from) + (pixel + 0.5) * scale;
+    for (int pixel = 0; pixel < wanted; ++pixel) {
+        const double centre = static_cast<double>(from) + (begin + pixel + 0.5) * scale;
         const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
         const int count = std::min(static_cast<int>(centre + support + 0.5), source) - first;
         double sum = 0.0;
@@ -214,32 +215,128 @@ Box crop_box(int width, int height, const PreprocessSpec& spec) {
     return box;
 }
 
-void resize_antialiased(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out) {
-    const Filter filter = filter_of(interpolation);
-    const auto [first, last] = rows_read(source.height, box.top, box.bottom, side, filter);
-    const Weights across = weights_for(source.width, static_cast<float>(box.left), static_cast<float>(box.right), side, filter);
-    const float top = static_cast<float>(static_cast<double>(static_cast<float>(box.top)) - first);
-    const float bottom = static_cast<float>(static_cast<double>(static_cast<float>(box.bottom)) - first);
-    const Weights down = weights_for(last - first, top, bottom, side, filter);
+namespace {
 
+// Both passes, for side x side pixels; `skipped` rows of the source come before those that `down` counts.
+void two_passes(const Source& source, const Weights& across, const Weights& down, int skipped, int side,
+                std::uint8_t* out) {
     // Only the rows that the vertical pass reads are made.
     const int begin = down.first.front();
     const int end = down.first.back() + down.count.back();
     const std::size_t size = static_cast<std::size_t>(side) * 3;
     std::vector<std::uint8_t> narrow(size * static_cast<std::size_t>(std::max(end - begin, 0)));
     for (int y = begin; y < end; ++y) {
-        horizontal(source.row(first + y), across, side, narrow.data() + size * static_cast<std::size_t>(y - begin));
+        horizontal(source.row(skipped + y), across, side, narrow.data() + size * static_cast<std::size_t>(y - begin));
     }
     std::vector<std::int32_t> sums(size);
     for (int y = 0; y < side; ++y) {
         std::fill(sums.begin(), sums.end(), kHalf);
         const std::int32_t* weight = down.of(y);
-        const std::uint8_t* row = narrow.data() + size * static_cast<std::size_t>(down.first[static_cast<std::size_t>(y)] - begin);
+        const int first = down.first[static_cast<std::size_t>(y)];
+        const std::uint8_t* row = narrow.data() + size * static_cast<std::size_t>(first - begin);
         for (int i = 0; i < down.count[static_cast<std::size_t>(y)]; ++i, row += size) {
             add_row(sums.data(), row, weight[i], size);
         }
         std::uint8_t* to = out + size * static_cast<std::size_t>(y);
         for (std::size_t i = 0; i < size; ++i) to[i] = clipped(sums[i]);
+    }
+}
+
+}  // namespace
+
+void resize_antialiased(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out) {
+    const Filter filter = filter_of(interpolation);
+    const auto [first, last] = rows_read(source.height, box.top, box.bottom, side, filter);
+    const Weights across = weights_for(source.width, static_cast<float>(box.left), static_cast<float>(box.right), side,
+                                       filter, 0, side);
+    const float top = static_cast<float>(static_cast<double>(static_cast<float>(box.top)) - first);
+    const float bottom = static_cast<float>(static_cast<double>(static_cast<float>(box.bottom)) - first);
+    const Weights down = weights_for(last - first, top, bottom, side, filter, 0, side);
+    two_passes(source, across, down, first, side, out);
+}
+
+Cut whole_cut(int width, int height, const PreprocessSpec& spec) {
+    Cut cut{spec.width, spec.height, 0, 0};
+    if (spec.width == 0) {
+        const double scale = static_cast<double>(spec.short_side) / std::min(width, height);
+        cut.width = static_cast<int>(std::nearbyint(width * scale));
+        cut.height = static_cast<int>(std::nearbyint(height * scale));
+    }
+    cut.left = (cut.width - spec.crop) / 2;
+    cut.top = (cut.height - spec.crop) / 2;
+    return cut;
+}
+
+void resize_whole(const Source& source, const Cut& cut, Interpolation interpolation, int side, std::uint8_t* out) {
+    const Filter filter = filter_of(interpolation);
+    const Weights across = weights_for(source.width, 0, static_cast<float>(source.width), cut.width, filter, cut.left, side);
+    const Weights down = weights_for(source.height, 0, static_cast<float>(source.height), cut.height, filter, cut.top, side);
+    two_passes(source, across, down, 0, side, out);
+}
+
+namespace {
+
+// Between which two pixels a place of the result lies, and their weights in 11 bits.
+struct Pair {
+    int first;
+    int second;
+    std::int32_t near;
+    std::int32_t far;
+};
+
+std::vector<Pair> opencv_pairs(int source, int target, int begin, int count, bool keep_edge) {
+    const double scale = static_cast<double>(source) / target;
+    std::vector<Pair> pairs;
+    pairs.reserve(static_cast<std::size_t>(count));
+    for (int pixel = begin; pixel < begin + count; ++pixel) {
+        const float place = static_cast<float>((pixel + 0.5) * scale - 0.5);
+        const float before = std::floor(place);
+        float share = place - before;
+        const int at = static_cast<int>(before);
+        // Where a neighbour is missing, the pixel at the edge has all the weight.
+        if (keep_edge && (at < 0 || at >= source - 1)) share = 0.0F;
+        pairs.push_back({std::clamp(at, 0, source - 1), std::clamp(at + 1, 0, source - 1),
+                         static_cast<std::int32_t>(std::nearbyint((1.0F - share) * 2048.0F)),
+                         static_cast<std::int32_t>(std::nearbyint(share * 2048.0F))});
+    }
+    return pairs;
+}
+
+}  // namespace
+
+void resize_opencv(const Source& source, const Cut& cut, int side, std::uint8_t* out) {
+    const std::size_t size = static_cast<std::size_t>(side) * 3;
+    if (source.width == cut.width && source.height == cut.height) {
+        for (int y = 0; y < side; ++y, out += size) {
+            std::memcpy(out, source.row(cut.top + y) + static_cast<std::size_t>(cut.left) * 3, size);
+        }
+        return;
+    }
+    if (source.width == 2 * cut.width && source.height == 2 * cut.height) {
+        for (int y = 0; y < side; ++y) {
+            const std::uint8_t* upper = source.row(2 * (cut.top + y)) + static_cast<std::size_t>(cut.left) * 6;
+            const std::uint8_t* lower = source.row(2 * (cut.top + y) + 1) + static_cast<std::size_t>(cut.left) * 6;
+            for (std::size_t i = 0; i < size; ++i) {
+                const std::size_t at = i / 3 * 6 + i % 3;
+                *out++ = static_cast<std::uint8_t>((upper[at] + upper[at + 3] + lower[at] + lower[at + 3] + 2) >> 2);
+            }
+        }
+        return;
+    }
+    const std::vector<Pair> columns = opencv_pairs(source.width, cut.width, cut.left, side, true);
+    for (const Pair& rows : opencv_pairs(source.height, cut.height, cut.top, side, false)) {
+        const std::uint8_t* upper = source.row(rows.first);
+        const std::uint8_t* lower = source.row(rows.second);
+        for (const Pair& pair : columns) {
+            for (int band = 0; band < 3; ++band) {
+                const int first = pair.first * 3 + band;
+                const int second = pair.second * 3 + band;
+                const std::int32_t above = (upper[first] * pair.near + upper[second] * pair.far) >> 4;
+                const std::int32_t below = (lower[first] * pair.near + lower[second] * pair.far) >> 4;
+                const std::int32_t sum = ((above * rows.near) >> 16) + ((below * rows.far) >> 16) + 2;
+                *out++ = static_cast<std::uint8_t>(sum >> 2);
+            }
+        }
     }
 }
 

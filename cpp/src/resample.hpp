@@ -31,4 +31,21 @@ void resize_nearest(const Source& source, const Box& box, int side, std::uint8_t
 // Bilinear or bicubic between the nearest 2 x 2 or 4 x 4 pixels.
 void resize_plain(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out);
 
+
+// Pixels of an image that is scaled to width x height, from (left, top) on.
+struct Cut {
+    int width = 0;
+    int height = 0;
+    int left = 0;
+    int top = 0;
+};
+
+// The cut that a library makes: see "Whole sizes" in the docstring of imaging.py.
+Cut whole_cut(int width, int height, const PreprocessSpec& spec);
+
+// One call of Pillow's resize, and side x side pixels of its result.
+void resize_whole(const Source& source, const Cut& cut, Interpolation interpolation, int side, std::uint8_t* out);
+// OpenCV's resize with INTER_LINEAR.
+void resize_opencv(const Source& source, const Cut& cut, int side, std::uint8_t* out);
+
 }  // namespace ghostclas

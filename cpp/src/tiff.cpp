@@ -331,6 +331,7 @@ class TiffImage : public OpenImage {
         height = static_cast<std::uint32_t>(*down);
         if (by_libtiff()) {
             unpacked_at_a_time = unpacked();
+            if (compression_ == COMPRESSION_LZMA) lzma_bits = static_cast<std::uint64_t>(std::max(pixel_bits(), 0.0));
         } else {
             place_parts();
         }
@@ -453,17 +454,20 @@ class TiffImage : public OpenImage {
         return nullptr;
     }
 
-    std::uint64_t unpacked() const {
-        if (bits_.empty()) throw Damaged("its samples have no bits");
+    // Of a pixel, as the tags say.
+    double pixel_bits() const {
         const std::vector<std::int64_t> written = numbers(kBitsPerSample, {1});
-        const std::uint64_t samples = std::max<std::uint64_t>(
-            written.size(), static_cast<std::uint64_t>(std::max<std::int64_t>(number(kSamplesPerPixel).value_or(1), 0)));
+        if (written.empty()) throw Damaged("its samples have no bits");
+        const double samples = static_cast<double>(std::max<std::int64_t>(
+            static_cast<std::int64_t>(written.size()), number(kSamplesPerPixel).value_or(1)));
+        return samples * static_cast<double>(*std::max_element(written.begin(), written.end()));
+    }
+
+    std::uint64_t unpacked() const {
         const auto side = [&](unsigned tag) { return static_cast<double>(number(tag).value_or(0)); };
         const double tile = side(kTileWidth) * side(kTileHeight);
         const double rows = std::min(static_cast<double>(number(kRowsPerStrip).value_or(height)), static_cast<double>(height));
-        const double area = tile != 0 ? tile : width * rows;
-        const double bits = static_cast<double>(*std::max_element(written.begin(), written.end()));
-        const double bytes = area * static_cast<double>(samples) * bits / 8;
+        const double bytes = (tile != 0 ? tile : width * rows) * pixel_bits() / 8;
         // Beyond every limit, the exact number does not matter.
         return bytes > 0 ? static_cast<std::uint64_t>(std::min(bytes, 1e18)) : 0;
     }

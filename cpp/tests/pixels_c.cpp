@@ -41,6 +41,9 @@ ghostclas::PreprocessSpec spec_of(const int* fields) {
     spec.antialias = fields[2] != 0;
     spec.crop = fields[3];
     spec.exif = fields[4] != 0;
+    spec.library = static_cast<ghostclas::ResizeLibrary>(fields[5]);
+    spec.width = fields[6];
+    spec.height = fields[7];
     return spec;
 }
 

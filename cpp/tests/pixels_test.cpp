@@ -53,6 +53,12 @@ PreprocessSpec spec_of(const nlohmann::json& fields) {
                          : name == "bicubic"  ? Interpolation::bicubic
                                               : Interpolation::lanczos;
     spec.antialias = fields["resize"]["antialias"];
+    const std::string library = fields["resize"].value("library", "");
+    spec.library = library == "opencv" ? ResizeLibrary::opencv : library == "pillow" ? ResizeLibrary::pillow : ResizeLibrary::none;
+    if (fields["resize"].contains("size")) {
+        spec.width = fields["resize"]["size"][0];
+        spec.height = fields["resize"]["size"][1];
+    }
     spec.crop = fields["crop"];
     spec.exif = fields["exif"];
     return spec;

@@ -14,6 +14,7 @@ from ghostclas.spec import PreprocessSpec
 from tests.cpp.building import built
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+LIBRARIES = (None, "opencv", "pillow")
 _SUFFIXES = (".so", ".dylib", ".dll")
 _ROOM = 4096
 
@@ -75,8 +76,9 @@ class Pixels:
 
 def _fields(spec: PreprocessSpec) -> ctypes.Array[ctypes.c_int]:
     resize = spec.resize
-    interpolation = INTERPOLATIONS.index(resize.interpolation)
-    return (ctypes.c_int * 5)(resize.short_side, interpolation, resize.antialias, spec.crop, spec.exif)
+    interpolation, library = INTERPOLATIONS.index(resize.interpolation), LIBRARIES.index(resize.library)
+    fields = (resize.short_side, interpolation, resize.antialias, spec.crop, spec.exif, library)
+    return (ctypes.c_int * 8)(*fields, *(resize.size or (0, 0)))
 
 
 @cache

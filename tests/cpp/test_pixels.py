@@ -166,6 +166,25 @@ def test_random_resizes_are_equal(pixels: Pixels) -> None:
         assert np.array_equal(found, fit(Image.fromarray(noise), spec)), (width, height, spec)
 
 
+def test_random_resizes_of_libraries_are_equal(pixels: Pixels) -> None:
+    rng = Random("libraries")
+    for case in range(200):
+        width, height = (rng.choice((1, 2, 33, 64, 128, rng.randint(1, 500))) for _ in range(2))
+        crop = 32 * rng.randint(1, 2)
+        size = (rng.randint(crop, 150), rng.randint(crop, 150)) if rng.random() < 0.5 else None
+        opencv = case % 2 == 0
+        resize = ResizeSpec(
+            short_side=min(size) if size else rng.choice((crop, rng.randint(crop, 150))),
+            interpolation="bilinear" if opencv else INTERPOLATIONS[1 + case % 3],  # type: ignore[arg-type]
+            antialias=not opencv,
+            library="opencv" if opencv else "pillow",
+            size=size,
+        )
+        spec = PreprocessSpec(resize=resize, crop=crop)
+        noise = np.random.default_rng(case).integers(0, 256, (height, width, 3), np.uint8)
+        assert np.array_equal(pixels.fit(noise, spec), fit(Image.fromarray(noise), spec)), (noise.shape, spec)
+
+
 def test_a_tall_image_is_cut_before_it_is_resized(pixels: Pixels) -> None:
     """Python leaves out rows of images whose first pass would be large, which moves the rounding."""
     for interpolation in ("bilinear", "bicubic", "lanczos"):
