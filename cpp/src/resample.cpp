@@ -267,11 +267,46 @@ Cut whole_cut(int width, int height, const PreprocessSpec& spec) {
     return cut;
 }
 
+namespace {
+
+// One row of the vertical pass: `size` bytes from `column` on.
+void vertical(const Source& source, const Weights& down, int y, std::size_t column, std::size_t size,
+              std::vector<std::int32_t>& sums, std::uint8_t* out) {
+    sums.assign(size, kHalf);
+    const std::int32_t* weight = down.of(y);
+    const int first = down.first[static_cast<std::size_t>(y)];
+    for (int i = 0; i < down.count[static_cast<std::size_t>(y)]; ++i) {
+        add_row(sums.data(), source.row(first + i) + column, weight[i], size);
+    }
+    for (std::size_t i = 0; i < size; ++i) out[i] = clipped(sums[i]);
+}
+
+// Pillow 13 begins with the axis that leaves less to do. It does not say by which measure; this one agrees with it
+// in every case that was tried.
+bool begins_vertically(const Source& source, const Cut& cut) {
+    return cut.height < source.height && source.height - cut.height > 2 * (source.width - cut.width);
+}
+
+}  // namespace
+
 void resize_whole(const Source& source, const Cut& cut, Interpolation interpolation, int side, std::uint8_t* out) {
     const Filter filter = filter_of(interpolation);
-    const Weights across = weights_for(source.width, 0, static_cast<float>(source.width), cut.width, filter, cut.left, side);
+    Weights across = weights_for(source.width, 0, static_cast<float>(source.width), cut.width, filter, cut.left, side);
     const Weights down = weights_for(source.height, 0, static_cast<float>(source.height), cut.height, filter, cut.top, side);
-    two_passes(source, across, down, 0, side, out);
+    if (!begins_vertically(source, cut)) {
+        two_passes(source, across, down, 0, side, out);
+        return;
+    }
+    // Only the columns that the horizontal pass reads are made.
+    const int begin = across.first.front();
+    const int end = across.first.back() + across.count.back();
+    for (int& first : across.first) first -= begin;
+    std::vector<std::int32_t> sums;
+    std::vector<std::uint8_t> row(static_cast<std::size_t>(end - begin) * 3);
+    for (int y = 0; y < side; ++y) {
+        vertical(source, down, y, static_cast<std::size_t>(begin) * 3, row.size(), sums, row.data());
+        horizontal(row.data(), across, side, out + static_cast<std::size_t>(y) * static_cast<std::size_t>(side) * 3);
+    }
 }
 
 namespace {
