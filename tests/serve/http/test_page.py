@@ -50,7 +50,7 @@ class Visit:
     """A page of its own, with what it asked for and complained about."""
 
     def __init__(self, browser: Any, server: HttpServer, **options: Any) -> None:
-        self.context = browser.new_context(**options)
+        self.context = browser.new_context(reduced_motion="reduce", **options)
         self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.requests: list[str] = []

@@ -86,7 +86,7 @@ def _people(models: Sequence[str], limits: Limits) -> dict[str, Any]:
         "items": image,
         "description": f"At most {limits.parts}; every part is an image, whatever its name.",
     }
-    raw: dict[str, Any] = {"schema": {}}
+    raw = {"schema": {**image, "minLength": 1}}
     return {
         "/predict": {
             "post": _operation(
