@@ -58,6 +58,8 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._hear)
+        # From now on the browser asks us for files: switched on by a test, that may come after its key.
+        self.page.on("filechooser", lambda chooser: None)
         self.page.goto(server.url)
 
     def _hear(self, message: Any) -> None:
