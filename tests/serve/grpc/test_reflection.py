@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,3 +94,20 @@ def test_bytes_that_are_no_request_and_a_client_without_the_token(stub: Stub) ->
     ):
         call = other.channel.stream_stream(f"/{REFLECTIONS[0]}/ServerReflectionInfo")(iter([b""]))
         assert call.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_an_open_stream_ends_with_the_server() -> None:
+    left = threading.Event()
+    listing = reflection[REFLECTIONS[0]]["ServerReflectionRequest"](list_services="").SerializeToString()
+
+    def one_and_no_end() -> Iterator[bytes]:
+        yield listing
+        assert left.wait(SECONDS)
+
+    with serving() as service, hosted(start, service) as server, Stub(server.port) as own:
+        call = own.channel.stream_stream(f"/{REFLECTIONS[0]}/ServerReflectionInfo")(one_and_no_end())
+        assert next(call)
+        service.draining = True
+        assert list(call) == []
+        assert call.code() is grpc.StatusCode.OK
+        left.set()

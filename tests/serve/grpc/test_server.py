@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -302,6 +303,22 @@ def test_draining_refuses_new_calls_and_answers_the_old() -> None:
         gate.open.set()
         server.run(server.running.drain(SECONDS))
         assert first.result()
+
+
+def test_a_message_that_does_not_come_does_not_hold_the_drain_up() -> None:
+    left = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        assert left.wait(SECONDS)
+        yield b""
+
+    with serving() as service, hosted(start, service) as server, Stub(server.port) as stub:
+        call = stub.channel.stream_unary(f"/{INFERENCE}/ModelInfer").future(nothing())
+        others_are_answered(stub)
+        service.draining = True
+        server.run(server.running.drain(1.0))
+        assert call.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+        left.set()
 
 
 def test_a_fault_of_the_engine_is_internal_and_the_next_call_is_right() -> None:

@@ -5,6 +5,7 @@ https://github.com/grpc/grpc/blob/master/doc/server-reflection.md, in its versio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from grpc import StatusCode
 from ghostclas.serve.failures import ServeError
 from ghostclas.serve.grpc.calls import STATUS, Call, Site, parsed
 from ghostclas.serve.protos import FILES, POOL
+
+_SECONDS = 0.5
+"""How often an open stream looks whether the server drains."""
 
 
 def info(site: Site, messages: dict[str, Any], services: tuple[str, ...]) -> Any:
@@ -27,12 +31,32 @@ def info(site: Site, messages: dict[str, Any], services: tuple[str, ...]) -> Any
     async def serve(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
         try:
             Call(site, context).check_token()
-            async for data in requests:
+            async for data in _until_drained(site, requests):
                 yield answer(messages, services, data)
         except ServeError as error:
             await context.abort(STATUS[error.kind], error.message)
 
     return serve
+
+
+async def _until_drained(site: Site, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the requests of a stream, and end it with the server: clients leave it open for long."""
+    coming = asyncio.ensure_future(_next(requests))
+    try:
+        while not site.service.draining:
+            done, _ = await asyncio.wait((coming,), timeout=_SECONDS)
+            if done:
+                data = coming.result()
+                if data is None:
+                    return
+                yield data
+                coming = asyncio.ensure_future(_next(requests))
+    finally:
+        coming.cancel()
+
+
+async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(requests, None)
 
 
 def answer(messages: dict[str, Any], services: tuple[str, ...], data: bytes) -> bytes:

@@ -21,6 +21,7 @@ from ghostclas.serve.service import Service
 SERVICES = (INFERENCE, HEALTH, general_model.SERVICE, pipeline.SERVICE, *REFLECTIONS)
 """The full names of what is served."""
 
+_LAST_SECONDS = 5.0
 _MILLISECONDS = 1000
 
 
@@ -32,8 +33,11 @@ class Running:
         self.port = port
 
     async def drain(self, grace: float) -> None:
-        """Take no more calls, and wait until each has its answer, for at most ``grace`` seconds."""
-        await self._server.stop(grace)
+        """Take no more calls, and wait until each has its answer, for at most ``grace`` seconds.
+
+        The service has drained by then: what is left are messages that do not end.
+        """
+        await self._server.stop(min(grace / 2, _LAST_SECONDS))
 
     async def close(self) -> None:
         """End at once."""
