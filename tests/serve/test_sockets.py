@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -53,3 +55,16 @@ def test_an_address_that_is_none_is_refused() -> None:
 def test_ipv6_is_an_address_too() -> None:
     with listen("::1", 0, "--http") as sock, socket.create_connection(("::1", port_of(sock))):
         assert sock.family == socket.AF_INET6
+
+
+def test_a_process_may_open_as_many_files_as_it_needs_and_the_system_allows() -> None:
+    program = """
+import resource
+from ghostclas.serve.sockets import allow_open_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 400))
+for count in (50, 300, 9999):
+    allow_open_files(count)
+    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["100", "300", "400"], done.stderr

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from contextlib import suppress
 
 from ghostclas.errors import UsageError
 
@@ -47,6 +48,23 @@ def reserve(host: str, port: int, option: str) -> socket.socket:
 def port_of(sock: socket.socket) -> int:
     """Return the port of a bound socket."""
     return int(sock.getsockname()[1])
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process have ``count`` files and sockets open, or as many as the system allows it.
+
+    Most systems begin with 1,024 or fewer, and a process may raise that by itself.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # macOS has a lower bound that it does not tell.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _bound(host: str, port: int, option: str, *, shared: bool) -> socket.socket:

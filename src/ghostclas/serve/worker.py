@@ -32,7 +32,7 @@ from ghostclas.serve.running import Running
 from ghostclas.serve.security import exposure
 from ghostclas.serve.service import Service
 from ghostclas.serve.settings import Settings
-from ghostclas.serve.sockets import listen
+from ghostclas.serve.sockets import allow_open_files, listen
 
 T = TypeVar("T")
 Ready = Mapping[str, Any]
@@ -43,6 +43,10 @@ HUNG = 70
 
 _FORCED = 1
 _TICK = 1.0
+_PROTOCOLS = 3
+_OTHER_FILES = 256
+"""Files of bundles, libraries and threads, beside the connections of three protocols."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -208,6 +212,7 @@ async def _serve(
     stopping: tuple[signal.Signals, ...],
 ) -> int:
     signals = _Signals(stopping)
+    allow_open_files(_PROTOCOLS * settings.limits.connections + _OTHER_FILES)
     beating = asyncio.create_task(_every(_TICK, beat))
     stop = asyncio.create_task(signals.stop.wait())
     opening = asyncio.create_task(in_thread(lambda: _open_all(settings)))

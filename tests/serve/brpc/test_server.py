@@ -25,6 +25,7 @@ from ghostclas.serve.brpc.server import CODES, start
 from ghostclas.serve.failures import Kind
 from ghostclas.serve.http.server import start as start_http
 from ghostclas.serve.security import Security
+from ghostclas.serve.sockets import allow_open_files
 from tests.hostile_images import REFUSED
 from tests.images import bad_images
 from tests.serve.brpc.client import (
@@ -456,6 +457,7 @@ def test_answers_overtake_each_other() -> None:
 
 
 def test_500_connections(server: HostedProtocol) -> None:
+    allow_open_files(4096)
     clients = [Client(server.port) for _ in range(500)]
     try:
         for number, client in enumerate(clients):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ghostclas.serve.grpc.messages import HEALTH, INFERENCE, health, inference
 from ghostclas.serve.grpc.server import start
 from ghostclas.serve.security import Security
+from ghostclas.serve.sockets import allow_open_files
 from tests.hostile_images import REFUSED
 from tests.images import bad_images
 from tests.serve.certificates import make_certificate
@@ -161,6 +162,7 @@ def test_16_photos_at_once_each_with_its_own_answer(server: HostedProtocol) -> N
 
 
 def test_500_connections(server: HostedProtocol) -> None:
+    allow_open_files(4096)
     stubs = [Stub(server.port) for _ in range(500)]
     try:
         asked = []
