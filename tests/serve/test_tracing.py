@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from ghostclas.serve.tracing import Trace, request_id
@@ -50,3 +53,9 @@ def test_a_callers_request_id_is_kept_if_it_fits_into_a_line() -> None:
         assert made != given
         assert len(made) == 16
         assert made != request_id(given)
+
+
+def test_workers_make_other_ids_than_each_other() -> None:
+    code = "from ghostclas.serve.tracing import request_id; print(request_id(None))"
+    made = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in "ab"}
+    assert len(made) == 2

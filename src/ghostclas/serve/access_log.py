@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 _MOST = 10_000
+_PAUSE = 0.05
 _ATOMIC = 4096
 """Bytes that a pipe takes as one piece: the lines of several workers do not mix."""
 _LONGEST = 200
@@ -68,7 +69,7 @@ class AccessLog:
         self._stream = stream
         self._records: deque[tuple[float, Record | Mapping[str, object]]] = deque()
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="ghostclas-access-log", daemon=True)
         self._thread.start()
@@ -89,13 +90,15 @@ class AccessLog:
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._closed or self._records:
+        while not self._closed.is_set() or self._records:
             self._wake.wait()
+            # Waking this thread for each line would cost more than writing it.
+            self._closed.wait(_PAUSE)
             self._wake.clear()
             lines: list[str] = []
             length = 0
