@@ -8,6 +8,7 @@ is closed, and a connection beyond the limit gets 503. Every answer is JSON with
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,19 @@ from ghostclas.serve.limits import Limits
 
 BRPC_MAGIC = b"PRPC"
 """The first bytes of bRPC's ``baidu_std``; no method of HTTP begins so."""
+
+
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
+
+
+def _without_upgrade(piece: bytes) -> bytes:
+    """Return a piece of a request without the wish for another protocol in its header.
+
+    Java's client asks for HTTP/2 so, with every request. Nobody has to grant it, but the parser would take the
+    body for the other protocol's.
+    """
+    header, end, rest = piece.partition(b"\r\n\r\n")
+    return b"".join([_UPGRADE.sub(b"\r\nx-upgrade:", header), end, rest])
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -88,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
             room = self._limits.header_bytes + 1 - self._header_bytes
             piece, data = data[:room], data[room:]
             self._header_bytes += len(piece)
-            super().data_received(piece)
+            super().data_received(_without_upgrade(piece))
             if self._in_header and self._header_bytes > self._limits.header_bytes:
                 self.send_400_response("")
 
@@ -101,6 +115,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin the request."""
+        if self.parser.should_upgrade():
+            # CONNECT, or an upgrade that came in pieces: its body would be lost.
+            raise ValueError("an upgrade")
         self._stop(self._reading)
         self._in_header = False
         super().on_headers_complete()
