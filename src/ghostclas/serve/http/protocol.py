@@ -29,8 +29,8 @@ _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 def _without_upgrade(piece: bytes) -> bytes:
     """Return a piece of a request without the wish for another protocol in its header.
 
-    Java's client asks for HTTP/2 so, with every request. Nobody has to grant it, but the parser would take the
-    body for the other protocol's.
+    Java's client asks for HTTP/2 so, with every request. Nobody has to grant it, but the parser would take
+    the body for the other protocol's.
     """
     header, end, rest = piece.partition(b"\r\n\r\n")
     return b"".join([_UPGRADE.sub(b"\r\nx-upgrade:", header), end, rest])
