@@ -1,10 +1,10 @@
 """What a protocol gives the process that serves it.
 
-Each protocol has one coroutine, which returns when it listens::
+Each protocol has one coroutine, which returns when it listens:
 
-    serve.http.server.start(service, limits, security, sock=SOCKET, record=RECORD, metrics=PAGE)
-    serve.grpc.server.start(service, limits, security, host=HOST, port=PORT, reuse_port=SHARED, record=RECORD)
-    serve.brpc.server.start(service, limits, security, sock=SOCKET, record=RECORD)
+- ``serve.http.server.start(service, limits, security, sock=..., record=..., metrics=...)``
+- ``serve.grpc.server.start(service, limits, security, host=..., port=..., reuse_port=..., record=...)``
+- ``serve.brpc.server.start(service, limits, security, sock=..., record=...)``
 
 ``sock`` is bound and listens already, and other processes may accept from it, too; gRPC's runtime takes no
 socket. ``record`` is called once for each request that ended, with an ``access_log.Record``. ``metrics``
