@@ -5,9 +5,9 @@
 Builds ``cpp`` by its preset gcc, prints a table and writes benchmarks/results/cpp.md. The photos are those of
 the clothing data set in $GHOSTCLAS_DATA, or ../shared/data without it. Commands of a round are run one after
 the other, so that a disturbance affects both. Every figure is a median over the rounds, and a ratio is the
-median of the ratios of the rounds. The limit is the time that ONNX Runtime alone takes for the same photos, decoded
-before, on the same cores in the same round. The case ``large`` exports an untrained network at 224 pixels,
-which needs the extra 'export'.
+median of the ratios of the rounds. The limit is the time that ONNX Runtime alone takes for the same photos,
+decoded before, on the same cores in the same round. The case ``large`` exports an untrained network at 224
+pixels, which needs the extra 'export'.
 """
 
 from __future__ import annotations

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ghostclas.spec import Label, ModelSpec, Prediction, PredictionError, ResizeSpec, label_hash
+from ghostclas.spec import (
+    Label,
+    ModelSpec,
+    Prediction,
+    PredictionError,
+    ResizeSpec,
+    first_problem,
+    label_hash,
+)
 
 
 def test_the_hash_of_labels_depends_on_names_order_and_borders() -> None:
@@ -60,3 +68,12 @@ def test_only_our_own_scaling_lets_the_decoder_shrink() -> None:
     assert ResizeSpec().shrinks_decoder
     for fields in ({"antialias": False}, {"interpolation": "nearest"}, {"library": "pillow"}):
         assert not ResizeSpec.model_validate(fields).shrinks_decoder
+
+
+def test_the_first_problem_says_where_in_few_words() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ModelSpec.model_validate({"name": 1, "n" * 5000: 2})
+    assert first_problem(caught.value) == "name: Input should be a valid string (and 1 more)"
+    with pytest.raises(ValidationError) as caught:
+        ModelSpec.model_validate({"name": "ours", "n" * 5000: 2})
+    assert first_problem(caught.value) == f"{'n' * 80}: Extra inputs are not permitted"

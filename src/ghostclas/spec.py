@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
@@ -25,6 +26,9 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 FlavourName = Literal["paddleclas", "original"]
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+_SHOWN = 80
+"""So many signs of the name of a field are shown."""
 
 
 class Frozen(BaseModel):
@@ -162,6 +166,15 @@ class Metric(Frozen):
     top1: float
     top5: float | None = None
     through: str
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a value, where it is, and how many more there are."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"]))[:_SHOWN]
+    what = problem["msg"].removeprefix("Value error, ")[: 5 * _SHOWN]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {what}{more}" if where else f"{what}{more}"
 
 
 def label_hash(classes: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from ghostclas.bench.machine import Machine
 from ghostclas.bench.statistics import Spread
 from ghostclas.errors import UsageError
 from ghostclas.files import is_folder, read_regular
-from ghostclas.spec import Frozen
+from ghostclas.spec import Frozen, first_problem
 
 MAX_BYTES = 16 << 20
 """The largest ``bench.json`` that is read."""
@@ -158,8 +158,4 @@ def read_results(path: str | Path) -> Results:
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise UsageError(
-            f"{file} is no measurement of ghostclas bench: {f'{where}: ' if where else ''}{problem['msg']}"
-        ) from None
+        raise UsageError(f"{file} is no measurement of ghostclas bench: {first_problem(error)}") from None

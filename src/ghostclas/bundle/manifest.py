@@ -30,7 +30,15 @@ from pydantic import (
 )
 
 from ghostclas.errors import BundleError
-from ghostclas.spec import Frozen, Metric, ModelSpec, PostprocessSpec, PreprocessSpec, label_hash
+from ghostclas.spec import (
+    Frozen,
+    Metric,
+    ModelSpec,
+    PostprocessSpec,
+    PreprocessSpec,
+    first_problem,
+    label_hash,
+)
 
 SCHEMA_VERSION: Final = 2
 MANIFEST = "manifest.json"
@@ -237,7 +245,7 @@ def parse_manifest(content: bytes, path: Path) -> Manifest:
         # Strict, as JSON: text and true are no numbers, and a list is a tuple.
         manifest = Manifest.model_validate_json(json.dumps(fields), strict=True)
     except ValidationError as error:
-        raise BundleError(f"{path}: {MANIFEST} does not verify: {_first_problem(error)}") from None
+        raise BundleError(f"{path}: {MANIFEST} does not verify: {first_problem(error)}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise BundleError(f"{path}: {MANIFEST} does not verify: {reason(error)}") from None
     if digest is None or digest != right_digest:
@@ -262,7 +270,7 @@ def make(kind: type[Made], **fields: Any) -> Made:
     try:
         return kind(**fields)
     except ValidationError as error:
-        raise BundleError(f"this would be no valid bundle: {_first_problem(error)}") from None
+        raise BundleError(f"this would be no valid bundle: {first_problem(error)}") from None
 
 
 def check_name(name: str) -> None:
@@ -348,11 +356,3 @@ def _digest_of_fields(fields: Mapping[str, Any]) -> str:
 def reason(error: Exception) -> str:
     """Return what went wrong, on one line, without the names of files."""
     return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"]))[:_SHOWN]
-    what = problem["msg"].removeprefix("Value error, ")[: 5 * _SHOWN]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {what}{more}" if where else f"{what}{more}"
