@@ -160,6 +160,31 @@ def test_the_server_tells_where_it_serves_and_what_to_do_next() -> None:
         ]
 
 
+AS_ON_WINDOWS = """
+import sys
+import types
+import ghostclas.serve.worker as worker
+
+class WindowsSys(types.ModuleType):
+    platform = "win32"
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+worker.sys = WindowsSys("sys")
+"""
+
+
+def test_one_process_needs_nothing_of_posix_to_serve_and_to_end() -> None:
+    with Server(code=AS_ON_WINDOWS) as server:
+        with Load(server.ready()["http"], clients=2) as load:
+            load.answers(4)
+            server.send(signal.SIGTERM)
+            assert server.wait() == 0
+        assert set(load.statuses) <= {200, 503}
+        assert (load.errors, load.wrong) == ([], [])
+
+
 def test_a_thread_gives_its_result_or_its_error() -> None:
     def fail() -> None:
         raise ValueError("no")
