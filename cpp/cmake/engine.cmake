@@ -19,9 +19,9 @@ add_library(ghostclas_engine OBJECT
   src/strings.cpp
   src/zip.cpp
   $<IF:$<BOOL:${WIN32}>,src/windows.cpp,src/posix.cpp>)
+# Private: the program and the tests take the objects, and import nothing from a shared library.
 target_compile_definitions(ghostclas_engine
-  PUBLIC GHOSTCLAS_SHARED
-  PRIVATE GHOSTCLAS_BUILDING GHOSTCLAS_VERSION="${PROJECT_VERSION}")
+  PRIVATE GHOSTCLAS_SHARED GHOSTCLAS_BUILDING GHOSTCLAS_VERSION="${PROJECT_VERSION}")
 target_link_libraries(ghostclas_engine PUBLIC ghostclas_pixels ZLIB::ZLIB Threads::Threads ${CMAKE_DL_LIBS})
 if(OpenSSL_FOUND OR OPENSSL_FOUND)
   target_compile_definitions(ghostclas_engine PRIVATE GHOSTCLAS_OPENSSL)

@@ -1,0 +1,53 @@
+"""The Windows build, cross-compiled and run by wine, passes its portable tests and prints the Linux answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostclas.bundle import default_bundle_path
+from tests import images
+from tests.cpp.building import BUILD, SOURCES, built, run
+from tests.cpp.native import runtime_folder
+
+LIBRARIES = SOURCES / "build" / "windows"
+WINE = shutil.which("wine64") or shutil.which("wine") or shutil.which("wine64", path="/usr/lib/wine")
+
+
+@pytest.mark.slow
+def test_the_windows_build_prints_the_lines_of_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if WINE is None or shutil.which("x86_64-w64-mingw32-g++-posix") is None:
+        pytest.skip("wine64 or g++-mingw-w64-x86-64-posix is not installed")
+    if not (LIBRARIES / "lib" / "libjpeg.a").is_file():
+        pytest.skip(f"no {LIBRARIES}: cpp/cmake/windows-libraries makes it")
+    monkeypatch.setenv("WINEPREFIX", str(tmp_path / "wine"))
+    monkeypatch.setenv("WINEDEBUG", "-all")
+    configured = run("cmake", "--preset", "mingw", f"-DCMAKE_PREFIX_PATH={LIBRARIES}")
+    assert configured.returncode == 0, configured.stderr
+    compiled = run("cmake", "--build", "--preset", "mingw", "--parallel", "2")
+    assert compiled.returncode == 0, compiled.stdout + compiled.stderr
+    tested = run("ctest", "--preset", "mingw")
+    assert tested.returncode == 0, tested.stdout
+
+    photos = []
+    for seed, kind in enumerate(("JPEG", "PNG", "WebP", "GIF", "BMP")):
+        path = tmp_path / f"\u00e9 {seed}.{kind.lower()}"
+        path.write_bytes(images.encode(images.photo(300, 200, seed), kind))
+        photos.append(str(path))
+    arguments = ["--model", str(default_bundle_path()), *photos]
+    program = SOURCES / "build" / "mingw" / "bin" / "ghostclas-infer.exe"
+    windows = run(WINE, str(program), "--runtime", str(LIBRARIES / "runtime"), *arguments)
+    built("ghostclas-infer")
+    linux = run(str(BUILD / "bin" / "ghostclas-infer"), "--runtime", str(runtime_folder()), *arguments)
+    found = [json.loads(line) for line in windows.stdout.splitlines()]
+    expected = [json.loads(line) for line in linux.stdout.splitlines()]
+    assert len(found) == len(expected) == len(photos), windows.stderr
+    for one, other in zip(found, expected, strict=True):
+        assert one["file"].replace("\\", "/").endswith(os.path.basename(other["file"]))  # noqa: PTH119
+        assert [label["label"] for label in one["top"]] == [label["label"] for label in other["top"]]
+        for label, right in zip(one["top"], other["top"], strict=True):
+            assert abs(label["score"] - right["score"]) <= 1e-6
