@@ -1,4 +1,4 @@
-"""The Windows build, cross-compiled and run by wine, passes its portable tests and prints the Linux answers."""
+"""The Windows build, cross-compiled and run by wine, passes its own tests and prints the Linux answers."""
 
 from __future__ import annotations
 
