@@ -304,6 +304,31 @@ def test_a_retired_model_answers_what_waits_for_it_and_is_freed_then() -> None:
     assert gate.closed
 
 
+def test_a_retired_model_is_freed_when_nobody_wants_its_answers_any_more() -> None:
+    gate, waited_for = Gate(), Shared(builtin_engine())
+
+    async def check(batcher: Batcher, lane: Lane) -> None:
+        running = ask(batcher, lane, jpeg(0))
+        await entered(gate)
+        other = batcher.add(builtin_model("other", engine=waited_for))
+        tasks = [ask(batcher, other, jpeg(seed)) for seed in range(3)]
+        await queued(batcher, 3)
+        tasks[0].cancel()
+        await asyncio.wait(tasks[:1])
+        batcher.retire(other)
+        assert not waited_for.closed
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert waited_for.closed
+        gate.open.set()
+        await running
+
+    with batching(builtin_model(engine=gate)) as (batcher, lane):
+        asyncio.run(check(batcher, lane))
+    assert waited_for.sizes == []
+
+
 def test_closing_refuses_what_waits_and_a_batch_that_hangs_holds_nobody() -> None:
     gate = Gate()
 

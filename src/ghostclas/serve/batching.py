@@ -198,7 +198,7 @@ class Batcher:
             await job.future
         finally:
             timer.cancel()
-            self._drop(job)
+            self._drop(lane, job)
         return [row for row in job.rows if row is not None]
 
     def close(self) -> None:
@@ -240,7 +240,7 @@ class Batcher:
             self._bytes += size
             self._changed.notify(count)
 
-    def _drop(self, job: _Job) -> None:
+    def _drop(self, lane: Lane, job: _Job) -> None:
         """Take what a request still has in the queue out of the count, and let its images go."""
         with self._changed:
             if job.ended:
@@ -256,9 +256,11 @@ class Batcher:
             job.images = ()
             if self._dropped > self._most_images:
                 # Threads that are all busy have not come to them.
-                for lane in self._lanes:
-                    lane.queue = deque(item for item in lane.queue if not item[0].ended)
-                self._dropped = 0
+                for other in self._lanes:
+                    self._purge(other)
+            done = self._remove_if_done(lane)
+        if done:
+            lane.model.close()
 
     # ------------------------------------------------------------------ the threads' side
 
@@ -319,7 +321,15 @@ class Batcher:
                 oldest = lane
         return oldest
 
+    def _purge(self, lane: Lane) -> None:
+        """Leave out the requests that have ended."""
+        left = deque(item for item in lane.queue if not item[0].ended)
+        self._dropped -= len(lane.queue) - len(left)
+        lane.queue = left
+
     def _remove_if_done(self, lane: Lane) -> bool:
+        if lane.retired and not lane.running:
+            self._purge(lane)
         if lane.done and lane in self._lanes:
             self._lanes.remove(lane)
             return True
