@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
@@ -144,13 +144,11 @@ def read_reply(response: HTTPResponse) -> Reply:
 
 
 def read_all(client: socket.socket) -> bytes:
-    """Return what comes until the end; a reset ends it, too."""
+    """Return what comes until the end, and close the socket; a reset is an end, too."""
     received = b""
-    try:
+    with client, suppress(ConnectionResetError):
         while piece := client.recv(65536):
             received += piece
-    except ConnectionResetError:
-        pass
     return received
 
 

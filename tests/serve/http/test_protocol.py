@@ -129,10 +129,22 @@ def test_what_is_no_request_is_400(server: HttpServer, noise: bytes) -> None:
     assert (reply.status, bool(reply.error)) == (400, True)
 
 
+def test_what_is_no_request_is_400_whatever_its_size(server: HttpServer) -> None:
+    assert parse(server.exchange(b"no request, and larger than any header" + bytes(5000))).status == 400
+
+
+def test_a_request_before_what_is_none_has_its_answer(server: HttpServer) -> None:
+    photo = jpeg(5)
+    request = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(photo), photo)
+    reply = parse(server.exchange(request + b"\0\0 no request"))
+    assert reply.status == 200
+    assert_right(reply.json, 5)
+
+
 def test_a_damaged_chunk_is_refused(server: HttpServer) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    received = server.exchange(head + b"zz\r\nabc\r\n")
-    assert received == b"" or parse(received).status == 400
+    assert parse(server.exchange(head + b"zz\r\nabc\r\n")).status == 400
+    assert parse(server.exchange(head + b"3\r\nabcde\r\n0\r\n\r\n")).status == 400
 
 
 @pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])

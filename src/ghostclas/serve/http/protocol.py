@@ -51,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._brpc = brpc
         self._first: bytes | None = b""
         self._in_header = True
-        self._refused = False
+        self._too_large = self._refused = False
         self._header_bytes = 0
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -104,13 +104,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._header_bytes += len(piece)
             super().data_received(_without_upgrade(piece))
             if self._in_header and self._header_bytes > self._limits.header_bytes:
+                self._too_large = True
                 self.send_400_response("")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count the lines of a header."""
         super().on_header(name, value)
         if len(self.headers) > self._limits.header_lines:
-            self._header_bytes = self._limits.header_bytes + 1
+            self._too_large = True
             raise ValueError("too many lines")
 
     def on_headers_complete(self) -> None:
@@ -130,11 +131,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, in place of uvicorn's plain text."""
-        if self._header_bytes > self._limits.header_bytes:
-            limits = self._limits
-            self._refuse(
-                431, f"a header has at most {limits.header_bytes} bytes in {limits.header_lines} lines"
-            )
+        if self._too_large:
+            size, lines = self._limits.header_bytes, self._limits.header_lines
+            self._refuse(431, f"a header has at most {size} bytes in {lines} lines")
         else:
             self._refuse(400, "this is no HTTP/1.1 request")
 
@@ -157,12 +156,22 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _refuse(self, status: int, message: str, *, linger: bool = True) -> None:
-        self._stop(self._reading)
+        """Answer what never became a request, and read nothing more."""
+        if self._refused or self.transport.is_closing():
+            return
         self._refused = True
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if not self.transport.is_closing() and not answering:
-            self.transport.write(raw_error(status, message, self.server_state.default_headers))
-        if answering or not linger or not self.transport.can_write_eof():
+        self._stop(self._reading)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body or cycle.response_started:
+                # What was asked before has its answer first, which is the last.
+                cycle.keep_alive = False
+                return
+            # The body itself is damaged, and whoever waits for it gets no more.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(raw_error(status, message, self.server_state.default_headers))
+        if not linger or not self.transport.can_write_eof():
             self.transport.close()
             return
         # Closed at once, with bytes unread, TCP would take the answer back.
