@@ -1,4 +1,5 @@
 // PBM, PGM, PPM and grey PFM: the header as Pillow reads it, over the file that netpbm.hpp makes simple.
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <string>
@@ -82,8 +83,9 @@ class PpmImage : public OpenImage {
         } else {
             throw Damaged("not a PPM file");
         }
-        if (across <= 0 || down <= 0 || across > 0xFFFFFFFF || down > 0xFFFFFFFF) {
-            throw Damaged("not identified by this driver");
+        if (across <= 0 || down <= 0) throw Damaged("not identified by this driver");
+        if (across > 0xFFFFFFFF || down > 0xFFFFFFFF) {
+            throw Bomb("a side of " + std::to_string(std::max(across, down)) + " pixels");
         }
         width = static_cast<std::uint32_t>(across);
         height = static_cast<std::uint32_t>(down);

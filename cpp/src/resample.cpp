@@ -60,6 +60,17 @@ struct Weights {
     std::vector<int> count;
     std::vector<std::int32_t> fixed;
 
+    // The source pixels that any of them reads: the first, and the one behind the last.
+    std::pair<int, int> read() const {
+        int begin = first.front();
+        int end = begin;
+        for (std::size_t i = 0; i < first.size(); ++i) {
+            begin = std::min(begin, first[i]);
+            end = std::max(end, first[i] + count[i]);
+        }
+        return {begin, end};
+    }
+
     const std::int32_t* of(int pixel) const { return fixed.data() + static_cast<std::size_t>(pixel) * static_cast<std::size_t>(most); }
 };
 
@@ -92,19 +103,40 @@ Weights weights_for(int source, float from, float to, int result, const Filter& 
             const double scaled = weight * (1 << kBits);
             fixed[i] = static_cast<std::int32_t>(weight < 0 ? -0.5 + scaled : 0.5 + scaled);
         }
-        weights.first[static_cast<std::size_t>(pixel)] = first;
-        weights.count[static_cast<std::size_t>(pixel)] = count;
+        // What adds nothing is left out: without scaling, one weight of 1 remains.
+        int begin_at = 0;
+        int end_at = count;
+        while (end_at > 1 && fixed[end_at - 1] == 0) --end_at;
+        while (begin_at + 1 < end_at && fixed[begin_at] == 0) ++begin_at;
+        std::copy(fixed + begin_at, fixed + end_at, fixed);
+        weights.first[static_cast<std::size_t>(pixel)] = first + begin_at;
+        weights.count[static_cast<std::size_t>(pixel)] = end_at - begin_at;
     }
     return weights;
 }
 
+bool is_copy(const std::int32_t* weight, int count) { return count == 1 && weight[0] == 1 << kBits; }
+
 std::uint8_t clipped(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kBits, 0, 255)); }
+
+// Whether the pixels are those of the source, one after the other.
+bool is_cut(const Weights& weights) {
+    for (std::size_t i = 0; i < weights.first.size(); ++i) {
+        const auto pixel = static_cast<int>(i);
+        if (weights.first[i] != weights.first[0] + pixel || !is_copy(weights.of(pixel), weights.count[i])) return false;
+    }
+    return true;
+}
 
 void horizontal(const std::uint8_t* row, const Weights& weights, int side, std::uint8_t* out) {
     for (int x = 0; x < side; ++x, out += 3) {
         const std::int32_t* weight = weights.of(x);
         const int count = weights.count[static_cast<std::size_t>(x)];
         const std::uint8_t* in = row + static_cast<std::size_t>(weights.first[static_cast<std::size_t>(x)]) * 3;
+        if (is_copy(weight, count)) {
+            std::memcpy(out, in, 3);
+            continue;
+        }
         std::int32_t red = kHalf;
         std::int32_t green = kHalf;
         std::int32_t blue = kHalf;
@@ -221,23 +253,31 @@ namespace {
 void two_passes(const Source& source, const Weights& across, const Weights& down, int skipped, int side,
                 std::uint8_t* out) {
     // Only the rows that the vertical pass reads are made.
-    const int begin = down.first.front();
-    const int end = down.first.back() + down.count.back();
+    const auto [begin, end] = down.read();
     const std::size_t size = static_cast<std::size_t>(side) * 3;
     std::vector<std::uint8_t> narrow(size * static_cast<std::size_t>(std::max(end - begin, 0)));
+    const bool is_narrow = is_cut(across);
     for (int y = begin; y < end; ++y) {
-        horizontal(source.row(skipped + y), across, side, narrow.data() + size * static_cast<std::size_t>(y - begin));
+        std::uint8_t* to = narrow.data() + size * static_cast<std::size_t>(y - begin);
+        if (is_narrow) {
+            std::memcpy(to, source.row(skipped + y) + static_cast<std::size_t>(across.first[0]) * 3, size);
+        } else {
+            horizontal(source.row(skipped + y), across, side, to);
+        }
     }
     std::vector<std::int32_t> sums(size);
     for (int y = 0; y < side; ++y) {
-        std::fill(sums.begin(), sums.end(), kHalf);
         const std::int32_t* weight = down.of(y);
         const int first = down.first[static_cast<std::size_t>(y)];
+        const int count = down.count[static_cast<std::size_t>(y)];
         const std::uint8_t* row = narrow.data() + size * static_cast<std::size_t>(first - begin);
-        for (int i = 0; i < down.count[static_cast<std::size_t>(y)]; ++i, row += size) {
-            add_row(sums.data(), row, weight[i], size);
-        }
         std::uint8_t* to = out + size * static_cast<std::size_t>(y);
+        if (is_copy(weight, count)) {
+            std::memcpy(to, row, size);
+            continue;
+        }
+        std::fill(sums.begin(), sums.end(), kHalf);
+        for (int i = 0; i < count; ++i, row += size) add_row(sums.data(), row, weight[i], size);
         for (std::size_t i = 0; i < size; ++i) to[i] = clipped(sums[i]);
     }
 }
@@ -298,8 +338,7 @@ void resize_whole(const Source& source, const Cut& cut, Interpolation interpolat
         return;
     }
     // Only the columns that the horizontal pass reads are made.
-    const int begin = across.first.front();
-    const int end = across.first.back() + across.count.back();
+    const auto [begin, end] = across.read();
     for (int& first : across.first) first -= begin;
     std::vector<std::int32_t> sums;
     std::vector<std::uint8_t> row(static_cast<std::size_t>(end - begin) * 3);
