@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import sys
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,14 @@ def test_what_was_packed_is_unpacked(data: bytes) -> None:
 def test_any_bytes_unpack_or_are_refused(data: bytes, kind: int) -> None:
     with contextlib.suppress(CompressionError):
         assert len(unpack(data, kind, 50)) <= 50
+
+
+@pytest.mark.parametrize(("kind", "pack"), [(GZIP, gzip.compress), (ZLIB, zlib.compress)])
+def test_a_stream_that_is_cut_or_goes_on_is_refused(kind: int, pack: Callable[[bytes], bytes]) -> None:
+    whole = pack(b"message")
+    for damaged in (whole[:-1], whole + b"!", whole + whole):
+        with pytest.raises(CompressionError, match="cut short, or bytes follow"):
+            unpack(damaged, kind, 100)
 
 
 @pytest.mark.parametrize("kind", [NONE, SNAPPY, GZIP, ZLIB])
