@@ -39,6 +39,8 @@ COMMANDS: Mapping[str, str] = {
     "eval": "evaluate:evaluate_command",
     "compare": "evaluate:compare_command",
     "export": "export:export_command",
+    "import": "imports:import_command",
+    "convert-config": "convert_config:convert_config_command",
     "verify": "verify:verify_command",
     "bench": "bench:app",
     "serve": "serve:serve_command",

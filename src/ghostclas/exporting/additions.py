@@ -17,7 +17,15 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from ghostclas.bundle import Bundle, FileContent, FileParity, Precision, add_files, copy_bundle
+from ghostclas.bundle import (
+    WEIGHTS,
+    Bundle,
+    FileContent,
+    FileParity,
+    Precision,
+    add_files,
+    copy_bundle,
+)
 from ghostclas.errors import BundleError, ExportError, GhostclasError, MissingExtraError, UsageError
 from ghostclas.exporting.conversion import Quantization, Written
 from ghostclas.exporting.formats import FORMATS, check_formats
@@ -101,6 +109,7 @@ def add_format(
         raise UsageError("int8 files, and only they, are made with photos to calibrate on")
     if bundle.path.is_file():
         raise BundleError(f"{bundle.path}: an archive is not changed in place; unpack it and give the folder")
+    check_weights(bundle, name)
     default = bundle.file().entry
     if (default.format, default.precision) == (name, precision):
         raise UsageError(f"{bundle.path} was made with {default.path}: it is there already")
@@ -126,6 +135,17 @@ def add_format(
         for entry in written:
             facts |= entry.facts
         return add_files(bundle, files, parity=report.files, provenance={name: facts} if facts else {})
+
+
+def check_weights(bundle: Bundle, name: str) -> None:
+    """Raise UsageError for a format that needs the network of a bundle that has none."""
+    if FORMATS[name].isolated or any(entry.path == WEIGHTS for entry in bundle.manifest.files):
+        return
+    able = ", ".join(other for other, row in FORMATS.items() if row.isolated)
+    raise UsageError(
+        f"{bundle.path} has no weights, since it was imported: {name} cannot be made of it; "
+        f"these are made of its ONNX file: {able}"
+    )
 
 
 def _convert(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from ghostclas.bundle import Bundle, Precision, check_target, copy_bundle, default_bundle_path
+from ghostclas.bundle import WEIGHTS, Bundle, Precision, check_target, copy_bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
@@ -159,6 +159,8 @@ def _written(
         copied = copy_bundle(source, output)
         yield from add_formats(copied, formats, precision=precision, options=options)
         return
+    if source is not None and all(entry.path != WEIGHTS for entry in source.manifest.files):
+        raise UsageError(f"{source.path} has no weights, since it was imported: leave out the format onnx")
     trained = open_trained(model, network=network, classes=classes)
     bundle = export_bundle(
         trained.model,

@@ -131,6 +131,15 @@ def _pooled(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
     return t.functional.avg_pool2d(t.tensor(node.input[0]), exclusive=exclusive, **sides)
 
 
+def _batch_norm(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
+    scale, bias, mean, variance = (t.constant(name) for name in node.input[1:])
+    factor = scale / np.sqrt(variance + options.get("epsilon", 1e-5))
+    for suffix, values in (("factor", factor), ("shift", bias - mean * factor)):
+        t.values[f"{node.output[0]} {suffix}"] = values.astype(np.float32).reshape(1, -1, 1, 1)
+    scaled = t.tensor(node.input[0]) * t.tensor(f"{node.output[0]} factor")
+    return scaled + t.tensor(f"{node.output[0]} shift")
+
+
 def _clip(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
     low, high = ([*node.input[1:], "", ""])[:2]
     bounds = [float(t.constant(name).reshape(-1)[0]) if name else None for name in (low, high)]
@@ -139,6 +148,9 @@ def _clip(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
 
 def _reshape(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
     sides = t.integers(node.input[1])
+    if sides.count(-1) > 1:
+        # The first is the batch as a shape has it, which 0 copies; the other is to be found out.
+        sides[0] = 0
     return t.paddle.reshape(t.tensor(node.input[0]), sides)
 
 
@@ -155,6 +167,8 @@ def _slice(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
     begin, end = t.integers(starts), t.integers(ends)
     axes = t.integers(rest[0]) if rest else list(range(len(begin)))
     steps = t.integers(rest[1]) if len(rest) > 1 else [1] * len(begin)
+    if isinstance(shape := t.values[x], np.ndarray):
+        return shape[begin[0] : end[0] : steps[0]]
     most = 2**31 - 1
     end = [min(max(side, -most), most) for side in end]
     if all(step == 1 for step in steps):
@@ -234,6 +248,8 @@ def _hard_sigmoid(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _cast(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
+    if isinstance(t.values[node.input[0]], np.ndarray) and options["to"] in (6, 7):
+        return t.values[node.input[0]].astype(np.int64)
     x = t.tensor(node.input[0])
     if options["to"] != 1:
         raise ExportError("only casts to float32 are translated")
@@ -241,10 +257,14 @@ def _cast(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _squeeze(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
+    if isinstance(value := t.values[node.input[0]], np.ndarray):
+        return value.squeeze(tuple(t.integers(node.input[1])))
     return t.paddle.squeeze(t.tensor(node.input[0]), axis=t.integers(node.input[1]))
 
 
 def _unsqueeze(t: Translator, node: Any, options: Mapping[str, Any]) -> Any:
+    if isinstance(value := t.values[node.input[0]], np.ndarray):
+        return np.expand_dims(value, tuple(t.integers(node.input[1])))
     return t.paddle.unsqueeze(t.tensor(node.input[0]), axis=t.integers(node.input[1]))
 
 
@@ -285,6 +305,7 @@ def _binary(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
 OPERATORS: Mapping[str, Callable[[Translator, Any, Mapping[str, Any]], Any]] = {
     "Add": _binary(operator.add),
     "AveragePool": _pooled,
+    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,

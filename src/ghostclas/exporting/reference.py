@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,7 +14,11 @@ from ghostclas.bundle import Reference
 from ghostclas.imaging import preprocess
 from ghostclas.spec import PreprocessSpec
 
+if TYPE_CHECKING:
+    import torch
+
 UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
 
 CANDIDATES = 3
 """Images drawn of every kind; the one with the clearest answer is kept."""
@@ -24,6 +28,22 @@ _QUALITY = 90
 
 
 def make_reference(network: Callable[[torch.Tensor], torch.Tensor], spec: PreprocessSpec) -> Reference:
+    """Draw the reference images and compute their logits with torch; see ``draw_reference``.
+
+    Args:
+        network: maps uint8 images ``[N, H, W, 3]`` to float32 logits ``[N, C]``.
+        spec: the preprocessing of an image.
+    """
+    import torch
+
+    def logits(pixels: UInt8) -> Float32:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(pixels)).float().numpy())
+
+    return draw_reference(logits, spec)
+
+
+def draw_reference(network: Callable[[UInt8], Float32], spec: PreprocessSpec) -> Reference:
     """Draw the reference images and compute their logits.
 
     One is landscape, one portrait and rotated by its EXIF orientation, one grey, and one smaller than the
@@ -41,14 +61,13 @@ def make_reference(network: Callable[[torch.Tensor], torch.Tensor], spec: Prepro
 
 
 def _clearest(
-    network: Callable[[torch.Tensor], torch.Tensor],
+    network: Callable[[UInt8], Float32],
     spec: PreprocessSpec,
     draw: Callable[[np.random.Generator], bytes],
 ) -> tuple[bytes, UInt8, NDArray[np.float32]]:
     jpegs = [draw(np.random.default_rng(seed)) for seed in range(CANDIDATES)]
     pixels = np.stack([preprocess(jpeg, spec) for jpeg in jpegs])
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(pixels)).float().numpy()
+    logits = network(pixels)
     best = np.sort(logits, axis=1)[:, -2:]
     clearest = int(np.argmax(best[:, -1] - best[:, 0]))
     return jpegs[clearest], pixels[clearest], logits[clearest]
