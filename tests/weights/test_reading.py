@@ -194,3 +194,12 @@ def test_a_length_in_an_old_file_reserves_no_more_than_the_file_holds(tmp_path: 
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
         tracemalloc.stop()
+
+
+def test_a_long_name_that_is_refused_is_cut_in_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "long.pth"
+    head = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    file.write_bytes(b"".join(head) + b"\x80\x02cos\n" + b"n" * 3900 + b"\n.")
+    with pytest.raises(BundleError, match=r"refused to construct os\.nnn.*nothing was run$") as caught:
+        read_weights(file)
+    assert len(str(caught.value)) < 500

@@ -178,7 +178,7 @@ def _failure(error: Exception, file: Path, kind: str) -> BundleError:
     text = " ".join(str(error)[:_MESSAGE_SIGNS].split())
     refused = re.search(r"(?:GLOBAL|class|function) (\S+\.\S+)", text)
     if refused:
-        name = refused[1].rstrip(",.:")
+        name = refused[1].rstrip(",.:")[:_DETAIL_SIGNS]
         return BundleError(f"{file}: refused to construct {name}; nothing was run")
     detail = f" ({text[:_DETAIL_SIGNS]})" if isinstance(error, ValueError | SafetensorError) and text else ""
     return BundleError(f"{file}: not a complete {kind}{detail}")
@@ -205,11 +205,13 @@ def _to_ours(content: Any, file: Path) -> State:
             continue
         name = layout.translate(theirs)
         if name in ours:
-            raise BundleError(f"{file}: holds {name} twice, the second time as {theirs}")
+            shown = theirs[:_DETAIL_SIGNS]
+            raise BundleError(f"{file}: holds {name[:_DETAIL_SIGNS]} twice, the second time as {shown}")
         if layout.linear_in_out and tensor.ndim == 2:
             tensor = tensor.t() if name in CLASSIFIER else tensor.t()[:, :, None, None]
         if not tensor.is_floating_point() and not name.endswith(COUNTER):
-            raise BundleError(f"{file}: {theirs} holds {tensor.dtype}, not floating-point weights")
+            shown = theirs[:_DETAIL_SIGNS]
+            raise BundleError(f"{file}: {shown} holds {tensor.dtype}, not floating-point weights")
         ours[name] = tensor.float().contiguous() if tensor.is_floating_point() else tensor
     return ours
 
