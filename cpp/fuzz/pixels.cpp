@@ -36,6 +36,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const unsigned choice = data[size - 1];
     spec.interpolation = static_cast<ghostclas::Interpolation>(choice % 4);
     spec.antialias = choice % 4 == 3 || choice % 8 < 4;
+    if (choice % 32 >= 24) {
+        const bool is_pillow = choice % 2 == 0;
+        spec.library = is_pillow ? ghostclas::ResizeLibrary::pillow : ghostclas::ResizeLibrary::opencv;
+        spec.antialias = is_pillow;
+        spec.interpolation = ghostclas::Interpolation::bilinear;
+        // Stretched, or scaled as far as a manifest may ask for.
+        if (choice % 4 < 2) spec.width = spec.short_side, spec.height = 50;
+        if (choice % 8 >= 6) spec.short_side = 8192, spec.width = spec.height = 0;
+    }
     std::vector<std::uint8_t> out(32 * 32 * 3);
     try {
         ghostclas::preprocess("fuzz", data, size, spec, out.data());

@@ -299,8 +299,8 @@ Cut whole_cut(int width, int height, const PreprocessSpec& spec) {
     Cut cut{spec.width, spec.height, 0, 0};
     if (spec.width == 0) {
         const double scale = static_cast<double>(spec.short_side) / std::min(width, height);
-        cut.width = static_cast<int>(std::nearbyint(width * scale));
-        cut.height = static_cast<int>(std::nearbyint(height * scale));
+        cut.width = static_cast<std::int64_t>(std::nearbyint(width * scale));
+        cut.height = static_cast<std::int64_t>(std::nearbyint(height * scale));
     }
     cut.left = (cut.width - spec.crop) / 2;
     cut.top = (cut.height - spec.crop) / 2;
@@ -331,8 +331,12 @@ bool begins_vertically(const Source& source, const Cut& cut) {
 
 void resize_whole(const Source& source, const Cut& cut, Interpolation interpolation, int side, std::uint8_t* out) {
     const Filter filter = filter_of(interpolation);
-    Weights across = weights_for(source.width, 0, static_cast<float>(source.width), cut.width, filter, cut.left, side);
-    const Weights down = weights_for(source.height, 0, static_cast<float>(source.height), cut.height, filter, cut.top, side);
+    const auto weights = [&](int pixels, std::int64_t result, std::int64_t begin) {
+        return weights_for(pixels, 0, static_cast<float>(pixels), static_cast<int>(result), filter,
+                           static_cast<int>(begin), side);
+    };
+    Weights across = weights(source.width, cut.width, cut.left);
+    const Weights down = weights(source.height, cut.height, cut.top);
     if (!begins_vertically(source, cut)) {
         two_passes(source, across, down, 0, side, out);
         return;
@@ -358,12 +362,12 @@ struct Pair {
     std::int32_t far;
 };
 
-std::vector<Pair> opencv_pairs(int source, int target, int begin, int count, bool keep_edge) {
-    const double scale = static_cast<double>(source) / target;
+std::vector<Pair> opencv_pairs(int source, std::int64_t target, std::int64_t begin, int count, bool keep_edge) {
+    const double scale = static_cast<double>(source) / static_cast<double>(target);
     std::vector<Pair> pairs;
     pairs.reserve(static_cast<std::size_t>(count));
-    for (int pixel = begin; pixel < begin + count; ++pixel) {
-        const float place = static_cast<float>((pixel + 0.5) * scale - 0.5);
+    for (std::int64_t pixel = begin; pixel < begin + count; ++pixel) {
+        const float place = static_cast<float>((static_cast<double>(pixel) + 0.5) * scale - 0.5);
         const float before = std::floor(place);
         float share = place - before;
         const int at = static_cast<int>(before);
@@ -382,14 +386,15 @@ void resize_opencv(const Source& source, const Cut& cut, int side, std::uint8_t*
     const std::size_t size = static_cast<std::size_t>(side) * 3;
     if (source.width == cut.width && source.height == cut.height) {
         for (int y = 0; y < side; ++y, out += size) {
-            std::memcpy(out, source.row(cut.top + y) + static_cast<std::size_t>(cut.left) * 3, size);
+            std::memcpy(out, source.row(static_cast<int>(cut.top) + y) + static_cast<std::size_t>(cut.left) * 3, size);
         }
         return;
     }
     if (source.width == 2 * cut.width && source.height == 2 * cut.height) {
         for (int y = 0; y < side; ++y) {
-            const std::uint8_t* upper = source.row(2 * (cut.top + y)) + static_cast<std::size_t>(cut.left) * 6;
-            const std::uint8_t* lower = source.row(2 * (cut.top + y) + 1) + static_cast<std::size_t>(cut.left) * 6;
+            const int row = 2 * (static_cast<int>(cut.top) + y);
+            const std::uint8_t* upper = source.row(row) + static_cast<std::size_t>(cut.left) * 6;
+            const std::uint8_t* lower = source.row(row + 1) + static_cast<std::size_t>(cut.left) * 6;
             for (std::size_t i = 0; i < size; ++i) {
                 const std::size_t at = i / 3 * 6 + i % 3;
                 *out++ = static_cast<std::uint8_t>((upper[at] + upper[at + 3] + lower[at] + lower[at + 3] + 2) >> 2);

@@ -32,18 +32,19 @@ void resize_nearest(const Source& source, const Box& box, int side, std::uint8_t
 void resize_plain(const Source& source, const Box& box, Interpolation interpolation, int side, std::uint8_t* out);
 
 
-// Pixels of an image that is scaled to width x height, from (left, top) on.
+// Pixels of an image that is scaled to width x height, from (left, top) on. A line of ten million pixels can become
+// longer than an int says.
 struct Cut {
-    int width = 0;
-    int height = 0;
-    int left = 0;
-    int top = 0;
+    std::int64_t width = 0;
+    std::int64_t height = 0;
+    std::int64_t left = 0;
+    std::int64_t top = 0;
 };
 
 // The cut that a library makes: see "Whole sizes" in the docstring of imaging.py.
 Cut whole_cut(int width, int height, const PreprocessSpec& spec);
 
-// One call of Pillow's resize, and side x side pixels of its result.
+// One call of Pillow's resize, and side x side pixels of its result, which has at most kMaxPixels.
 void resize_whole(const Source& source, const Cut& cut, Interpolation interpolation, int side, std::uint8_t* out);
 // OpenCV's resize with INTER_LINEAR.
 void resize_opencv(const Source& source, const Cut& cut, int side, std::uint8_t* out);

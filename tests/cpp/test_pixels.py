@@ -19,7 +19,7 @@ from ghostclas.spec import PreprocessSpec, ResizeSpec
 from tests.cpp import cases
 from tests.cpp.building import built, run
 from tests.cpp.pixels import INTERPOLATIONS, Pixels, open_pixels
-from tests.hostile_images import READ, REFUSED
+from tests.hostile_images import READ, REFUSED, png
 from tests.images import bad_images, encode, photo
 from tests.real_data import CLOTHING, needs_clothing
 
@@ -183,6 +183,12 @@ def test_random_resizes_of_libraries_are_equal(pixels: Pixels) -> None:
         spec = PreprocessSpec(resize=resize, crop=crop)
         noise = np.random.default_rng(case).integers(0, 256, (height, width, 3), np.uint8)
         assert np.array_equal(pixels.fit(noise, spec), fit(Image.fromarray(noise), spec)), (noise.shape, spec)
+
+
+@pytest.mark.parametrize("library", ["opencv", "pillow"])
+def test_a_line_that_becomes_longer_than_an_image_may_be(pixels: Pixels, library: Any) -> None:
+    resize = ResizeSpec(short_side=8192, library=library, antialias=library == "pillow")
+    check(pixels, [("1 x 400,000", png(1, 400_000))], PreprocessSpec(resize=resize, crop=32))
 
 
 def test_a_tall_image_is_cut_before_it_is_resized(pixels: Pixels) -> None:
