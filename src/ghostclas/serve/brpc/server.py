@@ -113,11 +113,10 @@ class BrpcServer:
             ServeError: the service does.
         """
         self.service.refuse_if_draining()
+        self._check(call, body)
         if self.calling > _SHARE * self.limits.queue_bytes:
             raise ServeError(Kind.FULL, "the server holds too many large calls already", retry_after=1.0)
-        self._check(call, body)
         feed = await self._read(call, body[: len(body) - call.attachment_size], body, deadline)
-
         ask = asking(self.service, deadline=deadline, request_id=name, trace=call.traceparent)
         return await general_model.infer(self.service, feed, ask)
 
