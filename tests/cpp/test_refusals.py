@@ -46,9 +46,9 @@ _VALUES: tuple[Any, ...] = (
         "a\nb",
         " ",
     ),
-    *([], {}, [1], [None], {"a": 1}, [1, 2, 3, 4]),
+    *([], {}, [1], [None], {"a": 1}, [1, 2, 3, 4], [36, 48]),
 )
-_KEYS = ("extra", "z\n", "features", "input", "top5", "arithmetic", "width", "a" * 100)
+_KEYS = ("extra", "z\n", "features", "input", "top5", "arithmetic", "width", "library", "size", "a" * 100)
 _FRAGMENTS = (
     *(b'"', b"\\", b",", b"{", b"[", b"]", b"}", b"0", b"-", b"e5", b".", b"null", b"\n", b"\t", b"NaN"),
     *(b"1E400", b"\\u12", b"\\ud800", b"\xff", b"\xe4\xbd"),
@@ -123,6 +123,12 @@ def test_manifests_with_wrong_values(tmp_path: Path) -> None:
     for number in range(600):
         fields = json.loads(json.dumps(content))
         del fields["digest"]
+        if number % 4 == 0:
+            fields["preprocess"]["resize"] |= {
+                "library": rng.choice(("opencv", "pillow")),
+                "antialias": rng.choice((True, False)),
+                "size": rng.choice(([36, 40], [40, 36], [36], [36, 36, 36], [36, 0], [40, 40], None)),
+            }
         for _ in range(rng.choice((1, 1, 2, 3))):
             change(fields, rng)
         text = json.dumps({"digest": "0" * 64} | fields)
