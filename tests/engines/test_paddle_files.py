@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,33 @@ except ValueError as error:
     assert len(done.stdout.splitlines()) == 4
     assert done.cpu_seconds < 10
     assert done.peak_bytes < 900e6
+
+
+def test_damaged_files_are_a_value_error_and_nothing_else() -> None:
+    rng = random.Random(0)
+    seeds: list[tuple[Callable[[bytes], Any], bytes]] = [
+        (read_program, program_json()),
+        (read_program, program_protobuf()),
+        (read_parameters, pdiparams()),
+        (lite_version, lite(b"v2.14-rc\0")),
+    ]
+    refused = 0
+    for _ in range(6000):
+        read, content = rng.choice(seeds)
+        damaged = bytearray(content)
+        for _ in range(rng.randint(1, 4)):
+            place = rng.randrange(len(damaged))
+            if rng.random() < 0.5:
+                damaged[place] = rng.randrange(256)
+            elif rng.random() < 0.5:
+                del damaged[place : place + rng.randint(1, min(20, len(damaged) - 1))]
+            else:
+                damaged[place:place] = rng.randbytes(rng.randint(1, 8))
+        try:
+            read(bytes(damaged))
+        except ValueError:
+            refused += 1
+    assert refused > 3000
 
 
 def lite(stamp: bytes, rest: bytes = b"") -> bytes:

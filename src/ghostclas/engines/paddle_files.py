@@ -238,7 +238,8 @@ def _from_block(operators: list[Any]) -> Program:
 
 
 def _json_name(operator: Mapping[str, Any]) -> str:
-    return next(str(field["AT"]["D"]) for field in operator["A"] if field["N"] == "name")
+    names = [str(field["AT"]["D"]) for field in operator["A"] if field["N"] == "name"]
+    return names[0]
 
 
 def _json_variable(name: str, result: Mapping[str, Any]) -> Variable:
