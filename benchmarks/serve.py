@@ -4,10 +4,11 @@
     python benchmarks/serve.py --only lossless --count 100000
     python benchmarks/serve.py --only soak --minutes 30
 
-Writes results/serve.md, or the file of ``--output``. Needs two cores and ``taskset``. All servers are started
-once and wait while another is measured; a round measures each once, so that a disturbance affects all. The
-ceiling is ``Classifier.stream`` on the server's core over the same files from memory, in the same rounds: no
-server at all. Every server decodes and runs the network by ``ghostclas`` itself; see serve_peers/common.py.
+Writes results/serve.md, with ``--only`` results/serve_SECTIONS.md, or the file of ``--output``. Needs two
+cores and ``taskset``. All servers are started once and wait while another is measured; a round measures each
+once, so that a disturbance affects all. The ceiling is ``Classifier.stream`` on the server's core over the
+same files from memory, in the same rounds: no server at all. Every server decodes and runs the network by
+``ghostclas`` itself; see serve_peers/common.py.
 
 Peers without an environment are named as absent. To make one:
 
@@ -603,20 +604,24 @@ def main() -> None:
         "--server-option", action="append", help="for ghostclas serve, such as --server-option=--loop-nice=10"
     )
     parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "serve.md")
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     wanted = arguments.only.split(",")
+    if unknown := set(wanted) - set(SECTIONS):
+        parser.error(f"--only takes {', '.join(SECTIONS)}, not {', '.join(sorted(unknown))}")
+    name = "serve" if tuple(wanted) == USUAL else "_".join(("serve", *wanted))
+    output = arguments.output or HERE / "results" / f"{name}.md"
     lines = ["# Serving", "", f"{describe_machine()}. {versions()}.", ""]
     lines += [f"`{' '.join(['python benchmarks/serve.py', *sys.argv[1:]])}`", ""]
-    for name, (title, section) in SECTIONS.items():
-        if name not in wanted:
+    for key, (title, section) in SECTIONS.items():
+        if key not in wanted:
             continue
         # Each section has its own servers, so that none is measured beside those of another.
         with tempfile.TemporaryDirectory() as folder, ExitStack() as held:
             lines += [f"## {title}", "", *section(Bench(arguments, Path(folder), held)), ""]
-        arguments.output.parent.mkdir(exist_ok=True)
-        arguments.output.write_text("\n".join(lines), encoding="utf-8")
-    say(f"wrote {arguments.output}")
+        output.parent.mkdir(exist_ok=True)
+        output.write_text("\n".join(lines), encoding="utf-8")
+    say(f"wrote {output}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostclas.bundle import Bundle, revise_manifest
+from ghostclas.bundle import Bundle, copy_bundle, revise_manifest
 from ghostclas.serve.model import ServedModel
 from tests.serve.served import Shared, builtin_bundle, builtin_engine, builtin_model
 
@@ -19,10 +19,11 @@ def test_a_model_tells_what_its_bundle_says() -> None:
     assert model.with_batch(4).batch == 4
 
 
-def test_another_bundle_is_another_version(tiny_bundle: Bundle) -> None:
+def test_another_bundle_is_another_version(tmp_path: Path) -> None:
+    bundle = copy_bundle(builtin_bundle(), tmp_path / "copy")
     engine = Shared(builtin_engine())
-    before = ServedModel.of("a", tiny_bundle, engine).version
-    changed = revise_manifest(tiny_bundle, lambda manifest: {"provenance": {"note": "changed"}})
+    before = ServedModel.of("a", bundle, engine).version
+    changed = revise_manifest(bundle, lambda manifest: {"provenance": {"note": "changed"}})
     assert ServedModel.of("a", changed, engine).version != before
     assert ServedModel.of("b", Bundle.open(Path(changed.path)), engine).version == (
         ServedModel.of("a", changed, engine).version

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from ghostclas.bundle import REFERENCE, Bundle, FileContent, Reference, add_files
+from ghostclas.bundle import (
+    REFERENCE,
+    Bundle,
+    FileContent,
+    Reference,
+    add_files,
+    copy_bundle,
+    default_bundle_path,
+)
 from ghostclas.errors import BundleError, UsageError
 from ghostclas.serve.opening import Opening, open_model, parse_models
 
 
-def test_models_are_named_by_the_user_or_by_their_bundle(small_bundle: Bundle) -> None:
-    path = str(small_bundle.path)
+@pytest.fixture
+def copied(tmp_path: Path) -> Bundle:
+    return copy_bundle(Bundle.open(default_bundle_path()), tmp_path / "copied")
+
+
+def test_models_are_named_by_the_user_or_by_their_bundle(copied: Bundle) -> None:
+    path = str(copied.path)
     assert parse_models(["default", f"pets={path}"]) == {"ghostnet_x1_0": "default", "pets": path}
-    assert parse_models([path]) == {small_bundle.name: path}
+    assert parse_models([path]) == {copied.name: path}
 
 
 @pytest.mark.parametrize(
@@ -33,27 +48,27 @@ def test_names_that_no_url_could_hold_or_that_two_have_are_refused(words: list[s
     assert message in str(caught.value)
 
 
-def test_an_opened_model_has_proved_itself_and_knows_its_batch(small_bundle: Bundle) -> None:
-    model = open_model("pets", str(small_bundle.path), Opening(engine="onnxruntime"))
+def test_an_opened_model_has_proved_itself_and_knows_its_batch(copied: Bundle) -> None:
+    model = open_model("pets", str(copied.path), Opening(engine="onnxruntime"))
     try:
-        assert (model.name, model.engine, model.classes) == ("pets", "onnxruntime", small_bundle.classes)
+        assert (model.name, model.engine, model.classes) == ("pets", "onnxruntime", copied.classes)
         assert model.batch in (1, 2, 4, 8)
     finally:
         model.close()
 
 
-def test_a_damaged_bundle_is_not_opened(tiny_bundle: Bundle) -> None:
-    weights = tiny_bundle.path / "weights.safetensors"
+def test_a_damaged_bundle_is_not_opened(copied: Bundle) -> None:
+    weights = copied.path / "weights.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(BundleError, match=r"weights\.safetensors is not the file that was exported"):
-        open_model("pets", str(tiny_bundle.path), Opening(engine="onnxruntime", batch=1))
+        open_model("pets", str(copied.path), Opening(engine="onnxruntime", batch=1))
 
 
-def test_a_bundle_whose_network_answers_otherwise_is_not_opened(tiny_bundle: Bundle) -> None:
-    reference = tiny_bundle.reference()
+def test_a_bundle_whose_network_answers_otherwise_is_not_opened(copied: Bundle) -> None:
+    reference = copied.reference()
     other = Reference(reference.jpegs, reference.pixels, reference.logits + np.float32(1))
-    add_files(tiny_bundle, {REFERENCE: FileContent(other.to_bytes(), "reference")})
+    add_files(copied, {REFERENCE: FileContent(other.to_bytes(), "reference")})
     with pytest.raises(BundleError, match="does not answer as the bundle's reference says"):
-        open_model("pets", str(tiny_bundle.path), Opening(engine="onnxruntime", batch=1))
+        open_model("pets", str(copied.path), Opening(engine="onnxruntime", batch=1))
