@@ -61,6 +61,7 @@ def imitate_windows() -> None:
     # What the package does by the platform, it does in these modules.
     sys.platform = "win32"
     import ghostclas.files
+    import ghostclas.memory
 
     sys.platform = PLATFORM
     # The standard library takes it for a sign of the whole of Windows.
@@ -70,7 +71,12 @@ def imitate_windows() -> None:
     import ghostclas.training.input.shared_memory
     import ghostclas.training.memory
 
-    for module in (ghostclas.files, ghostclas.training.memory, ghostclas.training.input.shared_memory):
+    for module in (
+        ghostclas.files,
+        ghostclas.memory,
+        ghostclas.training.memory,
+        ghostclas.training.input.shared_memory,
+    ):
         vars(module)["sys"] = windows
     warnings.filterwarnings("error", category=EncodingWarning, module=r"ghostclas\b")
 
