@@ -6,7 +6,15 @@ import pytest
 
 from ghostclas.bundle import Bundle
 
-ENGINE = {"onnx": "onnxruntime", "coreml": None, "paddle_legacy": None, "paddle2onnx": "onnxruntime"}
+ENGINE = {
+    "onnx": "onnxruntime",
+    "coreml": None,
+    "paddle_legacy": None,
+    "paddle2onnx": "onnxruntime",
+    "paddlelite": None,
+    "pdparams": None,
+}
+"""The engine of a format that has another name; ``None`` where none here runs it."""
 EXACT = 1e-3
 
 
