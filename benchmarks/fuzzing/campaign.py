@@ -161,6 +161,8 @@ def _one_process(chunk: Chunk, first: int, end: int, folder: str, tally: Tally) 
             stdout=subprocess.PIPE,
             stderr=noise,
             env=environment(),
+            # A name without a folder must not lead into the files of whoever runs this.
+            cwd=folder,
             text=True,
         )
         try:

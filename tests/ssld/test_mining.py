@@ -303,6 +303,7 @@ def test_processes_that_share_the_work_find_what_one_finds(
         {"images": [{"file": "a", "class": {}}]},
         {"images": [{"file": "\ud800", "class": "red"}]},
         {"images": 1},
+        {"pool": ""},
     ],
 )
 def test_a_list_that_somebody_changed_is_refused_in_one_line(

@@ -352,8 +352,8 @@ def open_mined(file: str | Path, classes: Sequence[str]) -> MinedSource:
         number = {name: index for index, name in enumerate(names)}
         wanted = [(image["file"], number[image["class"]]) for image in document["images"]]
         samples = Samples(wanted)
-        if not isinstance(location, str):
-            raise TypeError("the pool is no text")
+        if not isinstance(location, str) or not location:
+            raise TypeError("the pool is no path")
     except OSError as error:
         raise DataError(f"cannot read the mined list {file}: {error.strerror}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
