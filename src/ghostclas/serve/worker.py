@@ -8,6 +8,7 @@ once. SIGHUP opens the models anew. A batch that hangs ends the process, so that
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -258,6 +259,9 @@ async def _serve(
     )
     reloading = asyncio.create_task(_reload_on(signals.reload, reloader))
     _give_way(settings.loop_nice)
+    # What is here now stays until the end: a full collection would visit it all, and requests would wait.
+    gc.collect()
+    gc.freeze()
     look()
     models = [
         {

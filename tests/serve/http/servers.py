@@ -132,6 +132,12 @@ class HttpServer:
             self.call(lambda: None)
         return self.records
 
+    def wait_for_record(self, method: str) -> Record:
+        """Return the last record of a method, whatever else is still being written."""
+        while not (found := [record for record in self.records if record.method == method]):
+            self.call(lambda: None)
+        return found[-1]
+
     def close_clients(self) -> None:
         for client in self._clients:
             client.close()

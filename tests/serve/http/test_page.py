@@ -133,6 +133,7 @@ def test_a_photo_may_be_taken(visit: Visit) -> None:
 def test_the_keyboard_reaches_everything(visit: Visit) -> None:
     where = "() => document.activeElement.id || document.activeElement.className"
     reached = []
+    visit.page.wait_for_selector("#model")
     while "shoot" not in reached:
         visit.page.keyboard.press("Tab")
         reached.append(visit.page.evaluate(where))
