@@ -601,7 +601,7 @@ def main() -> None:
     parser.add_argument("--server-core", type=int, default=1)
     parser.add_argument("--load-core", type=int, default=0)
     parser.add_argument(
-        "--server-option", action="append", help="for ghostclas serve, such as --server-option=--loop-nice=10"
+        "--server-option", action="append", help="for ghostclas serve, such as --server-option=--batch-size=4"
     )
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--output", type=Path)

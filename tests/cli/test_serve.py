@@ -36,13 +36,13 @@ def test_every_option_reaches_the_server(asked: list[Settings], tmp_path: Path) 
     options = ["--host", "::", "--http", "1", "--no-grpc", "--brpc", "2", "--engine", "openvino"]
     options += ["--precision", "bf16", "--threads", "3", "--batch-size", "4", "--workers", "5"]
     options += ["--token-file", str(token), "--limit", "body_bytes=6", "--limit", "parts=7"]
-    options += ["--no-access-log", "--loop-nice", "8", "--model", "a=default", "--model", "b=default"]
+    options += ["--no-access-log", "--model", "a=default", "--model", "b=default"]
     assert main(["serve", *options]) == 7
     (settings,) = asked
     assert settings.models == {"a": "default", "b": "default"}
     assert (settings.host, settings.http, settings.grpc, settings.brpc) == ("::", 1, None, 2)
     assert (settings.engine, settings.precision, settings.cores, settings.batch) == ("openvino", "bf16", 3, 4)
-    assert (settings.workers, settings.access_log, settings.loop_nice) == (5, False, 8)
+    assert (settings.workers, settings.access_log) == (5, False)
     assert (settings.limits.body_bytes, settings.limits.parts) == (6, 7)
     assert settings.security.token == "sixteen-characters"
 

@@ -37,7 +37,6 @@ def test_workers_get_the_very_settings() -> None:
         ({"workers": 0}, "--workers is 1 to 64"),
         ({"cores": 0}, "--threads is at least 1"),
         ({"batch": 0}, "--batch-size is 1 to 256"),
-        ({"loop_nice": 20}, "--loop-nice is 0 to 19"),
         ({"http": 9000, "brpc": 9000}, "each protocol needs a port of its own"),
     ],
 )

@@ -49,9 +49,6 @@ def serve_command(
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="One JSON object a request on stdout.")
     ] = True,
-    loop_nice: Annotated[
-        int, typer.Option(help="How much the network's thread gives way to those that compute, 0 to 19.")
-    ] = 0,
 ) -> None:
     """Serve models over REST, gRPC and bRPC.
 
@@ -82,7 +79,6 @@ def serve_command(
                 client_authorities=tls_client_ca,
             ),
             access_log=access_log,
-            loop_nice=loop_nice,
         )
     )
     raise typer.Exit(code)

@@ -35,7 +35,6 @@ class Settings:
         limits: of each process.
         security: what clients must bring.
         access_log: write a line for each request.
-        loop_nice: how much the thread of the event loop gives way to those that compute, 0 to 19; POSIX.
     """
 
     models: Mapping[str, str]
@@ -51,7 +50,6 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     security: Security = field(default_factory=Security)
     access_log: bool = True
-    loop_nice: int = 0
 
     def __post_init__(self) -> None:
         ranges = (
@@ -61,7 +59,6 @@ class Settings:
             ("--workers", self.workers, 1, MOST_WORKERS),
             ("--threads", self.cores, 1, None),
             ("--batch-size", self.batch, 1, self.limits.queue_images),
-            ("--loop-nice", self.loop_nice, 0, 19),
         )
         for option, value, least, most in ranges:
             if value is not None and (value < least or (most is not None and value > most)):

@@ -258,7 +258,6 @@ async def _serve(
         lambda name, changed: metrics.reload(name, changed=changed),
     )
     reloading = asyncio.create_task(_reload_on(signals.reload, reloader))
-    _give_way(settings.loop_nice)
     # What is here now stays until the end: a full collection would visit it all, and requests would wait.
     gc.collect()
     gc.freeze()
@@ -393,12 +392,6 @@ async def in_thread(function: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="ghostclas-opening", daemon=True).start()
     return await future
-
-
-def _give_way(nice: int) -> None:
-    """Let the threads that compute run before this one, the loop's; they have been started before."""
-    if nice and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def _die_with(supervisor: int) -> None:

@@ -16,7 +16,6 @@ from tests.serve.served import jpeg
 PYTHON = ROOT / ".venvs" / "ray" / "bin" / "python"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not PYTHON.exists(), reason="there is no Ray in .venvs/ray")
 def test_two_replicas_of_which_one_is_killed_answer_and_are_two_again(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
