@@ -57,7 +57,9 @@ def test_names_of_systems_are_hidden_in_any_case() -> None:
         ({"config.yaml", "checkpoints"}, "a training run"),
         ({"manifest.json", "weights.safetensors"}, "a bundle"),
         ({"predictions.csv", "predictions.jsonl"}, "predictions"),
+        ({"index.html", "gallery.json", "thumbnails"}, "a gallery"),
         ({"config.yaml", "cat.jpg"}, None),
+        ({"index.html", "thumbnails", "cat.jpg"}, None),
         ({"manifest.json", "cat.jpg"}, None),
     ],
 )

@@ -432,6 +432,23 @@ def test_a_name_that_is_not_utf8_still_fits_into_json(classifier: Classifier, tm
     assert predictions[1].error.code == "not_found"
 
 
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_a_watcher_sees_each_photo_once_as_the_network_does(classifier: Classifier, count: int) -> None:
+    seen: dict[int, np.ndarray] = {}
+
+    def watch(position: int, pixels: np.ndarray) -> None:
+        assert position not in seen
+        seen[position] = pixels.copy()
+
+    sources: list[ImageSource] = [photo(seed) for seed in range(count)]
+    sources.insert(1, b"no photo")
+    predictions = list(classifier.stream(sources, watch=watch))
+    assert predictions == classifier.predict(sources)
+    assert sorted(seen) == [place for place in range(count + 1) if place != 1]
+    for place, pixels in seen.items():
+        np.testing.assert_array_equal(pixels, imaging.preprocess(sources[place], classifier.preprocess))
+
+
 # ------------------------------------------------------------------ memory
 
 _PEAK = """

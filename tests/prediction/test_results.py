@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,14 @@ def test_the_model_is_noted_beside_the_answers(tmp_path: Path, small_bundle: Bun
     noted: dict[str, Any] = json.loads((tmp_path / "predictions.model.json").read_text(encoding="utf-8"))
     assert noted["name"] == small_bundle.manifest.name
     assert noted["label_hash"] == small_bundle.manifest.label_hash
+
+
+def test_answers_of_an_earlier_run_come_with_the_paths_of_their_photos(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    stop_after(tmp_path, answer("a.jpg"), answer("caf\\udce9.jpg"))
+    with PredictionFiles(tmp_path, top=2, resume=True) as files:
+        assert list(files.remaining(["a.jpg", odd, "new.jpg"])) == ["new.jpg"]
+        files.write(answer("new.jpg"))
+        earlier = list(files.earlier(2))
+    assert [path for path, _ in earlier] == [Path("a.jpg"), Path(odd)]
+    assert [prediction for _, prediction in earlier] == [answer("a.jpg"), answer("caf\\udce9.jpg")]

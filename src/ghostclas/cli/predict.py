@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, say_json_text
+from ghostclas.cli.console import note, print_next, say, say_json_text, table
 from ghostclas.errors import DataError, MissingExtraError, UsageError
 from ghostclas.files import is_file, is_folder
+from ghostclas.processor import usable_cores
 from ghostclas.progress import console_progress
 from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
-    from ghostclas.prediction import PredictionFiles
+    from ghostclas.prediction import Gallery, PredictionFiles, Sorting
+    from ghostclas.prediction.placing import How
     from ghostclas.spec import Prediction
+
+NAMED = 5
+"""Of so many files a line each says why they stay where they are."""
 
 FEW_PHOTOS = 100
 """Up to so many photos, an engine that starts 0.3 s sooner finishes sooner, however fast the others are."""
@@ -60,70 +66,201 @@ def predict_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="With --output: label only photos without a prediction there.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a page there: photos by label, the least certain first."),
+    ] = None,
+    sort: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy each photo into DIR/LABEL, or into DIR/unsure."),
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="With --sort: copy the photos; the default.")] = False,
+    move: Annotated[bool, typer.Option("--move", help="With --sort: move the photos.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="With --sort: make links to the photos.")] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="With --sort: photos with a lower score go to DIR/unsure; 0.5 when absent."),
+    ] = None,
+    undo: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Take back a --sort, given its folder or its sorted.csv."),
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Label the photographs of the extra 'demo'.")] = False,
 ) -> None:
     """Label photos.
 
     Prints the labels of each photo in the order given, best first. A photo that cannot be read is a result
-    with an error in its place; the exit code is then 3.
+    with an error in its place; the exit code is then 3. With --output, --report or --sort, only counts are
+    printed.
     """
+    if undo is not None:
+        _undo(undo, alone=not paths and sort is None)
+        return
     from ghostclas.prediction import Classifier, PredictionFiles
 
+    how = _how(copy=copy, move=move, link=link)
+    if sort is None and (how or min_score is not None):
+        raise UsageError(f"{f'--{how}' if how else '--min-score'} says how photos are sorted: add --sort DIR")
+    if sort:
+        from ghostclas.prediction import check_sorting
+        from ghostclas.prediction.sorting import MIN_SCORE
+
+        how, min_score = how or "copy", MIN_SCORE if min_score is None else min_score
+        check_sorting(sort, how=how, min_score=min_score)
     if resume and output is None:
         raise UsageError("--resume continues the predictions in a folder: add --output DIR")
     left_out: Counter[str] = Counter()
     images = _images(paths or [], left_out, demo=demo)
+    if made := [folder for folder in (report, sort) if folder]:
+        images = _outside(images, made)
     done = failed = 0
-    progress = None if sys.stdout.isatty() and not output else console_progress("photos")
+    to_folder = bool(output or made)
+    progress = None if sys.stdout.isatty() and not to_folder else console_progress("photos")
     total = _counted(paths or []) if progress and not demo else None
-    with (
-        PredictionFiles(output, top, resume=resume) if output else nullcontext() as files,
-        _kept(files),
-        Classifier.load(
-            model,
-            engine=engine,
-            precision=precision,
-            threads=threads,
-            batch_size=batch_size,
-            optimize_for="startup" if _are_few(paths or []) else "throughput",
-        ) as classifier,
-    ):
-        already = 0
-        if files:
-            files.require_model(classifier.bundle)
-            already = files.count
-            images = files.remaining(images)
-        for prediction in classifier.stream(images, top):
-            if as_json:
-                say_json_text(prediction.model_dump_json())
-            elif output is None:
-                say(_text(prediction))
+    kept: list[tuple[Path, Prediction]] = []
+    with _gallery(report, model) as gallery:
+        with (
+            PredictionFiles(output, top, resume=resume) if output else nullcontext() as files,
+            _kept(files),
+            Classifier.load(
+                model,
+                engine=engine,
+                precision=precision,
+                threads=threads,
+                batch_size=batch_size,
+                optimize_for="startup" if _are_few(paths or []) else "throughput",
+            ) as classifier,
+        ):
+            already = 0
             if files:
-                files.write(prediction)
-            done += 1
-            failed += prediction.error is not None
+                files.require_model(classifier.bundle)
+                already = files.count
+                images = files.remaining(images)
+            taken: deque[Path] = deque()
+            watch = gallery.keep if gallery else None
+            for prediction in classifier.stream(_noting(images, taken), top, watch=watch):
+                photo = taken.popleft()
+                if as_json:
+                    say_json_text(prediction.model_dump_json())
+                elif not to_folder:
+                    say(_text(prediction))
+                if files:
+                    files.write(prediction)
+                if made:
+                    kept.append((photo, prediction))
+                done += 1
+                failed += prediction.error is not None
+                if progress:
+                    # A count below the number done is no total: photos were added since.
+                    progress(done, total[0] if total and total[0] > done else None)
             if progress:
-                # A count below the number done is no total: photos were added since.
-                progress(done, total[0] if total and total[0] > done else None)
-        if progress:
-            progress(done, done)
-        if not done and not already:
-            why = f"; {_left_out(left_out)}" if left_out else ""
-            raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}{why}")
+                progress(done, done)
+            if not done and not already:
+                why = f"; {_left_out(left_out)}" if left_out else ""
+                raise DataError(f"there are no images in {', '.join(paths or []) or 'the list'}{why}")
+            earlier = list(files.earlier(already)) if files and made else []
+        if gallery:
+            for photo, prediction in kept:
+                gallery.add(photo, prediction)
+            gallery.add_labelled(earlier, classifier.preprocess, threads=usable_cores())
+        if sort and how and min_score is not None:
+            sorting = _sort([*earlier, *kept], sort, classifier.classes, how, min_score)
+            if gallery and sorting.how == "move":
+                gallery.moved = sorting.placed
     if left_out:
         note(_left_out(left_out))
+    count = f"{done} photo{'s' * (done != 1)}" + (f" after {already}" if already else "")
     if output:
-        count = f"{done} photo{'s' * (done != 1)}" + (f" after {already}" if already else "")
         note(f"{count}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
+    if report:
+        note(f"{count}: {report / 'index.html'}")
+    if sort:
+        print_next("ghostclas", "predict", "--undo", str(sort), why="to take it back")
     if failed:
         raise DataError(f"{failed} of {done} photos could not be labelled; each result has its error")
+    if sort and sorting.failed:
+        raise DataError(f"{len(sorting.failed)} of {done + already} photos could not be put into {sort}")
     if demo:
         print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
-    elif output is None:
+    elif report:
+        print_next(str(report / "index.html"), why="open")
+    elif output is None and not sort:
         again = [*_few(paths or []), *(["--model", model] if model != "default" else [])]
         print_next("ghostclas", "predict", *again, "--output", "predictions", why="to keep the answers")
-    else:
+    elif not sort:
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
+
+
+def _how(**chosen: bool) -> How | None:
+    """Return which of ``--copy``, ``--move`` and ``--link`` was given, if any."""
+    given = [name for name, wanted in chosen.items() if wanted]
+    if len(given) > 1:
+        raise UsageError(f"give one of {' and '.join(f'--{name}' for name in given)}")
+    return cast("How", given[0]) if given else None
+
+
+@contextmanager
+def _gallery(folder: Path | None, model: str) -> Iterator[Gallery | None]:
+    """Open the gallery of ``--report``, which appears when the block ends."""
+    if folder is None:
+        yield None
+        return
+    from ghostclas.prediction import Gallery
+    from ghostclas.zoo import locate
+
+    with Gallery(folder, model=locate(model).name) as gallery:
+        yield gallery
+
+
+def _outside(images: Iterable[Path], folders: Sequence[Path]) -> Iterator[Path]:
+    """Leave out photos in the folders that this command writes, as of an earlier time."""
+    inside = tuple(os.path.join(os.path.abspath(folder), "") for folder in folders)  # noqa: PTH100, PTH118
+    return (image for image in images if not os.path.abspath(image).startswith(inside))  # noqa: PTH100
+
+
+def _noting(images: Iterable[Path], taken: deque[Path]) -> Iterator[Path]:
+    for image in images:
+        taken.append(image)
+        yield image
+
+
+def _sort(
+    answers: Sequence[tuple[Path, Prediction]],
+    folder: Path,
+    classes: Sequence[str],
+    how: How,
+    min_score: float,
+) -> Sorting:
+    from ghostclas.prediction import sort_photos
+    from ghostclas.prediction.sorting import UNSURE
+
+    sorting = sort_photos(answers, folder, classes, how=how, min_score=min_score)
+    if sorting.folders:
+        rows = sorted(sorting.folders.items(), key=lambda item: (item[0] == UNSURE, -item[1], item[0]))
+        did = {"copy": "copied", "move": "moved", "link": "linked"}[how]
+        say(table(["folder", did], [[name, f"{count:,}"] for name, count in rows], right=(1,)))
+    if sorting.already:
+        note(f"{sorting.already:,} photos are in {folder} already, as {sorting.record} says; they stay there")
+    for path, why in sorting.failed[:NAMED]:
+        note(f"{path} stays where it is: {why}")
+    if len(sorting.failed) > NAMED:
+        note(f"and {len(sorting.failed) - NAMED:,} more")
+    return sorting
+
+
+def _undo(path: Path, *, alone: bool) -> None:
+    from ghostclas.prediction import undo_sorting
+
+    if not alone:
+        raise UsageError("--undo takes a sorting back and labels nothing: give it alone")
+    undoing = undo_sorting(path)
+    for target, why in undoing.kept[:NAMED]:
+        note(f"{target} stays: {why}")
+    if len(undoing.kept) > NAMED:
+        note(f"and {len(undoing.kept) - NAMED:,} more")
+    say(f"{undoing.undone:,} taken back, {len(undoing.kept):,} kept")
+    if undoing.kept:
+        raise DataError(f"{len(undoing.kept):,} files stay as they are, and in the list")
 
 
 @contextmanager

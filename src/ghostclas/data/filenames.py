@@ -95,7 +95,7 @@ def own_output(folder: str, exists: Callable[[str], bool]) -> str | None:
         exists: whether there is a file or folder at a path.
 
     Returns:
-        ``"a training run"``, ``"a bundle"``, ``"predictions"`` or ``None``.
+        ``"a training run"``, ``"a bundle"``, ``"predictions"``, ``"a gallery"`` or ``None``.
     """
 
     def has(name: str) -> bool:
@@ -107,6 +107,8 @@ def own_output(folder: str, exists: Callable[[str], bool]) -> str | None:
         return "a bundle"
     if has("predictions.partial.jsonl") or (has("predictions.csv") and has("predictions.jsonl")):
         return "predictions"
+    if has("gallery.json") and has("thumbnails"):
+        return "a gallery"
     return None
 
 

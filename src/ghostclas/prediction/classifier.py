@@ -29,6 +29,8 @@ UInt8: TypeAlias = NDArray[np.uint8]
 Photos: TypeAlias = Sequence[tuple[str | None, PredictionError | None]]
 Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
 Compute: TypeAlias = Callable[[UInt8], NDArray[np.float32]]
+Watch: TypeAlias = Callable[[int, UInt8], None]
+"""Called with the position of a photo and its decoded pixels, uint8 ``[crop, crop, 3]``."""
 Item = TypeVar("Item")
 
 BATCH_SIZE = 4
@@ -186,20 +188,24 @@ class Classifier:
         """
         return list(self.stream(_each(sources), top))
 
-    def stream(self, sources: Iterable[ImageSource], top: int = 5) -> Iterator[Prediction]:
+    def stream(
+        self, sources: Iterable[ImageSource], top: int = 5, *, watch: Watch | None = None
+    ) -> Iterator[Prediction]:
         """Label photos in order, in bounded memory.
 
         Every core decodes a batch and runs the network on it, several batches at a time. ``sources`` may be
         endless: it is read lazily, at most two batches a worker ahead of the results. If it raises, the
-            photos
-        before that are answered first. Batches are always filled, so the same photos give the same scores in
-        every run.
+        photos before that are answered first. Batches are always filled, so the same photos give the same
+        scores in every run.
+
+        ``watch`` sees each photo as the network does: it is called once for each photo that can be decoded,
+        by several threads and in any order, and keeps no reference to the pixels.
         """
         check_top(top)
         _refuse_file(sources)
         return (
             prediction
-            for photos, logits in self._batches(iter(sources), self.engine.run)
+            for photos, logits in self._batches(iter(sources), self.engine.run, watch)
             for prediction in self._predictions(photos, logits, top)
         )
 
@@ -285,19 +291,21 @@ class Classifier:
     ) -> None:
         self.close()
 
-    def _batches(self, sources: Iterator[ImageSource], run: Compute) -> Iterator[Batch]:
+    def _batches(
+        self, sources: Iterator[ImageSource], run: Compute, watch: Watch | None = None
+    ) -> Iterator[Batch]:
         """Yield the result of ``run`` for batch after batch."""
-        parts = _parts(sources, self.batch_size)
-        first = next(parts, [])
-        if len(first) < 2 <= self.batch_size:
+        parts = enumerate(_parts(sources, self.batch_size))
+        first = next(parts, (0, []))
+        if len(first[1]) < 2 <= self.batch_size:
             # Starting threads for a single photo would only cost time.
-            if first:
-                yield self._work(first, run)
-            yield from (self._work(part, run) for part in parts)
+            if first[1]:
+                yield self._work(first, run, watch)
+            yield from (self._work(part, run, watch) for part in parts)
             return
         from concurrent.futures import ThreadPoolExecutor
 
-        parts = chain([first], parts)
+        remaining: Iterator[tuple[int, list[ImageSource]]] = chain([first], parts)
         pending: deque[Future[Batch]] = deque()
         failure: Exception | None = None
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ghostclas-worker")
@@ -305,10 +313,10 @@ class Classifier:
             while True:
                 try:
                     # Twice the workers, so that one slow photo at the front does not stop the others.
-                    for part in islice(parts, 2 * self._workers - len(pending)):
-                        pending.append(pool.submit(self._work, part, run))
+                    for part in islice(remaining, 2 * self._workers - len(pending)):
+                        pending.append(pool.submit(self._work, part, run, watch))
                 except Exception as error:
-                    failure, parts = error, iter(())
+                    failure, remaining = error, iter(())
                 if not pending:
                     break
                 yield pending.popleft().result()
@@ -317,16 +325,19 @@ class Classifier:
         if failure is not None:
             raise failure
 
-    def _work(self, sources: Sequence[ImageSource], run: Compute) -> Batch:
-        """Decode a batch into the network's input array, and run the network on it."""
+    def _work(self, part: tuple[int, Sequence[ImageSource]], run: Compute, watch: Watch | None) -> Batch:
+        """Decode a numbered batch into the network's input array, and run the network on it."""
+        number, sources = part
         side = self.preprocess.crop
         images = np.empty((len(sources), side, side, 3), np.uint8)
         photos: list[tuple[str | None, PredictionError | None]] = []
         good = 0
-        for source in sources:
+        for position, source in enumerate(sources, number * self.batch_size):
             error = None
             try:
                 preprocess(source, self.preprocess, out=images[good])
+                if watch:
+                    watch(position, images[good])
                 good += 1
             except ImageError as problem:
                 error = PredictionError(code=problem.code, message=_valid(str(problem)))

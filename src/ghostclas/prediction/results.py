@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO, TypeVar
@@ -46,6 +47,7 @@ class PredictionFiles:
         self._top = top
         self._resume = resume
         self._answered: Counter[str] = Counter()
+        self._escaped: dict[str, str] = {}
         self.count = 0
         """The number of predictions, those of earlier runs included."""
 
@@ -114,8 +116,21 @@ class PredictionFiles:
             name = text.encode("utf-8", "backslashreplace").decode()
             if left[name] > 0:
                 left[name] -= 1
+                if name != text:
+                    self._escaped[name] = text
             else:
                 yield source
+
+    def earlier(self, count: int) -> Iterator[tuple[Path, Prediction]]:
+        """Yield the first ``count`` predictions, those of earlier runs, each with the path of its photo.
+
+        The true path of a name that is not UTF-8 is known once :meth:`remaining` has seen it.
+        """
+        with self._partial.open(encoding="utf-8", newline="\n") as lines:
+            for line in islice(lines, count):
+                prediction = Prediction.model_validate_json(line)
+                name = prediction.file or ""
+                yield Path(self._escaped.get(name, name)), prediction
 
     def write(self, prediction: Prediction) -> None:
         """Add one prediction.
