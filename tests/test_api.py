@@ -126,9 +126,13 @@ def test_evaluate_takes_a_path_a_bundle_or_a_classifier(
 
 
 def test_compare_takes_the_same(classifier: Classifier, small_bundle: Bundle, labelled: Path) -> None:
-    comparison = ghostclas.compare(classifier, small_bundle.path, labelled)
-    assert comparison.images == 8
-    assert comparison.agreement == 100
+    for first, second in ((classifier, small_bundle.path), (small_bundle, classifier), (small_bundle,) * 2):
+        comparison = ghostclas.compare(first, second, labelled)
+        assert comparison.images == 8
+        assert comparison.agreement == 100
+        assert comparison.a.through == comparison.b.through
+    with pytest.raises(UsageError, match="in bf16"):
+        ghostclas.compare(small_bundle, small_bundle, labelled, engine="onnxruntime", precision="bf16")
 
 
 def test_export_does_the_work_and_returns_the_bundle(small_bundle: Bundle, tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
 from ghostclas.bundle import Bundle
 from ghostclas.data import Source, open_source
 from ghostclas.errors import UsageError
-from ghostclas.evaluation import Comparison, Evaluation, check_writable
+from ghostclas.evaluation import Comparison, Evaluation, check_writable, open_both
 from ghostclas.evaluation import compare as compare_classifiers
 from ghostclas.evaluation import evaluate as evaluate_classifier
 from ghostclas.extras import require
@@ -127,14 +127,18 @@ def compare(
     *,
     split: str | None = None,
     engine: str | None = None,
+    precision: str | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Evaluate two models with the same classes on the same images, and list the changes from ``a`` to ``b``.
 
-    Args, errors: as :func:`evaluate`; BundleError also for models whose classes differ.
+    Both are opened in one engine and one precision; beside an open classifier, the other in its engine.
+
+    Args, errors: as :func:`evaluate`; BundleError also for models whose classes differ, UsageError also for
+        models that no engine computes in one precision.
     """
     source = _source(data, split)
-    with _classifier(a, engine) as first, _classifier(b, engine) as second:
+    with _both(a, b, engine, precision) as (first, second):
         return compare_classifiers(first, second, source, progress=progress)
 
 
@@ -179,6 +183,27 @@ def _source(data: Data, split: str | None) -> Source:
     if split is not None:
         raise UsageError("an open source is measured as it is: leave split out, or give the path of the data")
     return data
+
+
+@contextmanager
+def _both(
+    a: Model, b: Model, engine: str | None, precision: str | None
+) -> Iterator[tuple[Classifier, Classifier]]:
+    if not isinstance(a, Classifier) and not isinstance(b, Classifier):
+        with open_both(a, b, engine=engine or "auto", precision=precision) as both:
+            yield both
+        return
+    given = next(each for each in (a, b) if isinstance(each, Classifier))
+    with ExitStack() as opened:
+        first, second = (
+            opened.enter_context(
+                _classifier(each, engine, precision)
+                if isinstance(each, Classifier)
+                else _classifier(each, given.engine.name, given.engine.inference_precision)
+            )
+            for each in (a, b)
+        )
+        yield first, second
 
 
 @contextmanager

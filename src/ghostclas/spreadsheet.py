@@ -7,7 +7,10 @@ name of a file or a class could start a program, or send away what the table hol
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
@@ -18,6 +21,22 @@ def inert(cell: str) -> str:
     A cell that already begins with ``'`` and then such a sign gets one more, so that :func:`plain` can tell.
     """
     return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def row_writer(to: TextIO) -> Callable[[Iterable[Any]], object]:
+    """Return a function that writes one row of CSV to an open text file, ended by a line feed alone.
+
+    ``csv.writer`` with this end of line would not quote a ``\\r`` in a name, and readers would see two rows.
+    """
+    return csv.writer(_UnixLines(to), lineterminator="\r\n").writerow
+
+
+class _UnixLines:
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+
+    def write(self, row: str) -> int:
+        return self._to.write(row.removesuffix("\r\n") + "\n")
 
 
 def plain(cell: str) -> str:

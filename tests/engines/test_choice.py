@@ -9,7 +9,8 @@ import pytest
 
 from ghostclas.bundle import Bundle
 from ghostclas.engines import ENGINES, open_engine
-from ghostclas.errors import BundleError
+from ghostclas.engines.choice import common_choice
+from ghostclas.errors import BundleError, UsageError
 from tests.engines.linear import bundle_of, linear_model, needs_openvino
 
 
@@ -109,3 +110,33 @@ def test_auto_runs_a_bundle_that_nobody_compared_in_the_engine_of_its_default_fi
     monkeypatch.setattr("ghostclas.engines.choice.installed_engines", lambda: ["ncnn"])
     with pytest.raises(BundleError, match=r"no installed engine reads a file .*files: onnx; engines: ncnn"):
         open_engine("auto", bundle)
+
+
+def with_precisions(bundle: Bundle, *precisions: str) -> Bundle:
+    """Return the bundle as if its one file were there in other precisions."""
+    (entry,) = bundle.manifest.files
+    files = tuple(entry.model_copy(update={"precision": precision}) for precision in precisions)
+    return Bundle(bundle.path, bundle._store, bundle.manifest.model_copy(update={"files": files}))
+
+
+def test_models_to_compare_share_an_engine_and_a_precision(tmp_path: Path) -> None:
+    one = bundle_of(linear_model().SerializeToString(), tmp_path / "b")
+    half, both, eighth = (with_precisions(one, *kinds) for kinds in (["fp16"], ["fp32", "fp16"], ["int8"]))
+    assert common_choice([one, one]) == ("onnxruntime", "fp32")
+    assert common_choice([half, both]) == ("onnxruntime", "fp16")
+    assert common_choice([eighth, eighth]) == ("onnxruntime", "int8")
+    assert common_choice([both, half], engine="onnxruntime", precision="fp16") == ("onnxruntime", "fp16")
+    with pytest.raises(UsageError, match=r"no installed engine computes .* in one precision(.|\n)*onnx int8"):
+        common_choice([one, eighth])
+    with pytest.raises(UsageError, match="onnxruntime does not compute these models in fp16"):
+        common_choice([one, half], engine="onnxruntime", precision="fp16")
+    with pytest.raises(UsageError, match="there is no precision 'fp23'"):
+        common_choice([one, one], precision="fp23")
+
+
+@needs_openvino
+def test_models_of_which_auto_would_take_two_engines_share_one(full_bundle: Bundle, tmp_path: Path) -> None:
+    faster = with_bf16(full_bundle, ok=True)
+    assert common_choice([faster, faster]) == ("openvino", "fp32")
+    other = bundle_of(linear_model().SerializeToString(), tmp_path / "b")
+    assert common_choice([faster, other]) == ("onnxruntime", "fp32")

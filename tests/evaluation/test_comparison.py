@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ghostclas.data import open_source
 from ghostclas.errors import BundleError
-from ghostclas.evaluation import Comparison, compare, mcnemar
-from ghostclas.evaluation.report import verdict
+from ghostclas.evaluation import Comparison, compare, mcnemar, open_both
+from ghostclas.evaluation.report import names, verdict
 from ghostclas.prediction import Classifier
 from tests.colours import THREE, colour_bundle, colour_folder
 
@@ -51,6 +51,19 @@ def test_every_image_is_in_one_group(comparison: Comparison) -> None:
     assert keys("neither") == ["green/0.png", "red/3.png"]
     assert comparison.images == 8
     assert comparison.top1 == (12.5, 62.5)
+
+
+def test_models_have_the_names_of_their_runs(tmp_path: Path) -> None:
+    folder = colour_folder(tmp_path / "photos", {"red": ["red"]})
+    for run in ("long", "short"):
+        colour_bundle(tmp_path / run / "bundle")
+    with open_both(tmp_path / "long", tmp_path / "short" / "bundle", threads=1) as (a, b):
+        assert a.bundle.name == b.bundle.name
+        result = compare(a, b, open_source(folder))
+        again = compare(a, a, open_source(folder))
+    assert names(result) == ("long", "short")
+    assert [result.as_dict()[side]["name"] for side in "ab"] == ["long", "short"]
+    assert names(again) == (f"long ({again.a.through})",) * 2
 
 
 def test_agreement_counts_equal_answers_right_or_wrong(tmp_path: Path) -> None:

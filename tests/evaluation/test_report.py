@@ -182,7 +182,11 @@ def test_an_earlier_report_is_replaced(evaluation: Evaluation, tmp_path: Path) -
     page = (target / "index.html").read_text(encoding="utf-8")
     (target / "index.html").write_text(page + "<!-- old -->", encoding="utf-8")
     assert write_report(evaluation, target).read_text(encoding="utf-8") == page
-    assert sorted(path.name for path in target.parent.rglob("*")) == ["index.html", "report", "report.json"]
+    names = ["index.html", "predictions.csv", "report", "report.json"]
+    assert sorted(path.name for path in target.parent.rglob("*")) == names
+    (target / "predictions.csv").write_text("file,what I think of it\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"such as 'predictions\.csv'"):
+        write_report(evaluation, target)
 
 
 @pytest.mark.parametrize("name", ["index.html", "report.json"])

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = {
     "ssld": "ssld:app",
     "eval": "evaluate:evaluate_command",
     "compare": "evaluate:compare_command",
+    "runs": "runs:runs_command",
     "export": "export:export_command",
     "import": "imports:import_command",
     "convert-config": "convert_config:convert_config_command",

@@ -36,7 +36,9 @@ BatchOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, typer.Option(help="The number of cores; all when absent.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
-ReportOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the page index.html there.")]
+ReportOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the page index.html there, and the figures.")
+]
 LISTED_CLASSES = 5
 CHANGES = 5
 NAMED = 10
@@ -128,6 +130,7 @@ def compare_command(
     root: RootOption = None,
     label_file: LabelFileOption = None,
     engine: EngineOption = "auto",
+    precision: PrecisionOption = None,
     batch_size: BatchOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -136,18 +139,18 @@ def compare_command(
     """Compare two models on the same images.
 
     Lists the images that only one of them gets right, and says whether chance explains the difference
-    (McNemar's exact test). The models must have the same classes.
+    (McNemar's exact test). The models must have the same classes. Both are computed by one engine in one
+    precision.
     """
     from ghostclas.data import open_source
-    from ghostclas.evaluation import check_report, compare, write_comparison
-    from ghostclas.prediction import Classifier
+    from ghostclas.evaluation import check_report, compare, open_both, write_comparison
 
     if report:
         check_report(report)
     source = open_source(data, split, root=root, label_file=label_file)
-    with (
-        Classifier.load(a, engine=engine, threads=threads, batch_size=batch_size) as first,
-        Classifier.load(b, engine=engine, threads=threads, batch_size=batch_size) as second,
+    with open_both(a, b, engine=engine, precision=precision, threads=threads, batch_size=batch_size) as (
+        first,
+        second,
     ):
         _note_split(data, source, split)
         comparison = compare(first, second, source, progress=console_progress("answers"))
@@ -202,7 +205,7 @@ def _figures(e: Evaluation) -> str:
     ]
     without = f" ({absent} of them without an image here)" if absent else ""
     lines = [
-        printable(f"{e.model} through {e.through}"),
+        printable(f"{e.name} through {e.through}"),
         f"{printable(e.source.location)}: {e.images:,} images, {len(e.classes):,} classes{without}",
         "",
         *_aligned(rows),
@@ -238,8 +241,8 @@ def _changes(c: Comparison) -> str:
 
     top1 = c.top1
     lines = [
-        printable(f"A  {c.a.model} through {c.a.through}"),
-        printable(f"B  {c.b.model} through {c.b.through}"),
+        printable(f"A  {c.a.name} through {c.a.through}"),
+        printable(f"B  {c.b.name} through {c.b.through}"),
         f"{printable(c.a.source.location)}: {c.images:,} images, {len(c.per_class):,} classes",
         "",
         *_aligned(

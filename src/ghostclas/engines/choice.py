@@ -59,11 +59,7 @@ def open_engine(
         BundleError: the bundle has no file that the engine reads, or it does not verify or load.
         MissingExtraError: the engine's package is not installed.
     """
-    if precision is not None and precision not in get_args(Precision):
-        near = (
-            did_you_mean(precision, get_args(Precision)) or f"; there are: {', '.join(get_args(Precision))}"
-        )
-        raise UsageError(f"there is no precision {precision!r}{near}")
+    _check_precision(precision)
     if optimize_for not in get_args(Goal):
         raise UsageError(f"optimize_for is one of {', '.join(get_args(Goal))}, not {optimize_for!r}")
     wanted = cast("Precision | None", precision)
@@ -79,6 +75,59 @@ def open_engine(
         inference_precision=choice.inference_precision,
         concurrency=concurrency,
     )
+
+
+def common_choice(
+    bundles: Sequence[Bundle], *, engine: str = "auto", precision: str | None = None
+) -> tuple[str, Precision]:
+    """Return an engine and a precision for ``open_engine`` in which all bundles can be computed.
+
+    ``auto`` is the engine that it would be for each of them, if that is one; else ONNX Runtime, else the
+    first of the table that reads them all. The precision is float32 where all have such files.
+
+    Raises:
+        UsageError: there is no such engine or precision, or none fits all of them.
+        BundleError: no installed engine reads one of the bundles.
+    """
+    _check_precision(precision)
+    wanted = cast("Sequence[Precision]", [precision] if precision else [*FLOATS, "int8"])
+    if engine == "auto":
+        own = {_choose_automatically(bundle, None, "throughput").engine for bundle in bundles}
+        engines = dict.fromkeys([*(own if len(own) == 1 else ()), DEFAULT_ENGINE, *installed_engines()])
+    else:
+        engines = {engine: None}
+    for name in engines:
+        for kind in wanted:
+            if all(_computes(name, bundle, kind) for bundle in bundles):
+                return name, kind
+    files = "\n       ".join(
+        f"{bundle.path}: {', '.join(sorted({f'{e.format} {e.precision}' for e in bundle.manifest.files}))}"
+        for bundle in bundles
+    )
+    where = "no installed engine computes" if engine == "auto" else f"{engine} does not compute"
+    how = f"in {precision}" if precision else "in one precision"
+    raise UsageError(
+        f"{where} these models {how}:\n       {files}\n"
+        "       export the missing file, or measure each with: ghostclas eval"
+    )
+
+
+def _computes(name: str, bundle: Bundle, precision: Precision) -> bool:
+    """Whether the engine has a file of the bundle to compute in this precision, here."""
+    runtime = find_runtime(name)
+    entries = [e for e in bundle.manifest.files if e.input is not None and e.format in runtime.formats]
+    if any(entry.precision == precision for entry in entries):
+        return True
+    floats = any(entry.precision in FLOATS for entry in entries)
+    return floats and is_installed(runtime.package) and supports_precision(name, precision)
+
+
+def _check_precision(precision: str | None) -> None:
+    if precision is not None and precision not in get_args(Precision):
+        near = (
+            did_you_mean(precision, get_args(Precision)) or f"; there are: {', '.join(get_args(Precision))}"
+        )
+        raise UsageError(f"there is no precision {precision!r}{near}")
 
 
 def load_file(

@@ -18,7 +18,14 @@ from ghostclas.evaluation.calibration import (
     fit_temperature,
     recalibrate,
 )
-from ghostclas.evaluation.comparison import ClassChange, Comparison, compare, compare_evaluations, mcnemar
+from ghostclas.evaluation.comparison import (
+    ClassChange,
+    Comparison,
+    compare,
+    compare_evaluations,
+    mcnemar,
+    open_both,
+)
 from ghostclas.evaluation.evaluation import (
     BadImage,
     Evaluation,
@@ -28,7 +35,7 @@ from ghostclas.evaluation.evaluation import (
     store_temperature,
 )
 from ghostclas.evaluation.metrics import ClassMetrics, Confusion, topk_accuracy
-from ghostclas.evaluation.report import check_report, write_comparison, write_report
+from ghostclas.evaluation.report import Learned, check_report, write_comparison, write_report
 from ghostclas.evaluation.summary import Summary, summarize
 
 __all__ = [
@@ -39,6 +46,7 @@ __all__ = [
     "Comparison",
     "Confusion",
     "Evaluation",
+    "Learned",
     "ReliabilityBin",
     "Summary",
     "TemperatureFit",
@@ -50,6 +58,7 @@ __all__ = [
     "evaluate",
     "fit_temperature",
     "mcnemar",
+    "open_both",
     "recalibrate",
     "store_temperature",
     "summarize",

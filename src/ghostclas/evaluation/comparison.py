@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ghostclas.bundle import Bundle
 from ghostclas.data import Source
+from ghostclas.engines.choice import common_choice
 from ghostclas.errors import BundleError
 from ghostclas.evaluation.evaluation import Evaluation, evaluate, readable
 from ghostclas.evaluation.metrics import Ints, percent
 from ghostclas.progress import Progress
 from ghostclas.spec import label_hash
+from ghostclas.zoo import locate
 
 if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
@@ -81,8 +87,8 @@ class Comparison:
         """Return the figures that the same bundles, engines and data reproduce, ready for JSON."""
         top1 = self.top1
         return {
-            "a": {"model": self.a.model, "through": self.a.through, "top1": top1[0]},
-            "b": {"model": self.b.model, "through": self.b.through, "top1": top1[1]},
+            "a": {"model": self.a.model, "name": self.a.name, "through": self.a.through, "top1": top1[0]},
+            "b": {"model": self.b.model, "name": self.b.name, "through": self.b.through, "top1": top1[1]},
             "dataset": readable(self.a.source.location),
             "images": self.images,
             "agreeing": self.agreeing,
@@ -119,6 +125,37 @@ def compare(a: Classifier, b: Classifier, source: Source, *, progress: Progress 
     return compare_evaluations(
         evaluate(a, source, progress=part(0)), evaluate(b, source, progress=part(total))
     )
+
+
+@contextmanager
+def open_both(
+    a: str | os.PathLike[str] | Bundle,
+    b: str | os.PathLike[str] | Bundle,
+    *,
+    engine: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    batch_size: int | None = None,
+) -> Iterator[tuple[Classifier, Classifier]]:
+    """Open two models in the same engine and precision, so that they differ in their weights alone.
+
+    Raises:
+        UsageError: there is no such model, or no engine and precision for both; see
+            :func:`ghostclas.engines.choice.common_choice`.
+        BundleError, MissingExtraError: as ``Classifier.load``.
+    """
+    from ghostclas.prediction import Classifier
+
+    bundles = [model if isinstance(model, Bundle) else locate(model).bundle() for model in (a, b)]
+    name, kind = common_choice(bundles, engine=engine, precision=precision)
+    with ExitStack() as opened:
+        first, second = (
+            opened.enter_context(
+                Classifier.load(bundle, engine=name, precision=kind, threads=threads, batch_size=batch_size)
+            )
+            for bundle in bundles
+        )
+        yield first, second
 
 
 def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:

@@ -25,6 +25,7 @@ from ghostclas.evaluation.summary import Summary, summarize
 from ghostclas.imaging import softmax
 from ghostclas.progress import Progress
 from ghostclas.spec import Metric, PredictionError, label_hash
+from ghostclas.zoo import locate
 
 if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
@@ -65,6 +66,13 @@ class Evaluation(Summary):
     bad: tuple[BadImage, ...]
     seconds: float
     """duration, decoding included"""
+    run: str = ""
+    """name of the run or the file of the bundle, by which a person tells two models apart"""
+
+    @property
+    def name(self) -> str:
+        """What reports call the model: its run or, without one, its bundle."""
+        return self.run or self.model
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -126,6 +134,7 @@ class Evaluation(Summary):
         """
         return {
             "model": self.model,
+            "name": self.name,
             "label_hash": label_hash(self.classes),
             "through": self.through,
             "dataset": readable(self.source.location),
@@ -226,6 +235,7 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
         logits=answers,
         bad=excluded,
         seconds=seconds,
+        run=locate(classifier.bundle.path).name,
     )
 
 

@@ -1,7 +1,9 @@
 """HTML reports of evaluations and comparisons.
 
 A report is a directory with ``index.html``, which needs no other file, and ``report.json``, the same figures
-for programs. Neither holds a date or a speed, so the same measurement gives the same bytes.
+for programs. That of an evaluation has ``predictions.csv`` beside them, one row an image. None of them holds
+a date or a speed, so the same measurement gives the same bytes; only the page of a training run says how long
+that took.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,11 +25,13 @@ from ghostclas.evaluation.calibration import ReliabilityBin
 from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
+from ghostclas.evaluation.table import HEADER, write_table
 from ghostclas.extras import require
 from ghostclas.files import check_replaceable, is_folder, is_there, replacing_folder
 from ghostclas.pages import data_uri, render, thumbnail
+from ghostclas.pages.charts import Chart, drawing
 
-PAGE, FIGURES = "index.html", "report.json"
+PAGE, FIGURES, TABLE = "index.html", "report.json", "predictions.csv"
 MISTAKES = 24
 PAIRS = 9
 CHANGES = 12
@@ -47,22 +52,34 @@ _SIGNIFICANT = 0.05
 _RIGHT, _WRONG, _EMPTY = np.array([15, 138, 126]), np.array([217, 84, 43]), np.array([255, 255, 255])
 
 
+@dataclass(frozen=True)
+class Learned:
+    """How the measured model was trained: charts over its epochs, and facts by their names."""
+
+    charts: tuple[Chart, ...]
+    facts: Mapping[str, str]
+
+
 def write_report(
-    evaluation: Evaluation, directory: str | os.PathLike[str], *, curves: bytes | None = None
+    evaluation: Evaluation, directory: str | os.PathLike[str], *, learned: Learned | None = None
 ) -> Path:
     """Write the report of ``evaluation`` and return the path of its ``index.html``.
 
-    The directory appears whole or not at all; an earlier report in it is replaced. ``curves`` is a PNG of the
-    training curves.
+    The directory appears whole or not at all; an earlier report in it is replaced. ``learned`` is shown on
+    the page of a training run.
 
     Raises:
         UsageError: the directory holds something else, or cannot be written.
         MissingExtraError: jinja2 is not installed.
     """
     check_report(directory)
-    shown = {**_evaluation_page(evaluation), "curves": data_uri("image/png", curves) if curves else ""}
+    shown = {
+        **_evaluation_page(evaluation),
+        "charts": [drawing(chart) for chart in learned.charts] if learned else [],
+        "facts": learned.facts if learned else {},
+    }
     page = _render("evaluation.html.jinja", shown)
-    return _write(Path(directory), page, evaluation.as_dict())
+    return _write(Path(directory), page, evaluation.as_dict(), evaluation)
 
 
 def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
@@ -106,7 +123,15 @@ def _is_figures(path: Path) -> bool:
     return isinstance(figures, dict) and {"dataset", "images", "per_class"} <= figures.keys()
 
 
-_OWN = {PAGE: _is_page, FIGURES: _is_figures}
+def _is_table(path: Path) -> bool:
+    begin = ",".join(HEADER).encode()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(begin)) == begin
+
+
+_OWN = {PAGE: _is_page, FIGURES: _is_figures, TABLE: _is_table}
 
 
 # ------------------------------------------------------------------ contents of the pages
@@ -145,8 +170,7 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
 
 
 def _comparison_page(c: Comparison) -> dict[str, Any]:
-    same = c.a.model == c.b.model
-    name_a, name_b = (f"{e.model} ({e.through})" if same else e.model for e in (c.a, c.b))
+    name_a, name_b = names(c)
     return {
         "c": c,
         "name_a": name_a,
@@ -161,6 +185,14 @@ def _comparison_page(c: Comparison) -> dict[str, Any]:
         ],
         "bad": tuple(dict.fromkeys((*c.a.bad, *c.b.bad))),
     }
+
+
+def names(comparison: Comparison) -> tuple[str, str]:
+    """Return what tells the two models apart: their runs or, if these are the same, their runtimes, too."""
+    a, b = comparison.a, comparison.b
+    if a.name != b.name:
+        return a.name, b.name
+    return f"{a.name} ({a.through})", f"{b.name} ({b.through})"
 
 
 def verdict(comparison: Comparison) -> str:
@@ -306,13 +338,16 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
     return render(Path(__file__).with_name("pages") / template, **values)
 
 
-def _write(target: Path, page: str, figures: Mapping[str, Any]) -> Path:
-    """Replace ``target``, which is absent, empty or a report, by a new directory with both files."""
+def _write(target: Path, page: str, figures: Mapping[str, Any], answers: Evaluation | None = None) -> Path:
+    """Replace ``target``, which is absent, empty or a report, by a new directory with all files."""
     text = json.dumps(figures, ensure_ascii=False, separators=(",", ":")) + "\n"
     try:
         with replacing_folder(target) as folder:
             for name, content in ((PAGE, page), (FIGURES, text)):
                 (folder / name).write_text(content, encoding="utf-8", newline="\n")
+            if answers is not None:
+                with (folder / TABLE).open("w", encoding="utf-8", newline="") as to:
+                    write_table(answers, to)
     except OSError as error:
         raise UsageError(f"cannot write the report to {target}: {error.strerror}") from None
     return target / PAGE

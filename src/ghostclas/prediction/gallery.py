@@ -53,7 +53,9 @@ class Gallery:
 
     An earlier gallery there is replaced. If the block raises or the process dies, the folder is as it was.
 
-        with Gallery("gallery", model="shop") as gallery, Classifier.load("runs/shop") as classifier:
+        from ghostclas.prediction import Classifier, Gallery, find_images
+
+        with Gallery("gallery", model="flowers") as gallery, Classifier.load("runs/flowers") as classifier:
             photos = list(find_images(["photos"]))
             for photo, prediction in zip(photos, classifier.stream(photos, watch=gallery.keep)):
                 gallery.add(photo, prediction)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
 from ghostclas.files import LockedError, flush, lock, replacing, sweep_drafts, write_text
 from ghostclas.spec import Prediction
-from ghostclas.spreadsheet import inert
+from ghostclas.spreadsheet import inert, row_writer
 
 LINES = "predictions.jsonl"
 TABLE = "predictions.csv"
@@ -207,31 +206,17 @@ class PredictionFiles:
             lines.truncate(complete)
 
     def _write_table(self, to: TextIO) -> None:
-        table = csv.writer(_UnixLines(to), lineterminator="\r\n")
+        write = row_writer(to)
         ranks = range(1, self._top + 1)
         columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
-        table.writerow(["file", "unknown", "error", "message", *columns])
+        write(["file", "unknown", "error", "message", *columns])
         with self._partial.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
-                table.writerow(_row(Prediction.model_validate_json(line)))
+                write(_row(Prediction.model_validate_json(line)))
 
     def _cannot_write(self, error: OSError) -> UsageError:
         kept = f"; {self.count} answers are kept there: mend that and add --resume" if self.count else ""
         return UsageError(f"cannot write to {self._folder}: {error.strerror}{kept}")
-
-
-class _UnixLines:
-    """Ends the rows of a ``csv.writer`` with a line feed alone.
-
-    The writer's own line end is ``\\r\\n``: with ``\\n`` it would not quote ``\\r`` in a name, and readers
-    would see two rows.
-    """
-
-    def __init__(self, to: TextIO) -> None:
-        self._to = to
-
-    def write(self, row: str) -> int:
-        return self._to.write(row.removesuffix("\r\n") + "\n")
 
 
 def _row(prediction: Prediction) -> list[Any]:

@@ -95,7 +95,7 @@ class Trainer:
     def __post_init__(self) -> None:
         loop, world = self.config.loop, self.accelerator.num_processes
         check_batch(loop, len(self.train_source.samples), world=world)
-        self.curves = Curves(self.run.curves)
+        self.curves = Curves(self.run.curves, val_images=len(self.val_source.samples))
         self.criterion = self.objective or CrossEntropy(loop.label_smoothing)
         self.labels = np.array([sample.label for sample in self.train_source.samples], dtype=np.int64)
         # A data set smaller than a batch is one batch.

@@ -38,6 +38,7 @@ from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.checkpoint import read_checkpoint
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
+from ghostclas.training.history import learned
 from ghostclas.training.loop import Trainer, check_batch
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
@@ -297,7 +298,8 @@ def _train(
     trainer.fit()
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        metric = _finish(spec, train_source, val_source, config, run, progress.say)
+        device, bad = _device_name(accelerator), len(trainer.bad)
+        metric = _finish(spec, train_source, val_source, config, run, progress.say, device, bad)
         entries = run.entries()
         return Run(run.path, run.bundle, len(entries), metric.top1, metric.top5, len(trainer.bad))
     return Run(run.path, run.bundle, 0, 0.0, None, len(trainer.bad))
@@ -310,6 +312,8 @@ def _finish(
     config: TrainConfig,
     run: RunDirectory,
     say: Callable[[str], None],
+    device: str = "cpu",
+    bad_images: int = 0,
 ) -> Metric:
     """Export the averaged weights of the best epoch, evaluate the bundle, and record the result."""
     best = _load_best(run)
@@ -328,12 +332,23 @@ def _finish(
             **config.provenance(),
         },
     )
-    draw_curves(run.entries(), run.curves)
+    draw_curves(run.entries(), run.curves, val_images=len(val_source.samples))
     with Classifier.load(bundle.path) as classifier:
         evaluation = calibrated(bundle, evaluate(classifier, val_source), say)
     metric = evaluation.metric(dataset_name(config.data.path, val_source))
     record_metric(bundle, metric)
-    write_report(evaluation, run.report, curves=run.curves.read_bytes())
+    write_report(
+        evaluation,
+        run.report,
+        learned=learned(
+            run.entries(),
+            config,
+            train_images=len(train_source.samples),
+            val_images=len(val_source.samples),
+            device=device,
+            bad_images=bad_images,
+        ),
+    )
     return metric
 
 
@@ -357,6 +372,13 @@ def calibrated(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None
     )
     calibration = calibrate(evaluation.logits, evaluation.labels, fitted.temperature)
     return replace(evaluation, calibration=calibration)
+
+
+def _device_name(accelerator: Accelerator) -> str:
+    """Return what a person calls the device: the name of a GPU, or ``cpu``; with the number of processes."""
+    device = accelerator.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{accelerator.num_processes} x {name}" if accelerator.num_processes > 1 else name
 
 
 def _load_best(run: RunDirectory) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from typing import Any
 
 from ghostclas import files
 from ghostclas.errors import TrainingError, UsageError
+from ghostclas.evaluation.logs import read_log
 from ghostclas.training.config import TrainConfig, dump_config, resolve_config
-from ghostclas.training.resumption import MAX_RECORD_BYTES, DataRecord, Resume, check_images, check_settings
+from ghostclas.training.resumption import DataRecord, Resume, check_images, check_settings
 
 _LOCK = ".lock"
 _OWN_FILES = (_LOCK, "config.yaml", "data.json")
@@ -115,21 +116,8 @@ class RunDirectory:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the log: one dictionary per finished epoch. A line cut off by a kill is left out."""
-        entries = []
-        for line in self._log_lines():
-            try:
-                entry = json.loads(line)
-                entry["epoch"] + 0
-            except (ValueError, RecursionError, KeyError, TypeError):
-                break
-            entries.append(entry)
-        return entries
-
-    def _log_lines(self) -> list[bytes]:
         try:
-            return files.read_regular(self.log, MAX_RECORD_BYTES).splitlines()
-        except FileNotFoundError:
-            return []
+            return read_log(self.log)
         except OSError as error:
             raise TrainingError(f"cannot read {self.log}: {error.strerror}") from None
 

@@ -1,0 +1,90 @@
+"""Runs side by side: every run is found, in whatever state it is, and damaged files harm nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ghostclas.errors import UsageError
+from ghostclas.evaluation.runs import DRAWN, check_page, read_runs, write_runs
+from tests.evaluation.past import past_run, past_runs
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return past_runs(tmp_path / "runs")
+
+
+def test_all_runs_are_found_the_best_first(runs: Path) -> None:
+    found = read_runs([runs])
+    assert [each.name for each in found] == ["long", "student/distil", "short"]
+    assert [each.top1 for each in found] == [60.0, 51.0, 40.0]
+    assert [each.finished for each in found] == [True, False, False]
+    assert found[1].interval is None
+    first = found[0].as_dict()
+    expected = {"epochs": 3, "best_epoch": 2, "planned_epochs": 3, "val_images": 200, "train_images": 1000}
+    assert first.items() >= {**expected, "loss": 1.0, "seconds": 180.0, "batch_size": 64}.items()
+    assert first["top1_interval"] == pytest.approx((53.1, 66.5), abs=0.1)
+    assert [each.name for each in read_runs([runs / "long", runs, runs / "short"])] == [
+        "long",
+        "student/distil",
+        "short",
+    ], "a run that is named twice is one"
+
+
+def test_runs_whose_files_are_damaged_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
+    for number, (name, content) in enumerate(
+        [
+            ("config.yaml", "a: [b\n"),
+            ("config.yaml", "just text"),
+            ("config.yaml", "model: 5\nschedule: [1]\nloop: {batch_size: {a: b}}\n"),
+            ("data.json", "{"),
+            ("data.json", '{"train": [], "val": {"images": "many"}}'),
+            ("log.jsonl", '{"epoch": 1, "top1": "high", "loss": NaN, "seconds": [1]}\n'),
+        ]
+    ):
+        (past_run(tmp_path / str(number), [50.0]) / name).write_text(content, encoding="utf-8")
+    found = read_runs([tmp_path])
+    assert len(found) == 6
+    assert found[-1].top1 is None
+    json.dumps([each.as_dict() for each in found])
+    write_runs(found, tmp_path / "page")
+
+
+def test_the_page_has_every_run_and_its_curves(runs: Path, tmp_path: Path) -> None:
+    past_run(runs / "hostile", [10.0, 20.0], network=HOSTILE)
+    shutil.move(runs / "hostile", runs / "<b>&")
+    text = write_runs(read_runs([runs]), tmp_path / "page").read_text(encoding="utf-8")
+    assert "4 runs" in text
+    assert text.count("<tr><td>") == 4
+    assert "53.1 to 66.5" in text
+    assert text.count("<polyline") == 3 * 4
+    assert "&lt;b&gt;&amp;" in text
+    assert HOSTILE not in text
+    assert "//" not in text.replace("</", ""), "it needs nothing from elsewhere"
+
+
+def test_more_runs_than_looks_are_in_the_table_alone(tmp_path: Path) -> None:
+    for number in range(DRAWN + 2):
+        past_run(tmp_path / "runs" / f"{number:02}", [float(number), float(number)])
+    text = write_runs(read_runs([tmp_path / "runs"]), tmp_path / "page").read_text(encoding="utf-8")
+    assert text.count("<polyline") == 3 * DRAWN
+    assert f"The curves of the best {DRAWN} runs; 2 more are in the table only" in text
+
+
+def test_what_is_no_folder_of_runs_is_refused(tmp_path: Path, runs: Path) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        read_runs([tmp_path / "nowhere"])
+    with pytest.raises(UsageError, match="no training run with a finished epoch"):
+        read_runs([runs / "empty", runs / "notes"])
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="somebody else"):
+        check_page(tmp_path / "site")
+    with pytest.raises(UsageError, match="is a file"):
+        check_page(tmp_path / "site" / "index.html")
