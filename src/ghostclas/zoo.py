@@ -230,11 +230,13 @@ _KIND_OF_FILE: Mapping[str, Kind] = {".zip": "bundle", ".onnx": "onnx"}
 
 
 def _at(kind: Kind, path: Path) -> Located:
-    telling = path.resolve()
-    if telling.name == "bundle":
-        # The bundle of a run has the run's name.
-        telling = telling.parent
-    return Located(kind, path, telling.name.removesuffix(".zip"))
+    return Located(kind, path, run_folder(path).name.removesuffix(".zip"))
+
+
+def run_folder(path: Path) -> Path:
+    """Return the absolute path that names what is at ``path``: for the bundle of a run, the run."""
+    absolute = path.resolve()
+    return absolute.parent if absolute.name == "bundle" else absolute
 
 
 def _kind_of_directory(path: Path) -> Kind:

@@ -55,7 +55,7 @@ def test_every_image_is_in_one_group(comparison: Comparison) -> None:
 
 def test_models_have_the_names_of_their_runs(tmp_path: Path) -> None:
     folder = colour_folder(tmp_path / "photos", {"red": ["red"]})
-    for run in ("long", "short"):
+    for run in ("long", "short", "other/long"):
         colour_bundle(tmp_path / run / "bundle")
     with open_both(tmp_path / "long", tmp_path / "short" / "bundle", threads=1) as (a, b):
         assert a.bundle.name == b.bundle.name
@@ -64,6 +64,8 @@ def test_models_have_the_names_of_their_runs(tmp_path: Path) -> None:
     assert names(result) == ("long", "short")
     assert [result.as_dict()[side]["name"] for side in "ab"] == ["long", "short"]
     assert names(again) == (f"long ({again.a.through})",) * 2
+    with open_both(tmp_path / "long", tmp_path / "other" / "long", threads=1) as (a, b):
+        assert names(compare(a, b, open_source(folder))) == (f"{tmp_path.name}/long", "other/long")
 
 
 def test_agreement_counts_equal_answers_right_or_wrong(tmp_path: Path) -> None:

@@ -20,8 +20,16 @@ from PIL import Image
 from ghostclas import files
 from ghostclas.data import open_source
 from ghostclas.errors import MissingExtraError, UsageError
-from ghostclas.evaluation import Evaluation, compare_evaluations, evaluate, write_comparison, write_report
+from ghostclas.evaluation import (
+    Evaluation,
+    Learned,
+    compare_evaluations,
+    evaluate,
+    write_comparison,
+    write_report,
+)
 from ghostclas.evaluation.summary import summarize
+from ghostclas.pages.charts import Chart, Line
 from ghostclas.prediction import Classifier
 from tests.colours import COLOURS, colour_bundle, colour_folder
 
@@ -96,6 +104,21 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(evaluation: Evaluatio
     assert [image.size for image in page.images()] == [(40, 36)] * 4
     pixels = [np.asarray(image.convert("RGB"))[18, 20] for image in page.images()[-2:]]
     assert sorted(int(np.argmax(pixel)) for pixel in pixels) == [0, 1], "a red and a green photo"
+
+
+def test_the_page_says_how_the_model_learned_and_names_the_axes(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    chart = Chart("Top-1", "epoch", [Line("a", [(1, 50.0), (2, 60.0)])], note="on 6 images")
+    learned = Learned((chart,), {"Duration": "5m <b>00s</b>"})
+    page = Page(write_report(evaluation, tmp_path / "report", learned=learned))
+    assert "How it learned" in page.text
+    assert "on 6 images" in page.text
+    assert "Duration 5m <b>00s</b>" in page.text
+    assert page.tags.count("polyline") == 1
+    assert "answered" in page.text
+    assert "right" in page.words
+    assert "How it learned" not in Page(write_report(evaluation, tmp_path / "plain")).text
 
 
 def test_the_figures_lie_beside_the_page(evaluation: Evaluation, tmp_path: Path) -> None:

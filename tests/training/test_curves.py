@@ -19,7 +19,7 @@ def test_a_log_becomes_a_picture_also_where_epochs_were_not_validated(
         {"epoch": 2, "loss": 1.0, "lr": 0.05, "top1": 60.0, **top5},
     ]
     path = tmp_path / "curves.png"
-    draw_curves(entries, path)
+    draw_curves(entries, path, val_images=200)
     with Image.open(path) as picture:
         picture.load()
         assert len(picture.convert("RGB").getcolors(2**24) or []) > 50, "nothing is drawn in it"

@@ -1,5 +1,6 @@
 """A run leaves what it promises, wherever it was killed."""
 
+import csv
 import json
 import os
 import signal
@@ -22,12 +23,17 @@ from tests.training.photos import photo_folder
 from tests.training.runs import WHOLE, assert_same_weights, epochs, settings
 
 
-def test_a_run_leaves_everything_it_promises(finished: Path) -> None:
+def test_a_run_leaves_everything_it_promises(finished: Path, folder: Path) -> None:
     log = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
     assert [entry["epoch"] for entry in log] == list(range(1, 31))
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     page = (finished / "report" / "index.html").read_text()
-    assert "Training curves" in page
+    assert "How it learned" in page
+    assert f"{finished.name} on photos" in page.replace(folder.name, "photos")
+    assert "36 to learn from, 12 to validate" in page
+    assert page.count("<polyline") == 2
+    with (finished / "report" / "predictions.csv").open(encoding="utf-8", newline="") as table:
+        assert [row["right"] for row in csv.DictReader(table)] == ["true"] * 12
     assert json.loads((finished / "report" / "report.json").read_text())["top1"] == 100
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {
         "last.pt",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ghostclas.evaluation.evaluation import Evaluation, evaluate, readable
 from ghostclas.evaluation.metrics import Ints, percent
 from ghostclas.progress import Progress
 from ghostclas.spec import label_hash
-from ghostclas.zoo import locate
+from ghostclas.zoo import locate, run_folder
 
 if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
@@ -122,9 +123,21 @@ def compare(a: Classifier, b: Classifier, source: Source, *, progress: Progress 
     def part(offset: int) -> Progress | None:
         return progress and (lambda done, _: progress(offset + done, 2 * total))
 
+    name_a, name_b = _told_apart(a.bundle.path, b.bundle.path)
     return compare_evaluations(
-        evaluate(a, source, progress=part(0)), evaluate(b, source, progress=part(total))
+        replace(evaluate(a, source, progress=part(0)), run=name_a),
+        replace(evaluate(b, source, progress=part(total)), run=name_b),
     )
+
+
+def _told_apart(a: Path, b: Path) -> tuple[str, str]:
+    """Return the names of two runs, with as many folders in front as it takes to tell them apart."""
+    names = [locate(path).name for path in (a, b)]
+    above = [list(run_folder(path).parent.parts) for path in (a, b)]
+    while names[0] == names[1] and all(above):
+        names = [f"{parts.pop()}/{name}" for parts, name in zip(above, names, strict=True)]
+    same = names[0] == names[1]
+    return (locate(a).name, locate(b).name) if same else (names[0], names[1])
 
 
 @contextmanager

@@ -284,7 +284,11 @@ def _map(confusion: Ints) -> str:
     share = np.sqrt(confusion / np.maximum(support, 1))[..., None]
     strength = np.where(confusion[..., None] > 0, 0.15 + 0.85 * share, 0.0)
     ink = np.where(np.eye(len(confusion), dtype=bool)[..., None], _RIGHT, _WRONG)
-    pixels: npt.NDArray[np.uint8] = np.rint(strength * ink + (1 - strength) * _EMPTY).astype(np.uint8)
+    there = strength > 0
+    # Transparent, for pages that are light or dark: a cell is its colour as far as it is strong.
+    pixels: npt.NDArray[np.uint8] = np.concatenate(
+        [np.where(there, ink, _EMPTY), np.rint(255 * strength)], axis=2
+    ).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return data_uri("image/png", buffer.getvalue())
