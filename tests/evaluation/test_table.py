@@ -52,7 +52,10 @@ def test_each_image_has_its_answer_and_the_place_of_its_label(tmp_path: Path, te
         label = evaluation.classes.index(row["label"])
         assert float(row["score"]) == pytest.approx(scores.max(), abs=1e-6)
         assert float(row["label_score"]) == pytest.approx(scores[label], abs=1e-6)
-        assert int(row["rank"]) == 1 + int(np.count_nonzero(scores > scores[label]))
+        before = int(
+            np.count_nonzero(scores > scores[label]) + np.count_nonzero(scores[:label] == scores[label])
+        )
+        assert int(row["rank"]) == 1 + before, "the lower class comes first among equals"
         shown = [float(row["score"]), *(float(row[f"score_{number}"]) for number in range(2, 6))]
         assert shown == sorted(shown, reverse=True)
         names = [row["answer"], *(row[f"answer_{number}"] for number in range(2, 6))]
