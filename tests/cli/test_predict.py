@@ -325,6 +325,38 @@ def test_a_report_needs_a_folder_of_its_own(run: Run, folder: Path) -> None:
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--report", "out", "--output", "out"], "--output out is in it"),
+        (["--report", "out", "--sort", "out/sorted", "--move"], "--sort out/sorted is in it"),
+        (["--sort", "photos", "--move"], "are in photos already"),
+        (["--sort", ".", "--move"], "are in . already"),
+    ],
+)
+def test_folders_that_would_swallow_each_other_are_refused(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], hint: str
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    before = sorted(folder.parent.rglob("*"))
+    code, _, err = run("photos", *options)
+    assert code == 2
+    assert hint in err
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_an_interrupted_sorting_says_how_to_take_it_back(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(source: Path, target: Path, how: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ghostclas.prediction.sorting.place", interrupted)
+    code, _, err = run(folder, "--sort", tmp_path / "s")
+    assert code == 130
+    assert f"ghostclas predict --undo {tmp_path / 's'}" in err
+
+
 def test_sorting_copies_and_undo_takes_it_back(run: Run, folder: Path) -> None:
     target = folder / "sorted"
     (folder / "broken.jpg").write_bytes(b"broken")

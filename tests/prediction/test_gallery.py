@@ -141,6 +141,19 @@ def test_an_earlier_gallery_is_replaced_and_nothing_else_is(tmp_path: Path) -> N
         check_gallery(tmp_path / "photos" / "a.jpg")
 
 
+def test_what_came_into_the_folder_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def interfered() -> None:
+        with Gallery(tmp_path / "out", model="m") as gallery:
+            gallery.add(tmp_path / "a.jpg", answer("cat", 0.9))
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "mine.jpg").write_bytes(b"precious")
+
+    with pytest.raises(UsageError, match=r"such as 'mine\.jpg'"):
+        interfered()
+    assert (tmp_path / "out" / "mine.jpg").read_bytes() == b"precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
 def test_an_error_leaves_the_earlier_gallery(tmp_path: Path, error: BaseException) -> None:
     with Gallery(tmp_path / "out", model="first") as gallery:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
@@ -98,20 +98,13 @@ def predict_command(
         return
     from ghostclas.prediction import Classifier, PredictionFiles
 
-    how = _how(copy=copy, move=move, link=link)
-    if sort is None and (how or min_score is not None):
-        raise UsageError(f"{f'--{how}' if how else '--min-score'} says how photos are sorted: add --sort DIR")
-    if sort:
-        from ghostclas.prediction import check_sorting
-        from ghostclas.prediction.sorting import MIN_SCORE
-
-        how, min_score = how or "copy", MIN_SCORE if min_score is None else min_score
-        check_sorting(sort, how=how, min_score=min_score)
+    order = _order(sort, min_score, copy=copy, move=move, link=link)
     if resume and output is None:
         raise UsageError("--resume continues the predictions in a folder: add --output DIR")
     left_out: Counter[str] = Counter()
     images = _images(paths or [], left_out, demo=demo)
     if made := [folder for folder in (report, sort) if folder]:
+        _check_apart(paths or [], output, report, sort)
         images = _outside(images, made)
     done = failed = 0
     to_folder = bool(output or made)
@@ -163,10 +156,9 @@ def predict_command(
             for photo, prediction in kept:
                 gallery.add(photo, prediction)
             gallery.add_labelled(earlier, classifier.preprocess, threads=usable_cores())
-        if sort and how and min_score is not None:
-            sorting = _sort([*earlier, *kept], sort, classifier.classes, how, min_score)
-            if gallery and sorting.how == "move":
-                gallery.moved = sorting.placed
+        sorting = _sort([*earlier, *kept], order, classifier.classes) if order else None
+        if gallery and sorting and sorting.how == "move":
+            gallery.moved = sorting.placed
     if left_out:
         note(_left_out(left_out))
     count = f"{done} photo{'s' * (done != 1)}" + (f" after {already}" if already else "")
@@ -178,7 +170,7 @@ def predict_command(
         print_next("ghostclas", "predict", "--undo", str(sort), why="to take it back")
     if failed:
         raise DataError(f"{failed} of {done} photos could not be labelled; each result has its error")
-    if sort and sorting.failed:
+    if sorting and sorting.failed:
         raise DataError(f"{len(sorting.failed)} of {done + already} photos could not be put into {sort}")
     if demo:
         print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
@@ -191,12 +183,31 @@ def predict_command(
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")
 
 
-def _how(**chosen: bool) -> How | None:
-    """Return which of ``--copy``, ``--move`` and ``--link`` was given, if any."""
+class _Order(NamedTuple):
+    """How photos are sorted, and where to."""
+
+    folder: Path
+    how: How
+    min_score: float
+
+
+def _order(folder: Path | None, min_score: float | None, **chosen: bool) -> _Order | None:
+    """Return what ``--sort`` asks for, checked; ``chosen`` are ``--copy``, ``--move`` and ``--link``."""
     given = [name for name, wanted in chosen.items() if wanted]
     if len(given) > 1:
         raise UsageError(f"give one of {' and '.join(f'--{name}' for name in given)}")
-    return cast("How", given[0]) if given else None
+    if folder is None:
+        if given or min_score is not None:
+            option = f"--{given[0]}" if given else "--min-score"
+            raise UsageError(f"{option} says how photos are sorted: add --sort DIR")
+        return None
+    from ghostclas.prediction import check_sorting
+    from ghostclas.prediction.sorting import MIN_SCORE
+
+    how = cast("How", given[0] if given else "copy")
+    order = _Order(folder, how, MIN_SCORE if min_score is None else min_score)
+    check_sorting(folder, how=order.how, min_score=order.min_score)
+    return order
 
 
 @contextmanager
@@ -212,6 +223,23 @@ def _gallery(folder: Path | None, model: str) -> Iterator[Gallery | None]:
         yield gallery
 
 
+def _check_apart(paths: Sequence[str], output: Path | None, report: Path | None, sort: Path | None) -> None:
+    """Refuse folders of which one would replace or take in what is in another."""
+    for option, folder in (("--output", output), ("--sort", sort)):
+        if report and folder and _is_inside(folder, report):
+            raise UsageError(
+                f"--report replaces all of {report}, and {option} {folder} is in it: name another"
+            )
+    for path in paths:
+        if sort and _is_inside(path, sort):
+            raise UsageError(f"the photos of {path} are in {sort} already; name another folder with --sort")
+
+
+def _is_inside(path: str | os.PathLike[str], folder: Path) -> bool:
+    """Whether a path is the folder itself or in it; links are followed, where there are any."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def _outside(images: Iterable[Path], folders: Sequence[Path]) -> Iterator[Path]:
     """Leave out photos in the folders that this command writes, as of an earlier time."""
     inside = tuple(os.path.join(os.path.abspath(folder), "") for folder in folders)  # noqa: PTH100, PTH118
@@ -224,17 +252,17 @@ def _noting(images: Iterable[Path], taken: deque[Path]) -> Iterator[Path]:
         yield image
 
 
-def _sort(
-    answers: Sequence[tuple[Path, Prediction]],
-    folder: Path,
-    classes: Sequence[str],
-    how: How,
-    min_score: float,
-) -> Sorting:
+def _sort(answers: Sequence[tuple[Path, Prediction]], order: _Order, classes: Sequence[str]) -> Sorting:
     from ghostclas.prediction import sort_photos
     from ghostclas.prediction.sorting import UNSURE
 
-    sorting = sort_photos(answers, folder, classes, how=how, min_score=min_score)
+    folder, how, min_score = order
+    progress = console_progress("photos sorted")
+    try:
+        sorting = sort_photos(answers, folder, classes, how=how, min_score=min_score, progress=progress)
+    except KeyboardInterrupt:
+        note(f"stopped; to take back what is in {folder}: ghostclas predict --undo {folder}")
+        raise
     if sorting.folders:
         rows = sorted(sorting.folders.items(), key=lambda item: (item[0] == UNSURE, -item[1], item[0]))
         did = {"copy": "copied", "move": "moved", "link": "linked"}[how]

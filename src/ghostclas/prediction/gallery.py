@@ -146,6 +146,8 @@ class Gallery:
             raise self._cannot_write(problem) from None
 
     def _write(self) -> None:
+        # What came into the folder since would be gone with the gallery that is replaced.
+        check_gallery(self._target)
         names = sorted({best.label for photo in self._photos for best in photo.prediction.top})
         index = {name: place for place, name in enumerate(names)}
         members: dict[str | int, list[Shown]] = {}
