@@ -201,7 +201,7 @@ def test_the_page_filters_and_runs_nothing_that_a_name_holds(tmp_path: Path, bro
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((tmp_path / "out" / "index.html").as_uri())
     assert page.title() == "31 photos by <b>m</b>"
-    assert page.locator("h2").all_inner_texts() == [f"{label} 30", "Could not be read 1"]
+    assert page.locator("h2").all_text_contents() == [f"{label} 30", "Could not be read 1"]
     first = page.locator("figure").first
     assert first.locator(".key").inner_text() == HOSTILE
     first.locator("img").evaluate("image => image.decode()")
