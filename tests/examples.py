@@ -19,6 +19,8 @@ PAGES = (
 )
 SERVED = ROOT / "docs" / "serving.md"
 """Its examples need a server; the tests of ``serve`` run them."""
+ELSEWHERE = ROOT / "docs" / "elsewhere.md"
+"""Its programs take arguments; ``tests/test_elsewhere.py`` runs them."""
 SOURCES = sorted((ROOT / "src" / "ghostclas").rglob("*.py"))
 RECIPES = sorted((ROOT / "src" / "ghostclas" / "recipes").glob("*.yaml"))
 
@@ -48,7 +50,9 @@ def fenced_in(text: str, language: str) -> Iterator[str]:
 
 def page_examples() -> list[Example]:
     """Return the Python of each page: its blocks in their order, as one program."""
-    programs = ((page, "\n".join(fenced(page, "python"))) for page in PAGES if page != SERVED)
+    programs = (
+        (page, "\n".join(fenced(page, "python"))) for page in PAGES if page not in (SERVED, ELSEWHERE)
+    )
     return [Example(page.relative_to(ROOT).as_posix(), code) for page, code in programs if code]
 
 

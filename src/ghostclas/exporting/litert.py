@@ -1,7 +1,8 @@
 """LiteRT (TensorFlow Lite): ``model.tflite``, made by litert-torch from the exported network.
 
 It takes one uint8 photo at a time. ``fp16`` stores matrices in half precision; XNNPACK computes in float32.
-``int8`` is static: weights, and activations between normalisation and logits.
+``int8`` is static: weights, and activations between normalisation and logits. Class names and preprocessing
+lie in a zip behind the graph, see ``metadata``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from ghostclas.exporting.conversion import Conversion, Written, image_input, logits_output
+from ghostclas.exporting.metadata import describe, describe_tflite
 from ghostclas.extras import require
 
 MATRICES = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -42,6 +44,7 @@ def convert(job: Conversion) -> list[Written]:
     if job.precision == "int8":
         job.step("quantizing with ai-edge-quantizer")
         _quantize(path, job)
+    describe_tflite(path, describe(job.bundle.classes, job.bundle.preprocess))
     job.step("reading the file back")
     opened = interpreter.Interpreter(model_path=str(path))
     opened.allocate_tensors()

@@ -24,6 +24,7 @@ from ghostclas.exporting.conversion import (
     image_input,
     logits_output,
 )
+from ghostclas.exporting.metadata import describe, describe_onnx
 from ghostclas.extras import require
 
 _WITH_MATRICES = ("Conv", "Gemm", "MatMul")
@@ -45,6 +46,7 @@ def convert(job: Conversion) -> list[Written]:
                 matrices[tensor.name] = rounded
                 tensor.CopyFrom(onnx.numpy_helper.from_array(rounded, tensor.name))
         store_as_fp16(proto, matrices)
+    describe_onnx(proto, describe(job.bundle.classes, job.bundle.preprocess))
     job.step("checking the graph")
     check_graph(proto)
     # The plain name belongs to the bundle's first file.

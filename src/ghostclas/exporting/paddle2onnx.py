@@ -19,6 +19,7 @@ from ghostclas.engines.paddle_files import check_parameters, read_files
 from ghostclas.engines.table import is_installed
 from ghostclas.errors import ExportError, MissingExtraError
 from ghostclas.exporting.conversion import INPUT, LOGITS, Conversion, Written, image_input, logits_output
+from ghostclas.exporting.metadata import describe, described_onnx
 from ghostclas.exporting.paddle_program import write_program
 from ghostclas.extras import require
 from ghostclas.verification import logit_differences
@@ -39,6 +40,8 @@ def convert(job: Conversion) -> list[Written]:
     target = job.folder / PATH
     target.parent.mkdir()
     to_onnx(job.folder / "program.json", job.folder / "program.pdiparams", target, opset=opset)
+    texts = describe(job.bundle.classes, job.bundle.preprocess)
+    target.write_bytes(described_onnx(target.read_bytes(), texts))
     job.step("comparing it with the reference")
     _compare(job.bundle, target)
     return [

@@ -39,6 +39,7 @@ from ghostclas.errors import (
     UsageError,
 )
 from ghostclas.exporting.conversion import INPUT, LOGITS, image_input, logits_output
+from ghostclas.exporting.metadata import describe, described_onnx
 from ghostclas.exporting.paddle2onnx import require_paddle2onnx, to_onnx
 from ghostclas.exporting.paddle_legacy import normalised_planes
 from ghostclas.exporting.paddle_preprocess import InferenceConfig, read_config, read_labels, read_transforms
@@ -104,7 +105,7 @@ def import_paddle_model(
         reference, facts = _converted(folder, program, parameters, known.preprocess, work)
         files = {
             _MODEL: FileContent(
-                (work / _MODEL).read_bytes(),
+                described_onnx((work / _MODEL).read_bytes(), describe(classes, known.preprocess)),
                 "onnx",
                 "fp32",
                 image_input(known.preprocess.crop),
