@@ -35,10 +35,10 @@ def test_a_log_gets_plain_lines_with_speed_and_time_left(
     show(1000, 2000)
     clock.now += seconds
     show(2000, 2000)
-    rate = 1000 / seconds
+    rate = progress.per_second(1000 / seconds)
     assert capsys.readouterr().err.splitlines() == [
-        f"1,000 of 2,000 images, {rate:,.0f} a second, {left}",
-        f"2,000 of 2,000 images, {rate:,.0f} a second",
+        f"1,000 of 2,000 images, {rate}, {left}",
+        f"2,000 of 2,000 images, {rate}",
     ]
 
 
@@ -82,3 +82,22 @@ def test_a_silent_line_shows_nothing(clock: Clock) -> None:
     assert not line.step("state")
     line.say("done")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [(0.04, "0.0"), (2.44, "2.4"), (9.94, "9.9"), (9.96, "10"), (310.4, "310"), (12345, "12,345")],
+)
+def test_a_slow_rate_has_a_decimal(rate: float, shown: str) -> None:
+    assert progress.per_second(rate) == f"{shown} a second"
+
+
+def test_a_phase_is_shown_at_once_on_a_terminal_and_seldom_in_a_log(clock: Clock) -> None:
+    terminal, log = Terminal(), io.StringIO()
+    for stream in (terminal, log):
+        line = progress.ProgressLine(stream=stream)
+        line.phase("one")
+        line.phase("two")
+        line.clear()
+    assert terminal.getvalue() == "one\r   \rtwo\r   \r"
+    assert log.getvalue() == ""

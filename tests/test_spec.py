@@ -77,3 +77,14 @@ def test_the_first_problem_says_where_in_few_words() -> None:
     with pytest.raises(ValidationError) as caught:
         ModelSpec.model_validate({"name": "ours", "n" * 5000: 2})
     assert first_problem(caught.value) == f"{'n' * 80}: Extra inputs are not permitted"
+
+
+def test_a_prediction_shows_itself_in_a_notebook() -> None:
+    labels = (Label(index=0, label="<cat>", score=0.7), Label(index=1, label="dog", score=0.3))
+    page = Prediction(file="<a>.jpg", top=labels)._repr_html_()
+    assert "<caption>&lt;a&gt;.jpg</caption>" in page
+    assert page.index("&lt;cat&gt;") < page.index("70.00%") < page.index("dog")
+    assert page.count("<progress") == 2
+    assert "unknown" in Prediction(file=None, top=labels, unknown=True)._repr_html_()
+    failed = Prediction(file=None, error=PredictionError(code="empty", message="<it> is empty"))
+    assert failed._repr_html_() == "<table><tr><td>&lt;it&gt; is empty</td></tr></table>"

@@ -37,7 +37,7 @@ class ProgressLine:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         if self.enabled:
-            self._clear()
+            self.clear()
             print(printable_lines(text), file=self.stream, flush=True)
 
     def step(self, text: str) -> bool:
@@ -49,16 +49,24 @@ class ProgressLine:
         if not self.live:
             self.say(text)
             return True
-        self._clear()
+        self.clear()
         text = printable(text)
         self.stream.write(text)
         self.stream.flush()
         self._width = len(text)
         return True
 
-    def _clear(self) -> None:
+    def phase(self, text: str) -> None:
+        """Show ``text`` as what is being done now: at once on a terminal, else as :meth:`step` does."""
+        if self.live:
+            self._shown = 0.0
+        self.step(text)
+
+    def clear(self) -> None:
+        """Remove the line from the terminal, before a result is printed there."""
         if self.live and self._width:
             self.stream.write("\r" + " " * self._width + "\r")
+            self.stream.flush()
             self._width = 0
 
 
@@ -76,7 +84,7 @@ def console_progress(noun: str = "images") -> Progress:
         seconds = time.monotonic() - start
         count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
         rate = done / max(seconds, 1e-9)
-        text = f"{count} {noun}, {rate:,.0f} a second"
+        text = f"{count} {noun}, {per_second(rate)}"
         if total is not None and 0 < done < total:
             text += f", {duration((total - done) / rate)} left"
         if done == total and shown:
@@ -85,6 +93,17 @@ def console_progress(noun: str = "images") -> Progress:
             shown = line.step(text) or shown
 
     return show
+
+
+def rounded_rate(rate: float) -> str:
+    """Return a rate without decimals, and with one below ten: ``310``, ``2.4``."""
+    # 9.96 would read as 10.0.
+    return f"{rate:,.1f}" if rate < 9.95 else f"{rate:,.0f}"
+
+
+def per_second(rate: float) -> str:
+    """Return a rate in readable form: ``310 a second``, ``2.4 a second``."""
+    return f"{rounded_rate(rate)} a second"
 
 
 def duration(seconds: float) -> str:

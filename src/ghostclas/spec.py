@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from html import escape
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -93,8 +94,9 @@ class ResizeSpec(Frozen):
 class PreprocessSpec(Frozen):
     """From a decoded photo to the network's input; implemented once, in ``imaging``.
 
-    ``crop`` is the side in pixels of the centred square that the network sees; ``mean`` and ``std`` are in
-    units of the [0, 1] range and are applied inside the exported graph.
+    ``crop`` is the side in pixels of the centred square that the network sees. ``mean`` and ``std``, in units
+    of the [0, 1] range, are what the files of a bundle do inside, not their callers; ``paddle_legacy`` and
+    ``paddlelite`` are the exceptions.
     """
 
     resize: ResizeSpec = ResizeSpec()
@@ -156,6 +158,19 @@ class Prediction(Frozen):
     def score(self) -> float | None:
         """The probability of the best label, 0 to 1; ``None`` where there is an error."""
         return self.top[0].score if self.top else None
+
+    def _repr_html_(self) -> str:
+        """Show the prediction in a notebook: its labels with bars, or its error."""
+        caption = "".join(f"<caption>{escape(text)}</caption>" for text in (self.file,) if text)
+        if self.error is not None:
+            return f"<table>{caption}<tr><td>{escape(self.error.message)}</td></tr></table>"
+        unknown = "<tr><td colspan='3'>unknown; the nearest are</td></tr>" if self.unknown else ""
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{escape(label.label)}</td>"
+            f"<td><progress value='{label.score:.4f}'></progress></td><td>{label.score:.2%}</td></tr>"
+            for label in self.top
+        )
+        return f"<table>{caption}{unknown}{rows}</table>"
 
 
 class Metric(Frozen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -115,3 +116,20 @@ def test_a_killed_export_leaves_a_whole_bundle_and_the_next_one_clears_up(
     assert main(["export", *arguments]) == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
     Bundle.open(target).check()
+
+
+def test_a_terminal_sees_the_step_of_an_export(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", shown)
+        assert (
+            main(["export", "--model", str(tiny_bundle.path), "--format", "onnx", "--precision", "fp16"]) == 0
+        )
+    assert "\ronnx: comparing it with the reference\r" in shown.getvalue()
+    assert "\r" not in capsys.readouterr().out

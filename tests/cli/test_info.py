@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.cli import main
+from ghostclas.spec import Metric
 
 
 def test_info_shows_what_the_manifest_says(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,3 +57,18 @@ def test_info_leaves_a_run_s_settings_to_json(
     assert ["images", "300"] in [line.split() for line in shown]
     assert main(["info", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["provenance"]["config"] == {"optimizer": {"lr": 0.4}}
+
+
+def test_info_tells_when_and_by_what_it_was_made(
+    tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = {"date": "2026-01-02", "ghostclas": "0.1.0", "torch": "2.9.0"}
+    metrics = [Metric(dataset="val", images=1200, top1=61.5, top5=None, through="onnxruntime")]
+    update_manifest(tiny_bundle, provenance={"trained": made}, metrics=metrics)
+    assert main(["info", str(tiny_bundle.path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"\ntrained +2026-01-02 by ghostclas 0\.1\.0 with torch 2\.9\.0\n", shown)
+    assert re.search(
+        r"\nmeasured on  images    top-1  top-5  through\nval .* 1,200  61\.50 % +-  onnxr", shown
+    )
+    assert re.search(r"\nnormalisation +inside the files: they take pixels from 0 to 255\n", shown)

@@ -124,3 +124,11 @@ def test_output_gets_a_copy_with_the_file_and_the_model_stays_as_it_was(
     assert content(small_bundle) == before
     assert {entry.format for entry in copy.manifest.files} == {"onnx", "weights", "reference", "openvino"}
     assert copy.read("model.onnx") == small_bundle.read("model.onnx")
+
+
+def test_the_steps_of_a_conversion_are_told(tiny_bundle: Bundle) -> None:
+    steps: list[str] = []
+    add_format(tiny_bundle, "onnx", precision="fp16", step=steps.append)
+    assert steps[0] == "onnx: starting"
+    assert steps[-1] == "onnx: comparing it with the reference"
+    assert all(step.startswith("onnx: ") for step in steps)

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from safetensors.numpy import load
 from torch import nn
 
+import ghostclas
 from ghostclas.bundle import MANIFEST, WEIGHTS, Bundle
 from ghostclas.engines import open_engine
 from ghostclas.errors import ExportError, UsageError
@@ -270,3 +271,20 @@ def test_training_continues_from_the_bundle_of_a_ghostnet(small_bundle: Bundle) 
     with torch.inference_mode():
         logits = model.eval()((torch.from_numpy(reference.pixels).permute(0, 3, 1, 2) / 255 - mean) / std)
     np.testing.assert_allclose(logits.numpy(), reference.logits, rtol=0, atol=1e-4)
+
+
+def test_the_provenance_has_the_date_and_the_versions(
+    exported: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = exported.manifest.provenance["exported"]
+    assert isinstance(made, dict)
+    assert made.keys() == {"date", "ghostclas", "torch"}
+    assert (made["ghostclas"], made["torch"]) == (ghostclas.__version__, str(torch.__version__))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    assert export.made_now()["date"] == "1970-01-02"
+
+
+def test_the_steps_of_an_export_are_told(tmp_path: Path) -> None:
+    steps: list[str] = []
+    export_bundle(network(), SPEC, CLASSES, PREPROCESS, tmp_path / "b", step=steps.append)
+    assert steps == ["folding its norms", "writing the graph with torch", "comparing ONNX Runtime with torch"]

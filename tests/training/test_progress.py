@@ -11,6 +11,7 @@ def test_the_live_line_shows_the_last_accuracy_only_where_there_is_one() -> None
     assert "data 5%" in known
     first = step_line(1, 10, 1.0, loss=2, top1=None, rate=1, waiting=0, left=0)
     assert "top-1" not in first
+    assert "1.0 img/s" in first
     assert "━" * 20 + " 100%" in first
 
 

@@ -155,6 +155,8 @@ class FileParity(Frozen):
 class Manifest(Frozen):
     """What a bundle says of itself.
 
+    ``preprocess`` is what a caller does to a photo, but for ``mean`` and ``std``: these tell what every file
+    with an ``input`` does inside. Such an input is pixels from 0 to 255.
     ``classes`` are in the order of the logits and ``label_hash`` is theirs; the first of ``files`` that has
     an input is the default one; ``provenance`` is whatever plain JSON its maker wants remembered.
     """

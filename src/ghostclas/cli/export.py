@@ -9,6 +9,7 @@ import typer
 
 from ghostclas.cli.console import note, print_next, say
 from ghostclas.exporting.formats import FORMATS, named_formats
+from ghostclas.progress import ProgressLine
 
 if TYPE_CHECKING:
     from ghostclas.exporting.additions import FormatResult
@@ -69,19 +70,33 @@ def export_command(
         "targets": targets,
         "opset": None if opset is None else str(opset),
     }
-    bundle = export(
-        model,
-        named_formats(formats, legacy=paddle_legacy, via=via),
-        precision=precision,
-        output=output,
-        network=network,
-        classes=classes,
-        calibration=calibration,
-        smaller=smaller,
-        options={name: value for name, value in asked.items() if value is not None},
-        say=note,
-        on_result=_say_result,
-    )
+    line = ProgressLine()
+
+    def note_below(text: str) -> None:
+        line.clear()
+        note(text)
+
+    def on_result(result: FormatResult) -> None:
+        line.clear()
+        _say_result(result)
+
+    try:
+        bundle = export(
+            model,
+            named_formats(formats, legacy=paddle_legacy, via=via),
+            precision=precision,
+            output=output,
+            network=network,
+            classes=classes,
+            calibration=calibration,
+            smaller=smaller,
+            options={name: value for name, value in asked.items() if value is not None},
+            say=note_below,
+            step=line.phase,
+            on_result=on_result,
+        )
+    finally:
+        line.clear()
     if bundle.manifest.provenance.get("weights") == "random":
         note("its weights are random: measure speed and size with it; its labels mean nothing")
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", str(bundle.path))
@@ -92,6 +107,9 @@ def _say_result(result: FormatResult) -> None:
         return
     sizes = {entry.path: entry.bytes for entry in result.bundle.manifest.files}
     megabytes = sum(sizes[path] for path in result.files) / 1e6
-    answers = ", ".join(f"{parity.max_abs:.1g} through {parity.through}" for parity in result.compared)
+    answers = ", ".join(
+        f"{parity.max_abs:.1g} through {parity.through}{'' if parity.ok else ' (not used)'}"
+        for parity in result.compared
+    )
     apart = f"logits differ by at most {answers}" if answers else "no runtime here can run it"
     say(f"{result.format}: {result.bundle.path / result.files[0]}  {megabytes:.2f} MB  {apart}")

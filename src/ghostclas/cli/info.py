@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from ghostclas.cli.console import print_next, say, say_json_text, table
-from ghostclas.terminal import printable
 
 
 def info_command(
@@ -36,23 +36,40 @@ def info_command(
             f"{len(manifest.classes)} (label hash {manifest.label_hash}): {_first(manifest.classes)}",
         ),
         ("input", f"short side {before.resize.short_side} {before.resize.interpolation}, crop {before.crop}"),
+        ("normalisation", "inside the files: they take pixels from 0 to 255"),
         ("scores", f"temperature {after.temperature:g}, unknown below {after.unknown_below:g}"),
         *(
             (
                 "trained as" if key == "recipe" else key,
-                "see --json" if isinstance(value, dict) else str(value),
+                _made(value) if isinstance(value, dict) else str(value),
             )
             for key, value in manifest.provenance.items()
         ),
     ]
     say(table(("", ""), facts).lstrip("\n"))
-    for metric in manifest.metrics:
-        top5 = "" if metric.top5 is None else f", top-5 {metric.top5:.2f} %"
-        measured = f"{metric.images:,} images of {metric.dataset} through {metric.through}"
-        say(printable(f"top-1 {metric.top1:.2f} %{top5} on {measured}"))
+    if manifest.metrics:
+        measured = [
+            (
+                metric.dataset,
+                f"{metric.images:,}",
+                f"{metric.top1:.2f} %",
+                "-" if metric.top5 is None else f"{metric.top5:.2f} %",
+                metric.through,
+            )
+            for metric in manifest.metrics
+        ]
+        header = ("measured on", "images", "top-1", "top-5", "through")
+        say("\n" + table(header, measured, right=(1, 2, 3)))
     rows = [(e.path, e.format, e.precision, f"{e.bytes / 1e6:.2f} MB", e.sha256[:12]) for e in manifest.files]
     say("\n" + table(("file", "format", "precision", "size", "sha256"), rows, right=(3,)))
     print_next("ghostclas", "verify", model)
+
+
+def _made(value: Mapping[str, Any]) -> str:
+    """Return what ``exporting.onnx.made_now`` gave on a line; other values are for ``--json``."""
+    if value.keys() != {"date", "ghostclas", "torch"}:
+        return "see --json"
+    return f"{value['date']} by ghostclas {value['ghostclas']} with torch {value['torch']}"
 
 
 def _first(classes: tuple[str, ...], shown: int = 6) -> str:

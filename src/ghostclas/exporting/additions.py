@@ -27,9 +27,12 @@ from ghostclas.bundle import (
     copy_bundle,
 )
 from ghostclas.errors import BundleError, ExportError, GhostclasError, MissingExtraError, UsageError
-from ghostclas.exporting.conversion import Quantization, Written
+from ghostclas.exporting.conversion import Quantization, Step, Written, silent
 from ghostclas.exporting.formats import FORMATS, check_formats
 from ghostclas.verification import verify
+
+_LOOK_SECONDS = 0.3
+"""How often the step of a running conversion is looked up."""
 
 
 class FormatResult(NamedTuple):
@@ -51,6 +54,7 @@ def add_formats(
     *,
     precision: Precision = "fp32",
     options: Mapping[str, str] | None = None,
+    step: Step = silent,
 ) -> Iterator[FormatResult]:
     """Add one format after the other to the bundle, and yield each result.
 
@@ -59,6 +63,7 @@ def add_formats(
         formats: keys of ``FORMATS``.
         precision: the precision of all formats.
         options: what is asked for besides; each format takes those in its row.
+        step: called with each next step of a conversion.
 
     Raises:
         UsageError: a format or a precision does not exist; nothing was done.
@@ -66,7 +71,7 @@ def add_formats(
     check_formats(formats, precision, options)
     for name in formats:
         try:
-            bundle = add_format(bundle, name, precision=precision, options=options)
+            bundle = add_format(bundle, name, precision=precision, options=options, step=step)
         except (GhostclasError, OSError) as error:
             yield failure(name, bundle, error)
         else:
@@ -93,6 +98,7 @@ def add_format(
     precision: Precision = "fp32",
     quantization: Quantization | None = None,
     options: Mapping[str, str] | None = None,
+    step: Step = silent,
 ) -> Bundle:
     """Convert the bundle's network, compare it with the reference, add it, and return the reopened bundle.
 
@@ -115,7 +121,8 @@ def add_format(
         raise UsageError(f"{bundle.path} was made with {default.path}: it is there already")
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         folder = Path(scratch)
-        written = _convert(bundle, name, precision, quantization, options or {}, folder)
+        written = _convert(bundle, name, precision, quantization, options or {}, folder, step)
+        step(f"{name}: comparing it with the reference")
         files = {
             entry.path: FileContent(
                 folder / "files" / entry.path, name, precision, entry.input, entry.output, entry.features
@@ -155,6 +162,7 @@ def _convert(
     quantization: Quantization | None,
     options: Mapping[str, str],
     folder: Path,
+    step: Step,
 ) -> list[Written]:
     (folder / "files").mkdir()
     job = {
@@ -166,26 +174,51 @@ def _convert(
         "options": {key: value for key, value in options.items() if key in FORMATS[name].options},
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-    done = subprocess.run(  # noqa: S603 - our own worker
-        [sys.executable, "-P", "-m", "ghostclas.exporting.worker", str(folder / "job.json")],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    code, errors = _run_worker(folder, lambda text: step(f"{name}: {text}"))
     outcome_file = folder / "outcome.json"
-    step = (folder / "step").read_text(encoding="utf-8") if (folder / "step").is_file() else "starting"
+    last = _step_of(folder)
     if not outcome_file.is_file():
-        said = [line for line in done.stderr.splitlines() if line.strip()]
+        said = [line for line in errors.splitlines() if line.strip()]
         raise ExportError(
-            f"{name}: {step} ended the converter's process (exit code {done.returncode})"
+            f"{name}: {last} ended the converter's process (exit code {code})"
             + (f": {said[-1].strip()[:200]}" if said else "")
         )
     outcome = json.loads(outcome_file.read_text(encoding="utf-8"))
     if "missing" in outcome:
         raise MissingExtraError(outcome["missing"])
     if "error" in outcome:
-        raise ExportError(f"{name}: {step} failed: {outcome['error'][:300]}")
+        raise ExportError(f"{name}: {last} failed: {outcome['error'][:300]}")
     return [Written.model_validate(entry) for entry in outcome["written"]]
+
+
+def _run_worker(folder: Path, step: Step) -> tuple[int, str]:
+    """Carry out ``job.json`` in a process of its own; return its exit code and what it wrote to stderr."""
+    command = [sys.executable, "-P", "-m", "ghostclas.exporting.worker", str(folder / "job.json")]
+    with subprocess.Popen(  # noqa: S603 - our own worker
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            while True:
+                step(_step_of(folder))
+                try:
+                    _, errors = process.communicate(timeout=_LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
+                return process.returncode, errors
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _step_of(folder: Path) -> str:
+    try:
+        # The worker may be replacing the text right now.
+        return (folder / "step").read_text(encoding="utf-8") or "starting"
+    except OSError:
+        return "starting"

@@ -90,6 +90,14 @@ class Conversion:
         return f"{stem}{suffix}" if self.precision == "fp32" else f"{stem}.{self.precision}{suffix}"
 
 
+Step = Callable[[str], object]
+"""Called with what is being done now, in a few words."""
+
+
+def silent(_: str) -> None:
+    """Be the ``Step`` of a caller who does not ask."""
+
+
 class Written(Frozen):
     """A file that a converter wrote, by its path in the folder. Companion files have no ``input``.
 

@@ -12,6 +12,7 @@ from ghostclas.bundle import WEIGHTS, Bundle, Precision, check_target, copy_bund
 from ghostclas.data import Splits, open_splits
 from ghostclas.errors import BundleError, ExportError, GhostclasError, UsageError
 from ghostclas.exporting.additions import FormatResult, add_formats, failure, success
+from ghostclas.exporting.conversion import Step, silent
 from ghostclas.exporting.formats import FORMATS, check_formats, named_formats
 from ghostclas.exporting.quantize import Policy, quantize
 from ghostclas.extras import require
@@ -31,6 +32,7 @@ def export(
     smaller: bool = False,
     options: Mapping[str, str] | None = None,
     say: Callable[[str], object] = lambda _: None,
+    step: Step = silent,
     on_result: Callable[[FormatResult], object] = lambda _: None,
 ) -> Bundle:
     """Write a model as a bundle, or add files for other runtimes to its bundle, and return the bundle.
@@ -51,6 +53,7 @@ def export(
         smaller: keep an accurate int8 file even if it is not faster.
         options: what is asked for besides, such as ``{"softmax": "yes"}``; see ``Format.options``.
         say: called with each measurement during quantization.
+        step: called with what is being done now, for a line of progress.
         on_result: called with the result of each format as soon as it is known.
 
     Raises:
@@ -67,7 +70,7 @@ def export(
         raise UsageError("name at least one format")
     results = []
     for result in _results(
-        model, names, precision, output, network, classes, calibration, smaller, options, say
+        model, names, precision, output, network, classes, calibration, smaller, options, say, step
     ):
         results.append(result)
         on_result(result)
@@ -94,6 +97,7 @@ def _results(
     smaller: bool,
     options: Mapping[str, str] | None,
     say: Callable[[str], object],
+    step: Step,
 ) -> Iterator[FormatResult]:
     check_formats(formats, precision, options)
     if (precision == "int8") != (calibration is not None):
@@ -105,13 +109,13 @@ def _results(
         source = _changeable(*names) if output is None else _bundle(names[0])
         if source is None:
             raise UsageError(f"{model} is no bundle: export it first, then add int8 files to that")
-        yield from _quantized(source, output, formats, open_splits(calibration), smaller, say)
+        yield from _quantized(source, output, formats, open_splits(calibration), smaller, say, step)
         return
     kind = cast(Precision, precision)
     if output is None:
-        yield from add_formats(_changeable(*names), formats, precision=kind, options=options)
+        yield from add_formats(_changeable(*names), formats, precision=kind, options=options, step=step)
     else:
-        yield from _written(*names, formats, kind, Path(output), options)
+        yield from _written(*names, formats, kind, Path(output), options, step)
 
 
 def _quantized(
@@ -121,6 +125,7 @@ def _quantized(
     splits: Splits,
     smaller: bool,
     say: Callable[[str], object],
+    step: Step,
 ) -> Iterator[FormatResult]:
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as scratch:
         # A rejected file leaves no trace at the output either.
@@ -134,6 +139,7 @@ def _quantized(
                     validation=splits.val,
                     policy=Policy(smaller=smaller),
                     say=say,
+                    step=step,
                 )
             except (GhostclasError, OSError) as error:
                 yield failure(name, source, error)
@@ -150,6 +156,7 @@ def _written(
     precision: Precision,
     output: Path,
     options: Mapping[str, str] | None,
+    step: Step,
 ) -> Iterator[FormatResult]:
     from ghostclas.exporting.onnx import export_bundle
     from ghostclas.exporting.sources import open_trained
@@ -157,10 +164,11 @@ def _written(
     source = _bundle(model)
     if source is not None and "onnx" not in formats:
         copied = copy_bundle(source, output)
-        yield from add_formats(copied, formats, precision=precision, options=options)
+        yield from add_formats(copied, formats, precision=precision, options=options, step=step)
         return
     if source is not None and all(entry.path != WEIGHTS for entry in source.manifest.files):
         raise UsageError(f"{source.path} has no weights, since it was imported: leave out the format onnx")
+    step("onnx: loading the network")
     trained = open_trained(model, network=network, classes=classes)
     bundle = export_bundle(
         trained.model,
@@ -172,12 +180,13 @@ def _written(
         postprocess=trained.postprocess,
         metrics=trained.metrics,
         provenance=trained.provenance,
+        step=lambda text: step(f"onnx: {text}"),
     )
     if "onnx" in formats:
         paths = tuple(entry.path for entry in bundle.manifest.files)
         yield FormatResult("onnx", bundle, paths, bundle.manifest.parity)
     others = [name for name in formats if name != "onnx"]
-    yield from add_formats(bundle, others, precision=precision, options=options)
+    yield from add_formats(bundle, others, precision=precision, options=options, step=step)
 
 
 def _bundle(model: str) -> Bundle | None:

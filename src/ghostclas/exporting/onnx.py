@@ -2,7 +2,8 @@
 
 The graph takes ``images``, uint8 ``[N, H, W, 3]`` RGB with any N. It gives ``logits``, float32 ``[N, C]``,
 and ``features``, float32 ``[N, D]``: the input of the last layer, which costs nothing unless requested.
-Networks whose last layer is not linear give logits alone.
+Networks whose last layer is not linear give logits alone. Its ``metadata_props`` name the classes and the
+preprocessing, see ``metadata``.
 
 Normalisation is a subtraction and a multiplication before the first convolution. Folded into that
 convolution it would be wrong at the borders, where padding is zero after normalisation, and no faster
@@ -22,8 +23,10 @@ file, and ONNX Runtime, reading a complete bundle, is compared with torch.
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,10 +43,13 @@ from ghostclas.exporting.conversion import (
     FEATURES,
     INPUT,
     LOGITS,
+    Step,
     features_output,
     image_input,
     logits_output,
+    silent,
 )
+from ghostclas.exporting.metadata import describe, describe_onnx
 from ghostclas.exporting.network import (
     Normalised,
     WithFeatures,
@@ -83,6 +89,7 @@ def export_bundle(
     postprocess: PostprocessSpec | None = None,
     metrics: Sequence[Metric] = (),
     provenance: Mapping[str, JsonValue] | None = None,
+    step: Step = silent,
 ) -> Bundle:
     """Write a trained network as a bundle with an ONNX file, replacing a bundle at ``target``.
 
@@ -98,10 +105,8 @@ def export_bundle(
             that ships in a package: further training needs onnx and starts from rounded scales of norms.
         postprocess: the temperature and the threshold of unknown photos.
         metrics: measured accuracies.
-        provenance: the origin of the model, as plain JSON.
-        postprocess: from logits to scores.
-        metrics: accuracies that were measured.
-        provenance: where the model comes from, as plain JSON.
+        provenance: the origin of the model, as plain JSON; ``exported`` is added, see ``made_now``.
+        step: called with each next step.
 
     Raises:
         UsageError: the number of classes differs from that of outputs, or there is no such precision.
@@ -124,6 +129,7 @@ def export_bundle(
     _check_outputs(reference.logits, spec)
     if precision == "fp16" and not compact:
         round_matrices(trained)
+    step("folding its norms")
     folded = fold_batch_norms(trained).to(memory_format=torch.contiguous_format)
     flush_subnormals(folded)
     plain = _logits(Normalised(folded, preprocess), pixels)
@@ -133,7 +139,7 @@ def export_bundle(
         TOLERANCE["fp32"].max_abs,
         "folding its norms",
     )
-    known = dict(provenance or {})
+    known = {**(provenance or {}), "exported": made_now()}
     if precision == "fp16":
         round_matrices(folded)
         rounded = Normalised(folded, preprocess)
@@ -141,6 +147,7 @@ def export_bundle(
         reference = make_reference(rounded, preprocess)
         # For a bundle that was rounded before, the provenance keeps the first rounding.
         known.setdefault("rounding", {"max_abs": max_abs, "top1_agreement": agreement})
+    step("writing the graph with torch")
     arranged = arrange(folded)
     proto = to_onnx(Normalised(arranged, preprocess), crop=preprocess.crop, name=spec.name)
     stored: Collection[str] = ()
@@ -150,6 +157,7 @@ def export_bundle(
         if arranged is not folded:
             # A compact bundle restores all matrices or none.
             stored = matrices_of(folded) if len(stored) == len(halves) else ()
+    describe_onnx(proto, describe(classes, preprocess))
     check_graph(proto)
     weights = (
         save_compact_state(trained, stored, arranged=arranged is not folded)
@@ -183,12 +191,23 @@ def export_bundle(
             parity=parity,
         )
 
+    step("comparing ONNX Runtime with torch")
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
         try:
             report = verify(write(Path(folder) / "bundle"), engines=("onnxruntime",))
         except BundleError as error:
             raise ExportError(f"the exported file cannot be used: {error}") from None
     return write(target, report.files)
+
+
+def made_now() -> dict[str, JsonValue]:
+    """Return today's date in UTC, and the versions of ghostclas and torch, for the provenance.
+
+    ``SOURCE_DATE_EPOCH`` replaces the clock where builds must be reproducible.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    return {"date": now.date().isoformat(), "ghostclas": __version__, "torch": str(torch.__version__)}
 
 
 def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:

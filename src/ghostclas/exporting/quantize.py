@@ -27,7 +27,7 @@ from ghostclas.engines.choice import load_file
 from ghostclas.errors import DataError, ExportError, ImageError, UsageError
 from ghostclas.evaluation import dataset_name
 from ghostclas.exporting.additions import add_format
-from ghostclas.exporting.conversion import Quantization
+from ghostclas.exporting.conversion import Quantization, Step, silent
 from ghostclas.exporting.formats import check_formats
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Metric
@@ -111,6 +111,7 @@ def quantize(
     validation: Source,
     policy: Policy = Policy(),
     say: Callable[[str], object] = lambda _: None,
+    step: Step = silent,
 ) -> tuple[Bundle, list[Measurement]]:
     """Add an int8 file to the bundle if it is accurate and faster; return the bundle and the measurements.
 
@@ -122,6 +123,7 @@ def quantize(
         validation: labelled photos, on which top-1 may fall by at most ``policy.max_loss`` points.
         policy: the candidates and the limits.
         say: called with a line for every candidate.
+        step: called with what is being done now.
 
     Raises:
         ExportError: no candidate is accurate enough, or the first accurate one is not faster; the message has
@@ -139,23 +141,34 @@ def quantize(
     tried: list[str] = []
     accuracy_lost = False
     with tempfile.TemporaryDirectory(prefix="ghostclas-") as folder:
+        step(f"int8 {name}: reading the photos to calibrate on")
         read, _ = _read(bundle, calibration, spread, Path(folder) / "read.npy")
         usual = without_outliers(bundle, read, policy.outliers)
         np.save(Path(folder) / "photos.npy", usual)
+        step(f"int8 {name}: reading {len(labelled.samples):,} photos to judge by")
         photos, indices = _read(bundle, labelled, range(len(labelled.samples)), Path(folder) / "labelled.npy")
         labels = np.array([labelled.samples[index].label for index in indices])
+        step(f"int8 {name}: measuring the float file")
         floats = _float_files(bundle, name, engines, Path(folder) / "float")
         top1_float = {engine: measure_top1(engine, file, photos, labels) for engine, file in floats.items()}
-        for candidate in policy.candidates:
+        for number, candidate in enumerate(policy.candidates, 1):
+            now = f"int8 {name}, candidate {number} of {len(policy.candidates)}"
             trial = copy_bundle(bundle, Path(folder) / "trial")
             how = Quantization(calibration=Path(folder) / "photos.npy", **candidate._asdict())
             try:
-                trial = add_format(trial, name, precision="int8", quantization=how)
+                trial = add_format(
+                    trial,
+                    name,
+                    precision="int8",
+                    quantization=how,
+                    step=lambda text, now=now: step(f"{now}, {text}"),  # type: ignore[misc]
+                )
             except ExportError as error:
                 tried.append(f"{candidate}: {error}")
                 say(f"int8 {name} with {tried[-1]}")
                 continue
             file = trial.file(name, "int8")
+            step(f"{now}: measuring its accuracy")
             top1 = {engine: measure_top1(engine, file, photos, labels) for engine in engines}
             engine = max(engines, key=lambda e: top1[e] - top1_float[e])
             tried.append(
@@ -166,6 +179,7 @@ def quantize(
             accurate = [e for e in engines if policy.is_accurate(top1[e], top1_float[e])]
             if not accurate:
                 continue
+            step(f"{now}: timing it beside the float file")
             found = [
                 Measurement(e, top1_float[e], top1[e], *milliseconds(e, floats[e], file, photos))
                 for e in accurate

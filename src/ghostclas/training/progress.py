@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ghostclas.progress import duration
+from ghostclas.progress import duration, rounded_rate
 
 
 def step_line(
@@ -26,7 +26,7 @@ def step_line(
     filled = round(done * 20)
     bar = "━" * filled + "╌" * (20 - filled)
     return (
-        f"epoch {epoch}/{epochs:g} {bar} {done:4.0%}  loss {loss:.3f}  {accuracy}{rate:.0f} img/s  "
+        f"epoch {epoch}/{epochs:g} {bar} {done:4.0%}  loss {loss:.3f}  {accuracy}{rounded_rate(rate)} img/s  "
         f"data {waiting:.0%}  {duration(left)} left"
     )
 
@@ -37,6 +37,6 @@ def epoch_line(entry: dict[str, Any], epochs: float, *, left: float) -> str:
     best = " *" if entry.get("best") else ""
     return (
         f"epoch {entry['epoch']}/{epochs:g}  loss {entry['loss']:.3f}  {accuracy}{best}  "
-        f"{entry['images_per_second']:.0f} img/s  data {entry['data_wait']:.0%}  lr {entry['lr']:.2g}  "
-        f"{duration(entry['seconds'])}, {duration(left)} left"
+        f"{rounded_rate(entry['images_per_second'])} img/s  data {entry['data_wait']:.0%}  "
+        f"lr {entry['lr']:.2g}  {duration(entry['seconds'])}, {duration(left)} left"
     )

@@ -23,7 +23,7 @@ from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError, command_line, refuse_url
 from ghostclas.evaluation import Evaluation, dataset_name, evaluate, store_temperature, write_report
 from ghostclas.evaluation.calibration import calibrate
-from ghostclas.exporting.onnx import export_bundle
+from ghostclas.exporting.onnx import export_bundle, made_now
 from ghostclas.extras import require
 from ghostclas.files import is_there
 from ghostclas.loading import load_weights
@@ -329,6 +329,7 @@ def _finish(
             "trained_on": Path(config.data.path).name,
             "images": len(train_source.samples),
             "epoch": best["epoch"],
+            "trained": made_now(),
             **config.provenance(),
         },
     )
