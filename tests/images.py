@@ -153,7 +153,7 @@ def bad_images() -> dict[str, BadImage]:
         "stretched.gif": BadImage(huge_gif((1, 1), (65535, 65535)), "too_large", "65535 x 65535"),
         "print.eps": BadImage(b"%!PS-Adobe-3.0 EPSF-3.0\n", "unsupported", "PostScript"),
         "layers.psd": BadImage(encode_psd(), "unsupported", "PSD"),
-        "iphone.heic": BadImage(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "unsupported", "HEIC"),
+        "phone.jxl": BadImage(b"\0\0\0\x0cJXL " + bytes(99), "unsupported", "JPEG XL"),
         "page.pdf": BadImage(b"%PDF-1.7\n" + bytes(99), "unsupported", "PDF"),
         "drawing.svg": BadImage(b'<?xml version="1.0"?>\n<svg width="9" height="9"/>', "unsupported", "SVG"),
         "clip.mp4": BadImage(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2" + bytes(99), "unsupported", "video"),

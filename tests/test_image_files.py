@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import warnings
 import zlib
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,3 +134,46 @@ def test_a_tiff_directory_that_breaks_off_is_refused_without_a_warning() -> None
             with pytest.raises(ImageError, match="cut short or damaged"):
                 decode(data[: end - missing])
     assert caught == []
+
+
+def heif(pixels: Any, **options: Any) -> bytes:
+    """Return pixels as a phone stores them; skip where no encoder is installed."""
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    try:
+        pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, quality=95, **options)
+    except RuntimeError as error:
+        pytest.skip(f"this libheif has no encoder: {error}")
+    return buffer.getvalue()
+
+
+def test_photos_of_phones_are_read_by_their_extra() -> None:
+    pixels = photo(300, 200)
+    data = heif(pixels)
+    assert image_files.identify("a", data) == "HEIC"
+    shown = np.asarray(decode(data, short_side=32), np.int16)
+    assert shown.shape == (200, 300, 3)
+    assert np.abs(shown - pixels).mean() < 3
+
+
+def test_photos_of_phones_are_upright() -> None:
+    pixels = photo(300, 200)
+    data = heif(stored(pixels, 6), exif=exif(6).tobytes())
+    for asked in (True, False):
+        # libheif turns by the file's own boxes, which is no choice of the reader.
+        assert decode(data, exif=asked).size == (300, 200)
+
+
+def test_a_damaged_photo_of_a_phone_is_an_error_of_one_line() -> None:
+    data = heif(photo(300, 200))
+    for end in (40, len(data) // 2, len(data) - 9):
+        with pytest.raises(ImageError) as caught:
+            decode(data[:end])
+        assert caught.value.code in ("truncated", "unsupported")
+        assert "\n" not in str(caught.value)
+
+
+def test_without_the_extra_a_photo_of_a_phone_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "reads_heic", lambda: False)
+    with pytest.raises(ImageError, match=r"HEIC data, which is not read; .* pip install 'ghostclas\[heic\]'"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from collections.abc import Callable, Sequence
@@ -98,6 +99,17 @@ def _ppms(_folder: Path) -> list[bytes]:
 
 def _avifs(_folder: Path) -> list[bytes]:
     return [*_in_modes("AVIF", ("RGB", "RGBA", "L")), encode(_IMAGE, "AVIF", exif=exif(5))]
+
+
+def _heics(_folder: Path) -> list[bytes]:
+    import pillow_heif
+
+    found = []
+    for image in (_IMAGE, _IMAGE.convert("RGBA"), _IMAGE.convert("L")):
+        buffer = io.BytesIO()
+        pillow_heif.from_pillow(image).save(buffer, exif=exif(5).tobytes())
+        found.append(buffer.getvalue())
+    return found
 
 
 _SIDES = (
@@ -205,4 +217,10 @@ AVIF = _target(
     _avifs,
     _sized(">II", (b"ispe", 8)),
     b"ftyp meta iloc iinf iprp ispe av1C mdat irot".split(),
+)
+HEIC = _target(
+    ".heic",
+    _heics,
+    _sized(">II", (b"ispe", 8)),
+    b"ftyp meta iloc iinf iprp ispe hvcC mdat irot".split(),
 )

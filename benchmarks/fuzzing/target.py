@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import cast
@@ -57,6 +58,7 @@ TARGETS: Mapping[str, str] = {
     "tiff": "images:TIFF",
     "ppm": "images:PPM",
     "avif": "images:AVIF",
+    **({"heic": "images:HEIC"} if find_spec("pillow_heif") else {}),
 }
 """The formats, slowest to start first: ``module:object`` here."""
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ghostclas.errors import ImageError
@@ -52,6 +53,11 @@ FORMATS: Mapping[str, Format] = {
     "PPM": Format("PpmImagePlugin", "PpmImageFile", signature_is_short=True),
     "AVIF": Format("AvifImagePlugin", "AvifImageFile"),
 }
+
+HEIC = "HEIC"
+HEIC_EXTENSIONS = (".heic", ".heif", ".hif")
+_HEIC_FORMAT = Format("pillow_heif", "HeifImageFile")
+"""What phones write; the extra ``heic`` installs its decoder, pillow-heif on libheif."""
 
 EXTENSIONS: Mapping[str, str] = {
     ".apng": "PNG",
@@ -120,17 +126,31 @@ _REFUSED_SIGNATURES = {
 }
 
 
+@cache
+def reads_heic() -> bool:
+    """Return whether HEIC and HEIF are read here: pillow-heif is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def format_of(kind: str) -> Format:
+    """Return the row of a format that ``identify`` can return."""
+    return _HEIC_FORMAT if kind == HEIC else FORMATS[kind]
+
+
 def identify(name: str, data: bytes) -> str:
-    """Return the key in ``FORMATS`` that the first bytes of the file match."""
+    """Return the key in ``FORMATS`` that the first bytes of the file match, or ``HEIC`` where it is read."""
     if not data:
         raise ImageError("empty", f"{name} is empty (0 bytes)")
     kind = _match(_SIGNATURES, data[:256])
     if kind is not None:
         return kind
     kind = _match(_REFUSED_SIGNATURES, data[:256])
+    if kind == HEIC and reads_heic():
+        return HEIC
     if kind is not None:
+        extra = ", or: pip install 'ghostclas[heic]'" if kind == HEIC else ""
         raise ImageError(
-            "unsupported", f"{name} holds {kind} data, which is not read; save it as JPEG or PNG"
+            "unsupported", f"{name} holds {kind} data, which is not read; save it as JPEG or PNG{extra}"
         )
     raise _not_an_image(name)
 
@@ -162,7 +182,7 @@ def open_image(name: str, kind: str, data: bytes) -> ImageFile:
     try:
         return _decoder(kind)(io.BytesIO(data if essential is None else essential(data)))
     except Exception:
-        if FORMATS[kind].signature_is_short:
+        if format_of(kind).signature_is_short:
             raise _not_an_image(name) from None
         raise
 
@@ -192,10 +212,11 @@ def _silence_libtiff() -> None:
 
 @cache
 def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
-    file_format = FORMATS[kind]
+    file_format = format_of(kind)
     if kind == "TIFF":
         _silence_libtiff()
-    decoder: type[ImageFile] = getattr(import_module(f"PIL.{file_format.module}"), file_format.decoder)
+    module = file_format.module if kind == HEIC else f"PIL.{file_format.module}"
+    decoder: type[ImageFile] = getattr(import_module(module), file_format.decoder)
     if kind != "JPEG":
         return decoder
     # To find the resolution, Pillow parses the whole EXIF block, and warns if any of it is damaged.
@@ -363,10 +384,16 @@ def _essential_avif(data: bytes) -> bytes:
     return re.sub(rb"(infe\x02.{7}|infe\x03.{9})Exif", rb"\1skip", data, flags=re.DOTALL)
 
 
+def _checked_heic(data: bytes) -> bytes:
+    check_tables(data)
+    return data
+
+
 _ESSENTIAL: Mapping[str, Callable[[bytes], bytes]] = {
     "PNG": _essential_png,
     "GIF": _essential_gif,
     "TIFF": _essential_tiff,
     "PPM": to_binary,
     "AVIF": _essential_avif,
+    HEIC: _checked_heic,
 }

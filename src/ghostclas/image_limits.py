@@ -50,10 +50,10 @@ _WIDE = 4
 _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
 _BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = 258, 277, 278, 322, 323
 _DEEP_GREY = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_DECODER_BYTES = {"WebP": 12, "AVIF": 12}
-"""What libwebp and libavif take for each pixel beside the image, with the copy that they hand over."""
+_DECODER_BYTES = {"WebP": 12, "AVIF": 12, "HEIC": 12}
+"""What the libraries take for each pixel beside the image, with the copy that they hand over."""
 
-_KEPT_BYTES = {"WebP": 8, "AVIF": 4}
+_KEPT_BYTES = {"WebP": 8, "AVIF": 4, "HEIC": 4}
 """How much of that stays while the image is converted."""
 
 

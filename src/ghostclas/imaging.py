@@ -12,7 +12,8 @@ several frames counts. Everything becomes 8-bit RGB:
 - floating-point grey spans 0..1 if its largest value is at most 1.5, else 0..255 if that is at most
   1.5 * 255, else 0..65535; values that overshoot the span, by up to half of it at either end, are clipped;
 - palette, 1-bit, grey, YCbCr, LAB and CMYK (JPEG: inverted, as Adobe writes it) convert as Pillow does;
-- colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not.
+- colour profiles are ignored; the EXIF orientation is applied when asked for, XMP's is not;
+- HEIC and HEIF, where pillow-heif is installed, come upright from libheif, with 10 bits rounded to 8.
 
 **Decoder scaling.** Given ``short_side``, a JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8
 whose short side is still at least ``2 * short_side``: at 1/s for the largest s with
@@ -68,7 +69,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from ghostclas.errors import GhostclasError, ImageError, UsageError, as_url, is_url
-from ghostclas.image_files import FORMATS, ORIENTATION_TAG, identify, open_image, orientation
+from ghostclas.image_files import ORIENTATION_TAG, format_of, identify, open_image, orientation
 from ghostclas.image_limits import MEMORY, RGB_BYTES, check_file, check_image, conversion_bytes
 from ghostclas.memory import ForkLock, MemoryBudget, return_freed
 from ghostclas.spec import PreprocessSpec
@@ -475,7 +476,7 @@ def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool, held
         image = open_image(name, kind, data)
         size = image.size
         _check_size(name, *size, kind)
-        if short_side is not None:
+        if short_side is not None and kind == "JPEG":
             kept = DRAFT_MARGIN * short_side
             image.draft(None, (kept, kept))
         turn = orientation(kind, data, image) if exif else 1
@@ -513,7 +514,7 @@ def _refusal(name: str, kind: str, error: Exception) -> ImageError:
 
 
 def _check_size(name: str, width: int, height: int, kind: str | None = None) -> None:
-    limit, multiple = MAX_PIXELS, FORMATS[kind].pillow_limit if kind else None
+    limit, multiple = MAX_PIXELS, format_of(kind).pillow_limit if kind else None
     if multiple and Image.MAX_IMAGE_PIXELS is not None:
         limit = min(limit, multiple * Image.MAX_IMAGE_PIXELS)
     if width * height > limit:

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     (root / "odd").write_text("BM is no picture", encoding="utf-8")
     (root / "empty.gif").write_bytes(b"")
     (root / "line\nbreak \u202e\u00e9.jpg").write_bytes(b"no image")
-    (root / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (root / "phone.jxl").write_bytes(b"\0\0\0\x0cJXL ")
     (root / "[x].jpg").write_bytes((root / "a.jpg").read_bytes())
     (root / "run").mkdir()
     for name in ("config.yaml", "log.jsonl", "d.jpg"):

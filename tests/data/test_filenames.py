@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.data.filenames import describe_left_out, is_hidden, other_kind, own_output, read_head
+from ghostclas.data.filenames import (
+    describe_left_out,
+    is_hidden,
+    is_image,
+    other_kind,
+    own_output,
+    read_head,
+)
 
 
 def refuse_to_read() -> bytes:
@@ -19,7 +26,6 @@ def refuse_to_read() -> bytes:
     [
         ("a/b.JPG", None),
         ("b.pjpeg", None),
-        ("c.HEIC", "HEIC"),
         ("d.cr2", "camera raw"),
         ("e.jxl", "JPEG XL"),
         ("f.txt", ".txt"),
@@ -27,6 +33,16 @@ def refuse_to_read() -> bytes:
 )
 def test_a_known_extension_decides_without_opening_the_file(name: str, kind: str | None) -> None:
     assert other_kind(name, refuse_to_read) == kind
+
+
+@pytest.mark.parametrize(("installed", "kind"), [(True, None), (False, "HEIC")])
+def test_photos_of_phones_are_images_where_their_extra_is(
+    installed: bool, kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostclas.data.filenames.reads_heic", lambda: installed)
+    assert other_kind("a.HEIC", refuse_to_read) == other_kind("b.hif", refuse_to_read) == kind
+    assert other_kind("scan", lambda: b"\0\0\0\x18ftypheic") == kind
+    assert is_image("a.heic") is installed
 
 
 @pytest.mark.parametrize(
@@ -38,7 +54,7 @@ def test_a_known_extension_decides_without_opening_the_file(name: str, kind: str
         (b"BMW, and other brands", "no extension"),
         (b"P3 is a bus line", "no extension"),
         (b"8BPS", "PSD"),
-        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cJXL ", "JPEG XL"),
         (b"", "no extension"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostclas.data import open_source, source_notes
+from ghostclas.data import open_source, open_splits, source_notes
 from ghostclas.errors import DataError
 from tests.data.trees import make_folder
 
@@ -69,3 +69,55 @@ def test_a_line_of_any_length_is_refused_in_one_short_line(text: str, photos: Pa
     with pytest.raises(DataError) as caught:
         open_source(photos / "list.txt")
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ant/000.jpg,ant\nbee/000.jpg,bee\n",
+        "file,label\nant/000.jpg,ant\n\nbee/000.jpg,bee\n",
+        "\ufeffLabel;Weight;Path\r\nant;1;ant/000.jpg\r\nbee;2;bee/000.jpg\r\n",
+        '"image","class"\n"ant/000.jpg","ant"\n"bee/000.jpg","bee"\n',
+    ],
+)
+def test_a_table_names_its_columns_or_has_two(text: str, photos: Path) -> None:
+    (photos / "table.csv").write_text(text, encoding="utf-8", newline="")
+    source = open_source(photos / "table.csv")
+    assert list(source.classes) == ["ant", "bee"]
+    assert [tuple(s) for s in source.samples] == [("ant/000.jpg", 0), ("bee/000.jpg", 1)]
+    assert source.read(1) == (photos / "bee" / "000.jpg").read_bytes()
+
+
+def test_a_cell_that_a_spreadsheet_would_compute_is_read_as_it_was(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"-5": 1})
+    (root / "table.csv").write_text("file,label\n'-5/000.jpg,'=ant\n", encoding="utf-8")
+    source = open_source(root / "table.csv")
+    assert (list(source.classes), source.samples[0].key) == (["=ant"], "-5/000.jpg")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no image; expected file,label rows"),
+        ("file,label\n", "lists no image"),
+        ("a.jpg,3,ant\n", "line 1: 3 columns, and no first row that names them"),
+        ("ant/000.jpg\n", "line 1: 1 columns"),
+        ("file,label\nant/000.jpg,ant\nbee/000.jpg\n", "line 3: expected a file and a label but found"),
+        ("file,label\nant/000.jpg,\n", "line 2: expected a file and a label"),
+        ("file,label\nnowhere.jpg,ant\n", r"line 2: there is no file .*--root FOLDER"),
+        ('file,label\n"ant,ant\n', "not a table"),
+        ("file,label\n" + "x" * 200_000 + ",ant\n", "not a table"),
+    ],
+)
+def test_a_wrong_table_is_refused(text: str, message: str, photos: Path) -> None:
+    (photos / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        open_source(photos / "table.csv")
+
+
+def test_training_sets_images_of_a_table_aside(photos: Path) -> None:
+    rows = [f"{path.relative_to(photos).as_posix()},{path.parent.name}" for path in photos.rglob("*.jpg")]
+    (photos / "table.csv").write_text("\n".join(rows), encoding="utf-8")
+    splits = open_splits(photos / "table.csv", val_fraction=0.5)
+    assert len(splits.train.samples) + len(splits.val.samples) == len(rows)
+    assert splits.train.classes == splits.val.classes

@@ -148,8 +148,8 @@ def test_shards_take_images_by_content_and_count_photos_that_are_not_read(tmp_pa
     members = {
         "1.img": picture(1),
         "1.json": b"{}",
-        "2.heic": b"x",
-        "3.photo": b"\0\0\0\x18ftypheic" + bytes(99),
+        "2.jxl": b"x",
+        "3.photo": b"\0\0\0\x0cJXL " + bytes(99),
     }
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         for name, content in {**members, "1.cls": b"0", "2.cls": b"0", "3.cls": b"1"}.items():
@@ -161,6 +161,6 @@ def test_shards_take_images_by_content_and_count_photos_that_are_not_read(tmp_pa
         assert [s.key for s in source.samples] == ["1.img"]
         assert source.read(0) == members["1.img"]
         assert source_notes(source) == (
-            f"{tmp_path / 'x.tar'}: left out 2 files that are no images: 2 HEIC; "
+            f"{tmp_path / 'x.tar'}: left out 2 files that are no images: 2 JPEG XL; "
             "save photos of these kinds as JPEG or PNG",
         )

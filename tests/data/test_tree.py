@@ -43,8 +43,8 @@ def test_content_decides_where_the_name_does_not(zipped: bool, tmp_path: Path) -
     for name in NAMES_OF_IMAGES:
         (root / "ant" / name).write_bytes(picture(1, kind="PPM" if name == "f.pnm" else "JPEG"))
     (root / "ant" / "README").write_text("BMW, and P3 of other brands")
-    (root / "ant" / "x.heic").write_bytes(b"any")
-    (root / "bee" / "y").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    (root / "ant" / "x.jxl").write_bytes(b"any")
+    (root / "bee" / "y").write_bytes(b"\0\0\0\x0cJXL " + bytes(99))
     path = zip_folder(root, tmp_path / "set.zip") if zipped else root
     source = open_source(path)
     assert [s.key for s in source.samples] == [
@@ -54,7 +54,7 @@ def test_content_decides_where_the_name_does_not(zipped: bool, tmp_path: Path) -
     for index in range(len(source.samples)):
         imaging.decode(source.read(index))
     assert source_notes(align_source(source, ["bee", "ant"])) == (
-        f"{path}: left out 3 files that are no images: 2 HEIC, 1 no extension; "
+        f"{path}: left out 3 files that are no images: 2 JPEG XL, 1 no extension; "
         "save photos of these kinds as JPEG or PNG",
     )
 
@@ -75,9 +75,9 @@ def test_only_files_of_unknown_extension_are_opened(photos: Path, monkeypatch: p
 
 def test_a_class_of_photos_that_are_not_read_says_so(tmp_path: Path) -> None:
     root = make_folder(tmp_path, {"ant": 1, "bee": 0})
-    (root / "bee/1.heic").touch()
+    (root / "bee/1.jxl").touch()
     with pytest.raises(
-        DataError, match=r"class folder 'bee' \(left out 1 file that is no image: 1 HEIC; save"
+        DataError, match=r"class folder 'bee' \(left out 1 file that is no image: 1 JPEG XL; save"
     ):
         open_source(root)
 

@@ -123,3 +123,21 @@ def test_a_page_that_would_be_a_file_is_refused_before_the_work(
         f"cannot write to {taken}: File exists" in err or f"cannot write to {taken}: Not a directory" in err
     )
     assert taken.read_text() == "mine"
+
+
+def test_a_class_under_a_fifth_of_the_median_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(
+        tmp_path, {"train/ant": 11, "train/bee": 10, "train/cat": 2, "train/dog": 1, "val/ant": 1}
+    )
+    found = audit(root)
+    # The median of 11, 10, 2 and 1 is 6: two images are enough.
+    assert [(one.label, one.images, one.median) for one in found.scarce] == [("dog", 1, 6)]
+    assert found.clean
+    assert found.to_json()["scarce"] == [{"label": "dog", "images": 1, "median": 6}]
+    assert main(["data", "audit", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert "data.balance=sampler draws them as often as others: 1\n" in shown
+    assert "  dog: 1 of a median of 6 images\n" in shown
+    assert audit(root / "val").scarce == ()

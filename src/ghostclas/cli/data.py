@@ -135,6 +135,10 @@ def _findings(found: Audit) -> str:
         if split.missing:
             lines += _list(f"classes without an image in {split.name or 'it'}", map(repr, split.missing))
     lines += _list(
+        "classes under a fifth of the median class; --set data.balance=sampler draws them as often as others",
+        (f"{one.label}: {one.images:,} of a median of {one.median:,.0f} images" for one in found.scarce),
+    )
+    lines += _list(
         "leaks: the same image in several splits",
         map(_equal, found.leaks),
     )

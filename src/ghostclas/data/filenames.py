@@ -11,10 +11,18 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ghostclas.image_files import EXTENSIONS, FORMATS, HEAD_BYTES, signature
+from ghostclas.image_files import (
+    EXTENSIONS,
+    FORMATS,
+    HEAD_BYTES,
+    HEIC,
+    HEIC_EXTENSIONS,
+    reads_heic,
+    signature,
+)
 
-UNREAD_PHOTOS = frozenset({"HEIC", "JPEG 2000", "JPEG XL", "camera raw"})
-"""Formats of photos that this package does not decode."""
+UNREAD_PHOTOS = frozenset({HEIC, "JPEG 2000", "JPEG XL", "camera raw"})
+"""Formats of photos that this package does not decode; HEIC only where the extra ``heic`` is absent."""
 
 OUTPUT_FOLDER = "runs"
 """Where training runs go by default, in the working directory."""
@@ -23,7 +31,7 @@ _NAMED = 6
 """How many kinds of files one line names."""
 
 _UNREAD_EXTENSIONS: Mapping[str, str] = {
-    **dict.fromkeys((".heic", ".heif", ".hif"), "HEIC"),
+    **dict.fromkeys(HEIC_EXTENSIONS, HEIC),
     **dict.fromkeys((".j2k", ".jp2", ".jpf", ".jpx"), "JPEG 2000"),
     ".jxl": "JPEG XL",
     **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"), "camera raw"),
@@ -52,7 +60,7 @@ def is_hidden(name: str) -> bool:
 
 def is_image(path: str) -> bool:
     """Whether the name has the extension of an image format that is read here."""
-    return _extension(path) in EXTENSIONS
+    return _is_read(_extension(path))
 
 
 def other_kind(path: str, head: Callable[[], bytes]) -> str | None:
@@ -66,14 +74,16 @@ def other_kind(path: str, head: Callable[[], bytes]) -> str | None:
         One of ``UNREAD_PHOTOS``, another format (``"PSD"``), the extension, or ``"no extension"``.
     """
     extension = _extension(path)
-    if extension in EXTENSIONS:
+    if _is_read(extension):
         return None
     if extension in _UNREAD_EXTENSIONS:
         return _UNREAD_EXTENSIONS[extension]
     if extension in _OTHER_EXTENSIONS:
         return extension
     found = signature(head())
-    return None if found in FORMATS else found or extension or "no extension"
+    if found in FORMATS or (found == HEIC and reads_heic()):
+        return None
+    return found or extension or "no extension"
 
 
 def read_head(path: Path) -> bytes:
@@ -122,6 +132,10 @@ def describe_left_out(kinds: Mapping[str, int]) -> str:
     advice = "; save photos of these kinds as JPEG or PNG" if UNREAD_PHOTOS & kinds.keys() else ""
     files = f"{count:,} files that are no images" if count != 1 else "1 file that is no image"
     return f"left out {files}: {listed}{advice}"
+
+
+def _is_read(extension: str) -> bool:
+    return extension in EXTENSIONS or (extension in HEIC_EXTENSIONS and reads_heic())
 
 
 def _extension(path: str) -> str:

@@ -1,11 +1,13 @@
-"""PaddleClas list files: one ``path label`` line an image, paths relative to a root."""
+"""Lists of images, relative to a root: PaddleClas' ``path label`` lines, and ``file,label`` tables."""
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from ghostclas.data.classes import first_few
 from ghostclas.data.folder import FolderTree
@@ -13,8 +15,14 @@ from ghostclas.data.labels import find_label_file, read_label_file, read_lines, 
 from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
 from ghostclas.files import is_file
+from ghostclas.spreadsheet import plain
 
 _SHOWN_SIGNS = 200
+_COLUMNS = (
+    ("file", "path", "image", "filename", "file_name", "image_path", "filepath"),
+    ("label", "class", "class_name", "category", "target"),
+)
+"""What the first row of a table may call the path and the label."""
 LIST_NAMES = {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}
 
 
@@ -67,9 +75,52 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
         DataError: a line that is no path and label, an unknown label, an empty list, or a first image that
             does not exist; the others are looked up when they are read.
     """
+    return _opened(file, _list_rows(file), root, label_file, "'path label' lines")
+
+
+def open_table(file: Path, root: Path | None = None, label_file: Path | None = None) -> ListSource:
+    """Open a table of images: a ``.csv`` with a path and a label in each row.
+
+    Commas separate the cells, or semicolons, which spreadsheets of many countries write. A first row that
+    names its columns decides which two are read: ``file`` (also ``path``, ``image``, ``filename``) and
+    ``label`` (also ``class``); other columns are ignored. Without such a row there are two columns, the path
+    first. An apostrophe in front of a formula is no part of a cell, see :mod:`ghostclas.spreadsheet`.
+
+    Args, errors: as :func:`open_list`.
+    """
+    return _opened(file, _table_rows(file), root, label_file, "file,label rows")
+
+
+def _opened(
+    file: Path,
+    rows: Iterable[tuple[int, str, str]],
+    root: Path | None,
+    label_file: Path | None,
+    expected: str,
+) -> ListSource:
     root = root or file.parent
+    numbers: list[int] = []
     paths: list[str] = []
     labels: list[str] = []
+    for number, path, label in rows:
+        numbers.append(number)
+        paths.append(path)
+        labels.append(label)
+    if not paths:
+        raise DataError(f"{file} lists no image; expected {expected}")
+    if not is_file(root / paths[0]):
+        raise DataError(
+            f"{file}, line {numbers[0]}: there is no file {root / paths[0]}; "
+            "say what the paths are relative to: --set data.root=FOLDER when training, else --root FOLDER"
+        )
+    label_file = label_file or find_label_file(file.parent)
+    names = read_label_file(label_file) if label_file else None
+    classes, indices = resolve_labels(labels, names, str(file))
+    samples = Samples(zip(paths, indices.tolist(), strict=True))
+    return ListSource(file, FolderTree(root), classes, samples, elsewhere(file, root, paths))
+
+
+def _list_rows(file: Path) -> Iterator[tuple[int, str, str]]:
     for number, line in enumerate(read_lines(file), start=1):
         if not line.strip():
             continue
@@ -85,20 +136,48 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
                 f"{file}, line {number}: {label[:_SHOWN_SIGNS]!r} is a multi-label; "
                 "one class an image is expected"
             )
-        paths.append(path)
-        labels.append(label)
-    if not paths:
-        raise DataError(f"{file} lists no image; expected 'path label' lines")
-    if not is_file(root / paths[0]):
+        yield number, path, label
+
+
+def _table_rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    lines = read_lines(file)
+    first = next((line for line in lines if line.strip()), "")
+    table = csv.reader(lines, delimiter=";" if first.count(";") > first.count(",") else ",", strict=True)
+    columns: tuple[int, int] | None = None
+    try:
+        for row in table:
+            cells = [plain(cell.strip()) for cell in row]
+            if not any(cells):
+                continue
+            if columns is None:
+                columns = _named_columns(cells)
+                if columns is not None:
+                    continue
+                columns = (0, 1)
+                _check_two(file, table.line_num, cells)
+            if max(columns) >= len(cells) or not all(cells[column] for column in columns):
+                found = ",".join(row)[:_SHOWN_SIGNS]
+                raise DataError(
+                    f"{file}, line {table.line_num}: expected a file and a label but found {found!r}"
+                )
+            yield table.line_num, cells[columns[0]], cells[columns[1]]
+    except csv.Error as error:
+        raise DataError(f"{file}, line {table.line_num}: not a table: {error}") from None
+
+
+def _named_columns(cells: Sequence[str]) -> tuple[int, int] | None:
+    """Return where a row of names has the path and the label; ``None`` for a row of an image."""
+    words = [cell.lower() for cell in cells]
+    places = [next((words.index(name) for name in names if name in words), None) for names in _COLUMNS]
+    return None if None in places else cast("tuple[int, int]", tuple(places))
+
+
+def _check_two(file: Path, number: int, cells: Sequence[str]) -> None:
+    if len(cells) != len(_COLUMNS):
         raise DataError(
-            f"{file}, line 1: there is no file {root / paths[0]}; "
-            "say what the paths are relative to: --set data.root=FOLDER when training, else --root FOLDER"
+            f"{file}, line {number}: {len(cells)} columns, and no first row that names them; "
+            "write file,label there, or leave only these two"
         )
-    label_file = label_file or find_label_file(file.parent)
-    names = read_label_file(label_file) if label_file else None
-    classes, indices = resolve_labels(labels, names, str(file))
-    samples = Samples(zip(paths, indices.tolist(), strict=True))
-    return ListSource(file, FolderTree(root), classes, samples, elsewhere(file, root, paths))
 
 
 def elsewhere(file: Path, root: Path, paths: Sequence[str]) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ def open_source(
     - a folder or a ``.zip``: either ``<class>/**/<image>``, or that below ``train/``, ``val/`` (also
       ``valid/`` or ``validation/``) and ``test/``; a ``classes.csv`` in it or its parent names the classes;
     - a PaddleClas list (``.txt``), or a folder with ``train_list.txt`` and ``val_list.txt``;
+    - a table (``.csv``) of ``file,label`` rows;
     - WebDataset shards: a ``.tar``, ``train-{000..123}.tar``, or a folder of them, with the split in the
       names (``train-000.tar``) or as subfolders;
     - ``.parquet`` files as Hugging Face writes them, one or a folder of them, likewise.

@@ -13,7 +13,7 @@ from ghostclas.data.classes import CLASSES_FILE, MAX_CLASSES_BYTES, first_few, r
 from ghostclas.data.filenames import OUTPUT_FOLDER, is_hidden
 from ghostclas.data.folder import FolderTree
 from ghostclas.data.labels import find_label_file
-from ghostclas.data.listfile import LIST_NAMES, open_list
+from ghostclas.data.listfile import LIST_NAMES, open_list, open_table
 from ghostclas.data.parquet import open_parquet
 from ghostclas.data.shards import expand_braces, open_shards
 from ghostclas.data.source import Source
@@ -41,8 +41,8 @@ _LIKE_A_PART = re.compile(
 )
 _HEADERS = {"name", "names", "class", "class_name", "label", "words"}
 _EXPECTED = (
-    "expected a folder with one subfolder of images for each class, the same in a .zip, a list (.txt), "
-    "shards (.tar) or .parquet files"
+    "expected a folder with one subfolder of images for each class, the same in a .zip, "
+    "a list (.txt or .csv), shards (.tar) or .parquet files"
 )
 
 OpenFiles = Callable[[Sequence[Path], str, Path | None], Source]
@@ -96,6 +96,8 @@ def find(path: Path, *, root: Path | None = None, label_file: Path | None = None
         return _tree(ZipTree(path), path)
     if kind == ".txt":
         return Stored(str(path), {WHOLE: _always(partial(open_list, path, root, label_file))})
+    if kind == ".csv":
+        return Stored(str(path), {WHOLE: _always(partial(open_table, path, root, label_file))})
     if kind in _OPEN:
         return _files([path], str(path), _OPEN[kind], label_file or find_label_file(path.parent))
     raise DataError(f"{path} is a file; {_EXPECTED}")

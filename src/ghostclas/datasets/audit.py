@@ -41,6 +41,9 @@ BLANK_DETAIL = 4.0
 SMALL_SIDE = 32
 LONG_RATIO = 5.0
 
+SCARCE = 0.2
+"""A class with fewer images than this part of the median class's is a finding."""
+
 _HASH_SIDE = 64
 
 
@@ -126,6 +129,15 @@ class SplitSummary:
 
 
 @dataclass(frozen=True)
+class Scarce:
+    """A class with few images to learn from: how many, and how many the median class has."""
+
+    label: str
+    images: int
+    median: float
+
+
+@dataclass(frozen=True)
 class Audit:
     """The result of :func:`audit`.
 
@@ -158,6 +170,20 @@ class Audit:
         return tuple(group for group in self.groups if group.conflict)
 
     @cached_property
+    def scarce(self) -> tuple[Scarce, ...]:
+        """Classes with under a fifth of the median class's images, fewest first.
+
+        The training split counts, or all images where there are no splits. Classes without any image there
+        are in ``SplitSummary.missing``.
+        """
+        learned = [split.classes for split in self.splits if split.name in ("train", WHOLE) and split.classes]
+        if not learned:
+            return ()
+        median = float(np.median(list(learned[0].values())))
+        few = [Scarce(name, n, median) for name, n in learned[0].items() if n < SCARCE * median]
+        return tuple(sorted(few, key=lambda one: (one.images, one.label)))
+
+    @cached_property
     def leaked(self) -> int:
         """The number of images outside the training split that are in another split, too."""
         return sum(file.split != "train" for group in self.leaks for file in group.files)
@@ -179,6 +205,7 @@ class Audit:
             "clean": self.clean,
             "notes": list(self.notes),
             "leaked": self.leaked,
+            "scarce": [asdict(one) for one in self.scarce],
             "splits": [asdict(split) for split in self.splits],
             "unreadable": [_plain(item) for item in self.unreadable],
             "odd": [_plain(item) for item in self.odd],
