@@ -115,7 +115,7 @@ std::optional<Arguments> parse(const std::vector<std::string>& words) {
         } else if (name == "--help" || name == "-h") {
             ghostclas::write_stdout(help);
             return std::nullopt;
-        } else if (name == "--output" || name == "--resume" || name == "--demo") {
+        } else if (name == "--output" || name == "--excel" || name == "--resume" || name == "--demo") {
             throw Error(Kind::usage, "usage",
                         name + " is an option of ghostclas predict; here the answers go to stdout, so redirect them to a file");
         } else {

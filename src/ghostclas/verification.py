@@ -94,7 +94,7 @@ class VerifyReport(Frozen):
                 f"({self.pixel_tolerance} are allowed): check the versions of ghostclas and Pillow"
             )
         lines += [
-            f"{result.file} in {result.engine}: logits differ by up to {result.max_abs:.3g} "
+            f"{result.file} in {result.through}: logits differ by up to {result.max_abs:.3g} "
             f"({result.tolerance:g} is allowed), best class equal for {result.top1_agreement:.1%} "
             f"of {result.images} {what}"
             for what, results in (("reference images", self.files), ("photos", self.photos))

@@ -577,3 +577,21 @@ def test_bf16_without_the_processor_is_told(
 def test_bf16_in_an_engine_that_has_none_is_told(small_bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="there is no onnx bf16 file in this bundle"):
         open_engine("onnxruntime", small_bundle, precision="bf16")
+
+
+def test_litert_announces_nothing(full_bundle: Bundle, tmp_path: Path) -> None:
+    if "litert" not in {entry.format for entry in full_bundle.manifest.files}:
+        pytest.skip("the toolchain of litert is not here")
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(full_bundle.reference().jpegs[0])
+    command = [sys.executable, "-m", "ghostclas", "predict", str(photo), "--engine", "litert", "--model"]
+    done = subprocess.run([*command, str(full_bundle.path)], capture_output=True, text=True, check=True)
+    assert "INFO" not in done.stderr
+    assert done.stderr.startswith("to keep the answers: ")
+
+
+def test_what_others_write_to_stderr_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    litert = pytest.importorskip("ghostclas.engines.litert")
+    with litert._without_announcement():
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nanother line\n")
+    assert capfd.readouterr().err == "another line\n"

@@ -266,3 +266,8 @@ def test_a_data_set_is_named_after_its_folder_and_part(tmp_path: Path) -> None:
         for path in sorted(whole.rglob("*.png")):
             archive.write(path, path.relative_to(tmp_path))
     assert dataset_name(tmp_path / "shop.zip", open_source(tmp_path / "shop.zip")) == "shop/val"
+
+
+def test_images_may_be_given_by_their_path(classifier: Classifier, photos: Path) -> None:
+    by_path, opened = (evaluate(classifier, source).top1 for source in (str(photos), open_source(photos)))
+    assert by_path == opened

@@ -478,3 +478,16 @@ def test_memory_does_not_grow_with_the_number_of_photos(small_bundle: Bundle, tm
         check=True,
     )
     assert float(done.stdout) < 20
+
+
+def test_a_folder_is_all_of_its_photos(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "sub [1]").mkdir()
+    for seed, name in enumerate(("b.png", "a.png", "sub [1]/c.png")):
+        (tmp_path / name).write_bytes(encoded(seed))
+    (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
+    expected = [str(tmp_path / name) for name in ("a.png", "b.png", "sub [1]/c.png")]
+    assert [one.file for one in classifier.predict(tmp_path)] == expected
+    assert [one.file for one in classifier.predict(f"{tmp_path}/")] == expected
+    assert len(classifier.embed(tmp_path)) == 3
+    # A call with one path is one prediction, whatever is there.
+    assert classifier(tmp_path).error is not None

@@ -244,3 +244,12 @@ def test_answers_of_an_earlier_run_come_with_the_paths_of_their_photos(tmp_path:
         earlier = list(files.earlier(2))
     assert [path for path, _ in earlier] == [Path("a.jpg"), Path(odd)]
     assert [prediction for _, prediction in earlier] == [answer("a.jpg"), answer("caf\\udce9.jpg")]
+
+
+def test_a_table_for_excel_says_that_it_is_utf_8(tmp_path: Path) -> None:
+    for excel in (False, True):
+        with PredictionFiles(tmp_path / str(excel), top=2, excel=excel) as files:
+            for one in ANSWERS:
+                files.write(one)
+    plain, marked = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("False", "True"))
+    assert marked == b"\xef\xbb\xbf" + plain

@@ -154,6 +154,7 @@ class Bundle:
             f"{self.path}: there is no {wanted} file in this bundle (there is: {present}); "
             f"add it with: ghostclas export --model {self.path} --format {format or 'onnx'}"
             + (f" --precision {precision}" if precision else "")
+            + (" --calibration PHOTOS" if precision == "int8" else "")
         )
 
     def read(self, name: str) -> bytes:

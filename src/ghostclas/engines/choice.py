@@ -254,5 +254,4 @@ def _choose_file(name: str, bundle: Bundle, precision: Precision | None) -> Choi
         return Choice(name, file)
     if precision in runtime.inference_precisions and (file := first(FLOATS)):
         return Choice(name, file, precision)
-    usual = "onnx" if "onnx" in runtime.formats else runtime.formats[-1]
-    return Choice(name, bundle.file(usual, precision))
+    return Choice(name, bundle.file(runtime.formats[0], precision))

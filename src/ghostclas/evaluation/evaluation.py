@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.bundle import Bundle, update_manifest
-from ghostclas.data import Source, align_source
+from ghostclas.data import Source, align_source, open_source
 from ghostclas.errors import BundleError, DataError, ImageError
 from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, TemperatureFit, scores
 from ghostclas.evaluation.metrics import ClassMetrics, Ints, Logits, best_class, wilson_interval
@@ -160,7 +160,9 @@ class Evaluation(Summary):
         )
 
 
-def evaluate(classifier: Classifier, source: Source, *, progress: Progress | None = None) -> Evaluation:
+def evaluate(
+    classifier: Classifier, source: Source | str | os.PathLike[str], *, progress: Progress | None = None
+) -> Evaluation:
     """Evaluate ``classifier`` on every image of ``source``.
 
     The images go through ``Classifier.stream_logits``, so the measured path is the deployed one. Unreadable
@@ -170,7 +172,8 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
 
     Args:
         classifier: the model and the engine.
-        source: labelled images; its classes are matched to the model's by name and may lack some.
+        source: labelled images, open or as a path for ``data.open_source``; their classes are matched to the
+            model's by name and may lack some.
         progress: called after every image with the number of images done and their total.
 
     Raises:
@@ -178,6 +181,8 @@ def evaluate(classifier: Classifier, source: Source, *, progress: Progress | Non
             temporary file does not fit on the disk.
         BundleError: the model's logits are not finite.
     """
+    if isinstance(source, str | os.PathLike):
+        source = open_source(source)
     source = align_source(source, classifier.classes)
     samples = source.samples
     total = len(samples)

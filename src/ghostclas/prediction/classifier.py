@@ -17,6 +17,7 @@ from ghostclas.engines.choice import Goal, open_engine
 from ghostclas.engines.contract import Engine, FeatureEngine
 from ghostclas.engines.table import ENGINES, workers_per_core
 from ghostclas.errors import ImageError, UsageError
+from ghostclas.files import is_folder
 from ghostclas.imaging import ImageSource, preprocess
 from ghostclas.prediction.answers import check_top, to_predictions
 from ghostclas.processor import usable_cores
@@ -145,8 +146,11 @@ class Classifier:
         self, photos: ImageSource | Iterable[ImageSource], *, top: int = 5
     ) -> Prediction | list[Prediction]:
         """Label one photo and return its prediction, or several and return a list; see :meth:`predict`."""
-        predictions = self.predict(photos, top)
-        return predictions[0] if is_one(photos) else predictions
+        if not is_one(photos):
+            return self.predict(photos, top)
+        _refuse_file(photos)
+        (prediction,) = self.stream([cast("ImageSource", photos)], top)
+        return prediction
 
     def __repr__(self) -> str:
         side = self.preprocess.crop
@@ -179,7 +183,8 @@ class Classifier:
 
         Args:
             sources: a path, encoded bytes, a PIL image, a uint8 array ``[H, W, 3]`` (RGB) or ``[H, W]``,
-                or an iterable of these; an array ``[N, H, W, 3]`` is N photos.
+                or an iterable of these; an array ``[N, H, W, 3]`` is N photos. The path of a folder means all
+                photos below it, as ``prediction.find_images`` sorts them.
             top: the number of labels of each photo, best first; at most the number of classes.
 
         Returns:
@@ -378,6 +383,10 @@ def is_one(sources: ImageSource | Iterable[ImageSource]) -> bool:
 
 def _each(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
     _refuse_file(sources)
+    if isinstance(sources, str | os.PathLike) and is_folder(sources):
+        from ghostclas.prediction.photos import find_images
+
+        return find_images([sources], literal=True)
     return [cast("ImageSource", sources)] if is_one(sources) else cast("Iterable[ImageSource]", sources)
 
 

@@ -41,7 +41,14 @@ class PredictionFiles:
     names the model of the predictions.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], top: int = 5, *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], top: int = 5, *, resume: bool = False, excel: bool = False
+    ) -> None:
+        """Name the folder and the number of labels.
+
+        ``excel`` puts a byte order mark before the table, without which Excel misreads letters beyond ASCII.
+        """
+        self._encoding = "utf-8-sig" if excel else "utf-8"
         self._folder = Path(folder)
         self._top = top
         self._resume = resume
@@ -159,7 +166,7 @@ class PredictionFiles:
                 self._lines.close()
                 with (
                     replacing(self._folder / TABLE) as table,
-                    table.open("w", encoding="utf-8", newline="") as to,
+                    table.open("w", encoding=self._encoding, newline="") as to,
                 ):
                     self._write_table(to)
                 # Whole already, and the only copy: no draft may hold it, since drafts are swept after a kill.
