@@ -44,7 +44,11 @@ def test_recommend_measures_and_chooses(
     words = ["bench", "recommend", "--model", str(small_bundle.path), "--engine", "onnxruntime"]
     words += ["--data", str(labelled), "--rounds", "1"]
     assert main([*words, "--max-ms", "100000"]) == 0
-    assert "best within the time" in capsys.readouterr().out
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:6] == ["model", "engine", "precision", "px", "ms", "p95"]
+    assert row.split()[:4] == ["small", "onnxruntime", "fp32", "64"]
+    assert row.endswith("best within the time")
+    assert header.index("engine") == row.index("onnxruntime")
     assert main([*words, "--max-ms", "0.000001"]) == 1
     assert "the fastest, small onnxruntime fp32 64" in capsys.readouterr().err
 

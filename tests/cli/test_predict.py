@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -542,3 +543,42 @@ def test_a_full_disk_is_one_line_and_resume_keeps_the_answers_before_it(
     with (output / "predictions.jsonl").open(encoding="utf-8") as lines:
         files = [json.loads(line)["file"] for line in lines]
     assert len(files) == len(set(files)) == 3
+
+
+def test_a_table_for_excel_needs_a_folder(run: Run, folder: Path, tmp_path: Path) -> None:
+    code, _, err = run(folder, "--excel")
+    assert code == 2
+    assert "add --output DIR" in err
+    assert run(folder, "--excel", "--output", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "predictions.csv").read_bytes().startswith(b"\xef\xbb\xbffile,")
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_bars_and_the_best_label_bold(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = folder / "a.jpg"
+    plain = run(photo, "--top", "2")[1].splitlines()
+    assert "\x1b" not in "".join(plain)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    run(photo, "--top", "2")
+    _, first, second = terminal.getvalue().splitlines()
+    score, label = plain[1].split(maxsplit=1)
+    filled = round(float(score.rstrip("%")) / 5)
+    assert first == f"  {score:>7}  {'█' * filled}{'░' * (20 - filled)}  \x1b[1m{label}\x1b[0m"
+    assert second.endswith(f"  {plain[2].split(maxsplit=1)[1]}")
+    assert "\x1b" not in second
+    plain_terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", plain_terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    run(photo, "--top", "2")
+    assert plain_terminal.getvalue().splitlines() == plain

@@ -49,7 +49,11 @@ COMMANDS: Mapping[str, str] = {
     "info": "info:info_command",
     "data": "data:app",
     "doctor": "doctor:doctor_command",
+    "completion": "completion:completion_command",
 }
+
+COMPLETION_VARIABLE = "_GHOSTCLAS_COMPLETE"
+"""What a shell sets when it asks; typer derives it from the name of the program."""
 
 _DISK_REFUSES = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """Errors that are no bug of ours, wherever they show."""
@@ -126,6 +130,11 @@ def main(args: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
     _use_utf8()
+    if COMPLETION_VARIABLE in os.environ:
+        # A shell asks what it could complete; typer answers it before any verb runs.
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         with ending_with_ctrl_c(args[0]):
             code = typer.main.get_command(app).main(

@@ -192,7 +192,7 @@ def recommend_command(
         return
     rows = [
         (
-            choice.case,
+            *choice.case.rsplit(" ", 3),
             f"{choice.ms:.2f}",
             f"{choice.p95:.2f}",
             f"{choice.top1:.2f}",
@@ -201,7 +201,8 @@ def recommend_command(
         )
         for choice in found
     ]
-    say(table(("model engine precision px", "ms", "p95", "top-1 %", "MB", ""), rows, right=range(1, 5)))
+    header = ("model", "engine", "precision", "px", "ms", "p95", "top-1 %", "MB", "")
+    say(table(header, rows, right=range(3, 8)))
     _warn(results)
 
 

@@ -25,6 +25,23 @@ def say(text: str = "") -> None:
     _echo(printable_lines(text))
 
 
+def say_styled(text: str) -> None:
+    """Write lines with codes of a terminal to stdout; their names are ``printable`` already."""
+    _echo(text)
+
+
+def fancy() -> bool:
+    """Return whether stdout is a terminal of someone who has not asked for plain text by ``NO_COLOR``."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def bar(fraction: float, width: int = 20) -> str:
+    """Return a bar of ``width`` cells, filled from the left up to ``fraction``."""
+    filled = round(fraction * width)
+    cells = ("\u2588", "\u2591") if (sys.stdout.encoding or "").lower().startswith("utf") else ("#", ".")
+    return cells[0] * filled + cells[1] * (width - filled)
+
+
 def say_json_text(text: str) -> None:
     """Write a JSON document to stdout; text stays readable in every script."""
     _echo(printable_json(text))

@@ -1,4 +1,4 @@
-"""``ghostclas doctor``: the installed packages, and the missing ones of each extra."""
+"""``ghostclas doctor``: the machine, the installed packages, and the extras that lack some."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import Annotated, Any
 
@@ -25,25 +26,46 @@ def doctor_command(
     if as_json:
         say_json(report)
         return
-    packages = report.pop("packages")
-    engines = ", ".join(report.pop("engines")) or "none"
-    say(table(("here", ""), [*((key, str(value)) for key, value in report.items()), ("engines", engines)]))
-    for extra, versions in packages.items():
-        rows = [(name, version or "not installed") for name, version in versions.items()]
-        say("\n" + table((extra, ""), rows))
-    missing = [extra for extra, versions in packages.items() if None in versions.values()]
-    for extra in missing:
-        print_next("pip", "install", f"ghostclas[{extra}]", why=f"to complete {extra}")
-    if not missing:
+    machine, packages = report["machine"], report["packages"]
+    cores, all_cores = machine["cores"], machine["all_cores"]
+    facts = [
+        ("processor", machine["cpu"]),
+        ("features", " ".join(machine["instructions"]) or "unknown"),
+        ("cores", f"{cores}" if cores == all_cores else f"{cores} of {all_cores}"),
+        ("memory", f"{machine['memory'] / 2**30:.1f} GiB" if machine["memory"] else "unknown"),
+        *((name, str(report[name])) for name in ("ghostclas", "python", "platform", "cache")),
+        ("engines", ", ".join(report["engines"]) or "none"),
+    ]
+    say(table(("here", ""), facts))
+    lacking = {
+        extra: [name for name, version in versions.items() if version is None]
+        for extra, versions in packages.items()
+    }
+    say("\n" + table(("package", "version"), _installed(packages)))
+    complete = [extra for extra, missing in lacking.items() if not missing]
+    say(f"\ncomplete: {', '.join(complete)}")
+    if rows := [(extra, ", ".join(missing)) for extra, missing in lacking.items() if missing]:
+        say("\n" + table(("extra", "lacks"), rows))
+        print_next("pip", "install", "ghostclas[EXTRA]", why="to complete an extra")
+    else:
         print_next("ghostclas", "predict", "--demo")
+
+
+def _installed(packages: Mapping[str, Mapping[str, str | None]]) -> list[tuple[str, str]]:
+    """Return every package that is here once, by name, however many extras want it."""
+    found = {name: version for versions in packages.values() for name, version in versions.items() if version}
+    return sorted(found.items(), key=lambda row: row[0].lower())
 
 
 def _report() -> dict[str, Any]:
     from ghostclas import __version__
+    from ghostclas.bench.machine import describe_machine
     from ghostclas.cache import cache_directory
     from ghostclas.engines import installed_engines
 
+    machine = describe_machine().model_dump(mode="json")
     return {
+        "machine": {name: machine[name] for name in ("cpu", "instructions", "cores", "all_cores", "memory")},
         "ghostclas": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ghostclas.cli.console import note, print_next, say, say_json, table
-from ghostclas.progress import console_progress
+from ghostclas.progress import console_progress, per_second
 from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def evaluate_command(
         evaluation = evaluate(classifier, source, progress=console_progress())
     note(
         f"{evaluation.images + len(evaluation.bad):,} images in {evaluation.seconds:.1f} s, "
-        f"{evaluation.images_per_second:,.0f} a second"
+        f"{per_second(evaluation.images_per_second)}"
     )
     if as_json:
         say_json(evaluation.as_dict())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, cast
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, say_json_text, table
+from ghostclas.cli.console import bar, fancy, note, print_next, say, say_json_text, say_styled, table
 from ghostclas.errors import DataError, MissingExtraError, UsageError
 from ghostclas.files import is_file, is_folder
 from ghostclas.processor import usable_cores
@@ -58,6 +58,9 @@ def predict_command(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions.jsonl and predictions.csv there.")
     ] = None,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="With --output: a predictions.csv that Excel opens in UTF-8.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="The number of cores; all when absent.")] = None,
     batch_size: Annotated[
         int | None,
@@ -101,6 +104,8 @@ def predict_command(
     order = _order(sort, min_score, copy=copy, move=move, link=link)
     if resume and output is None:
         raise UsageError("--resume continues the predictions in a folder: add --output DIR")
+    if excel and output is None:
+        raise UsageError("--excel is for the table of predictions: add --output DIR")
     left_out: Counter[str] = Counter()
     images = _images(paths or [], left_out, demo=demo)
     if made := [folder for folder in (report, sort) if folder]:
@@ -108,12 +113,13 @@ def predict_command(
         images = _outside(images, made)
     done = failed = 0
     to_folder = bool(output or made)
+    on_terminal = fancy()
     progress = None if sys.stdout.isatty() and not to_folder else console_progress("photos")
     total = _counted(paths or []) if progress and not demo else None
     kept: list[tuple[Path, Prediction]] = []
     with _gallery(report, model) as gallery:
         with (
-            PredictionFiles(output, top, resume=resume) if output else nullcontext() as files,
+            PredictionFiles(output, top, resume=resume, excel=excel) if output else nullcontext() as files,
             _kept(files),
             Classifier.load(
                 model,
@@ -136,7 +142,7 @@ def predict_command(
                 if as_json:
                     say_json_text(prediction.model_dump_json())
                 elif not to_folder:
-                    say(_text(prediction))
+                    say_styled(_text(prediction, fancy=on_terminal))
                 if files:
                     files.write(prediction)
                 if made:
@@ -355,11 +361,15 @@ def _few(paths: list[str]) -> list[str]:
     return paths if len(paths) < 4 else ["PATH..."]
 
 
-def _text(prediction: Prediction) -> str:
+def _text(prediction: Prediction, *, fancy: bool) -> str:
     lines = [printable(prediction.file or "-")]
     if prediction.error:
         lines.append(f"  error: {printable(prediction.error.message)}")
     if prediction.unknown:
         lines.append("  unknown; the nearest are")
-    lines += [f"  {label.score:7.2%}  {printable(label.label)}" for label in prediction.top]
+    for rank, label in enumerate(prediction.top):
+        name = printable(label.label)
+        if fancy:
+            name = f"{bar(label.score)}  {name if rank else typer.style(name, bold=True)}"
+        lines.append(f"  {label.score:7.2%}  {name}")
     return "\n".join(lines)
