@@ -255,8 +255,7 @@ std::vector<std::uint8_t> read_zip_member(const ZipSource& source, const ZipMemb
     // Reads up to `room` bytes of what is compressed.
     const auto read_compressed = [&](std::uint8_t* to, std::size_t room) {
         const std::size_t count = source.read_at(position, to, static_cast<std::size_t>(std::min<std::uint64_t>(room, left)));
-        // Python's EOFError has no text.
-        if (count == 0) throw ZipProblem("");
+        if (count == 0) throw ZipProblem("it ends too soon");
         position += count;
         left -= count;
         return count;

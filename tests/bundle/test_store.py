@@ -111,6 +111,22 @@ def test_a_truncated_archive_is_refused_wherever_it_was_cut(bundle: Bundle, tmp_
         assert_one_sentence(caught.value, cut)
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_that_the_archive_does_not_hold_to_its_end_is_told_so(
+    bundle: Bundle, tmp_path: Path, compression: int
+) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.write(bundle.path / "manifest.json", "manifest.json")
+    content = bytearray(path.read_bytes())
+    # The first member's header says that 65,535 bytes lie between it and its content.
+    content[28:30] = b"\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json cannot be read \(it ends too soon\); ") as caught:
+        Bundle.open(path)
+    assert_one_sentence(caught.value, path)
+
+
 def test_a_damaged_archive_raises_nothing_but_bundle_errors(bundle: Bundle, tmp_path: Path) -> None:
     whole = pack(bundle, tmp_path / "bundle.zip").read_bytes()
     damaged = tmp_path / "damaged.zip"

@@ -356,5 +356,6 @@ def _digest_of_fields(fields: Mapping[str, Any]) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong, on one line, without the names of files."""
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+    """Return what went wrong, on one line, without the names of files; never empty."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return text or ("it ends too soon" if isinstance(error, EOFError) else type(error).__name__)
