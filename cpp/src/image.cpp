@@ -257,7 +257,8 @@ Pixels to_rgb(const std::string& name, Pixels image) {
             return each_pixel(image, put_ycbcr);
         case Mode::lab:
             // Python converts them by LittleCMS.
-            throw Damaged("LAB colours are not supported here");
+            throw Error(Kind::data, "unsupported",
+                        name + " holds TIFF data in LAB colours, which the C++ engine does not convert; save it as PNG");
         case Mode::bit:
         case Mode::grey:
             if (keyed) {
