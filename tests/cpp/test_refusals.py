@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from ghostclas.bundle import Bundle, FileContent, add_files, default_bundle_path, pack
 from ghostclas.bundle.manifest import serialise
 from ghostclas.engines import open_engine
+from ghostclas.engines.contract import read_onnx
 from ghostclas.errors import BundleError
 from tests.bundle.made import write
 from tests.cpp.native import NativeClassifier, NativeError, refusal
-from tests.engines.linear import bundle_of
+from tests.engines.hostile_graphs import NO_PROTOBUF, REFUSED
+from tests.engines.linear import SIDE, bundle_of, linear_model
 
 _SUITES = (
     ("tests/bundle/test_manifest.py", "not little_time and not no_changed_byte"),
@@ -231,6 +235,70 @@ def test_a_model_that_is_none_is_refused_in_the_words_of_the_runtime(
         open_engine("onnxruntime", bundle)
     with pytest.raises(NativeError) as native:
         NativeClassifier(bundle.path, threads=1)
+    assert str(native.value) == str(python.value)
+    assert native.value.status == BundleError.exit_code
+
+
+def assert_same_refusal_of_graph(content: bytes, path: Path) -> bool:
+    """Compare what is said of an ONNX file before a runtime sees it; return whether it is refused."""
+    bundle = bundle_of(content, path)
+    try:
+        read_onnx(bundle.file())
+    except BundleError as error:
+        expected = str(error)
+    else:
+        return False
+    with pytest.raises(NativeError) as native:
+        NativeClassifier(bundle.path)
+    assert str(native.value) == expected
+    return True
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_graph_that_no_export_needs_is_refused_before_it_is_loaded(kind: str, tmp_path: Path) -> None:
+    model = linear_model()
+    REFUSED[kind][0](model)
+    assert assert_same_refusal_of_graph(model.SerializeToString(), tmp_path / "b")
+
+
+def test_a_damaged_graph_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    for number, content in enumerate(NO_PROTOBUF):
+        assert assert_same_refusal_of_graph(content, tmp_path / f"{number}")
+    model = linear_model()
+    REFUSED["custom operator"][0](model)
+    whole, rng = model.SerializeToString(), random.Random(0)
+    refused = 0
+    for number in range(60):
+        refused += assert_same_refusal_of_graph(damaged(whole, rng), tmp_path / f"damaged {number}")
+    assert refused > 45
+
+
+def oversize(kind: str) -> bytes:
+    """Return a model that asks for more memory than there is."""
+    if kind == "input":
+        return linear_model(size=2**31 - 1).SerializeToString()
+    model = linear_model()
+    shape = numpy_helper.from_array(np.array([2**25, 2**25]), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node[-1].output[0] = "small"
+    model.graph.node.extend(
+        (
+            helper.make_node("ConstantOfShape", ["shape"], ["many"]),
+            helper.make_node("ReduceSum", ["many"], ["sum"], keepdims=0),
+            helper.make_node("Add", ["small", "sum"], ["logits"]),
+        )
+    )
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("kind", ["input", "inside"])
+def test_a_model_of_sizes_that_do_not_exist_is_refused(kind: str, tmp_path: Path) -> None:
+    bundle = bundle_of(oversize(kind), tmp_path / "b")
+    with pytest.raises(BundleError) as python:
+        open_engine("onnxruntime", bundle)
+    # Python's trial runs two photos; here the first photos meet what loading does not.
+    with pytest.raises(NativeError) as native:
+        NativeClassifier(bundle.path, threads=1).logits(np.zeros((2, SIDE, SIDE, 3), np.uint8))
     assert str(native.value) == str(python.value)
     assert native.value.status == BundleError.exit_code
 
