@@ -1,7 +1,7 @@
 // The part of ONNX Runtime's C API that is used here, declared by hand.
 //
 // The API is a table of functions that only ever grows at its end, so an entry's place is its name. The places were
-// counted in onnxruntime_c_api.h; tests/cpp/test_runtime.py compares them with that header where it is installed.
+// counted in onnxruntime_c_api.h; tests/cpp/test_runtime.py compares them with that header where it is.
 #pragma once
 
 #include <cstddef>
