@@ -105,9 +105,9 @@ def _heics(_folder: Path) -> list[bytes]:
     import pillow_heif
 
     found = []
-    for image in (_IMAGE, _IMAGE.convert("RGBA"), _IMAGE.convert("L")):
+    for mode, block in (("RGB", exif(5).tobytes()), ("RGBA", None), ("L", None)):
         buffer = io.BytesIO()
-        pillow_heif.from_pillow(image).save(buffer, exif=exif(5).tobytes())
+        pillow_heif.from_pillow(_IMAGE.convert(mode)).save(buffer, exif=block)
         found.append(buffer.getvalue())
     return found
 

@@ -189,7 +189,7 @@ def open_image(name: str, kind: str, data: bytes) -> ImageFile:
 
 def orientation(kind: str, data: bytes, image: ImageFile) -> int:
     """Return the EXIF orientation, 1 to 8, of a loaded image; 1 if it has none that can be read."""
-    exif = data if kind == "TIFF" else image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    exif = data if kind == "TIFF" else (image.info.get("exif") or b"").removeprefix(b"Exif\0\0")
     try:
         layout = _tiff_layout(exif)
         for entry in _tiff_entries(exif, layout):
