@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ghostclas.datasets.audit import audit
 from ghostclas.datasets.audit_page import write_page
+from tests.data.trees import make_folder
 
 
 def test_the_page_stands_alone_and_escapes_names(dirty: Path, tmp_path: Path) -> None:
@@ -23,3 +24,9 @@ def test_the_page_stands_alone_and_escapes_names(dirty: Path, tmp_path: Path) ->
     assert "left out 1 file that is no image: 1 .txt" in text
     for name in ("rescaled.jpg", "mislabelled.jpg", "again.jpg", "cut.jpg", "really_png.jpg"):
         assert name in text
+
+
+def test_the_page_names_classes_with_few_images(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"ant": 6, "bee": 6, "<cat>": 1})
+    text = write_page(audit(root), tmp_path / "report").read_text(encoding="utf-8")
+    assert "Under a fifth of the median class's images (1): &lt;cat&gt; (1)." in text
