@@ -13,6 +13,7 @@ from ghostclas.bundle import Bundle, update_manifest
 from ghostclas.cli import main
 from ghostclas.spec import Metric, label_hash
 from tests import images
+from tests.evaluation.past import past_run
 
 EVIL = "\x1b]0;owned\x07\x9b2J\r\u202e\nerror: forged"
 SHOWN = r"\x1b]0;owned\x07\x9b2J\r\u202e\nerror: forged"
@@ -59,7 +60,13 @@ def test_no_verb_lets_a_name_reach_the_terminal(
     assert f"p{SHOWN}.jpg" in shown(capsys, "predict", "--model", hostile, one)
     assert f"bad{SHOWN}.png" in shown(capsys, "predict", "--model", hostile, photos)
     assert f"beagle{SHOWN}" in shown(capsys, "eval", "--data", photos, "--model", hostile)
-    assert f"n{SHOWN}" in shown(capsys, "compare", hostile, hostile, "--data", photos)
+    run = tmp_path / f"run{EVIL}"
+    shutil.copytree(hostile, run)
+    assert f"run{SHOWN}" in shown(capsys, "compare", hostile, run, "--data", photos)
+    sorting = ["--sort", tmp_path / f"sorted{EVIL}", "--min-score", "0", "--report", tmp_path / "gallery"]
+    assert "tabby, tabby cat_]0;owned" in shown(capsys, "predict", "--model", run, photos, *sorting)
+    past_run(tmp_path / "runs" / EVIL, [50.0], network=EVIL)
+    assert SHOWN in shown(capsys, "runs", tmp_path / "runs")
     assert f"bad{SHOWN}.png" in shown(capsys, "data", "audit", photos)
 
 

@@ -14,7 +14,8 @@ def past_run(
 ) -> Path:
     path.mkdir(parents=True)
     (path / "config.yaml").write_text(
-        f"model: {{name: {network}}}\nschedule: {{epochs: 3}}\nloop: {{batch_size: 64}}\n", encoding="utf-8"
+        f"model: {{name: {json.dumps(network)}}}\nschedule: {{epochs: 3}}\nloop: {{batch_size: 64}}\n",
+        encoding="utf-8",
     )
     entries: list[dict[str, Any]] = [
         {"epoch": epoch, "loss": 3.0 / epoch, "seconds": 60.0} | ({} if value is None else {"top1": value})

@@ -35,6 +35,7 @@ def test_a_legal_name_stays_what_it_is() -> None:
         ("com¹", "_com¹"),
         ("lpt0 .tar", "_lpt0 .tar"),
         ("\ud800", "_"),
+        ("cat\u202egpj.exe", "cat_gpj.exe"),
     ],
 )
 def test_what_a_system_refuses_is_replaced(name: str, folder: str) -> None:

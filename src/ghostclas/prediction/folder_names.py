@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 LONGEST = 120
 """Bytes of a name in UTF-8: with its number, within the limits of all systems."""
 
-# Windows refuses these signs, and names that end in a space or a dot.
-_REFUSED = re.compile('[<>:"/\\\\|?*\0-\x1f\x7f-\x9f\u2028\u2029]')
+# Windows refuses the first of these signs, and names that end in a space or a dot. The last turn text around.
+_REFUSED = re.compile('[<>:"/\\\\|?*\0-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 # Devices of Windows, with any extension; the digits also as superscripts.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 
