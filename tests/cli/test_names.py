@@ -63,8 +63,10 @@ def test_no_verb_lets_a_name_reach_the_terminal(
     run = tmp_path / f"run{EVIL}"
     shutil.copytree(hostile, run)
     assert f"run{SHOWN}" in shown(capsys, "compare", hostile, run, "--data", photos)
-    sorting = ["--sort", tmp_path / f"sorted{EVIL}", "--min-score", "0", "--report", tmp_path / "gallery"]
-    assert "tabby, tabby cat_]0;owned" in shown(capsys, "predict", "--model", run, photos, *sorting)
+    made: list[str | Path] = ["--sort", tmp_path / f"sorted{EVIL}", "--report", tmp_path / "gallery"]
+    assert "tabby, tabby cat_]0;owned" in shown(
+        capsys, "predict", "--model", run, photos, "--min-score", "0", *made
+    )
     past_run(tmp_path / "runs" / EVIL, [50.0], network=EVIL)
     assert SHOWN in shown(capsys, "runs", tmp_path / "runs")
     assert f"bad{SHOWN}.png" in shown(capsys, "data", "audit", photos)
