@@ -274,6 +274,19 @@ def test_a_moved_photo_whose_place_is_taken_stays(tmp_path: Path, answers: list[
     assert (tmp_path / "sorted" / "red" / "a.jpg").exists()
 
 
+def test_a_file_in_place_of_a_folder_is_left(tmp_path: Path, answers: list[Answer]) -> None:
+    (tmp_path / "sorted").mkdir()
+    (tmp_path / "sorted" / "red").write_bytes(b"mine")
+    result = sort_into(tmp_path / "sorted", answers[:5], "move")
+    assert [why for _, why in result.failed] == [
+        f"{tmp_path / 'sorted' / 'red'} is a file, and no folder of a label"
+    ] * 3
+    assert result.folders == {"_CON": 1, "a_b": 1}
+    assert answers[0][0].exists()
+    assert undo_sorting(tmp_path / "sorted").undone == 2
+    assert tree(tmp_path / "sorted") == {"red": b"mine"}
+
+
 def test_links_are_not_moved(tmp_path: Path, answers: list[Answer]) -> None:
     link = tmp_path / "link.jpg"
     link.symlink_to(answers[0][0])

@@ -250,10 +250,18 @@ class _Plan:
             self._place(path, row)
 
     def _place(self, path: Path, row: Row) -> None:
+        folder = (self._root / row.target).parent
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            self._sorting.failed.append((path, f"{folder} is a file, and no folder of a label"))
+            return
+        except OSError as error:
+            self._sorting.failed.append((path, f"{folder} cannot be made: {error.strerror}"))
+            return
         while True:
             target = self._root / row.target
             try:
-                target.parent.mkdir(exist_ok=True)
                 place(path, target, row.how)
             except FileExistsError:
                 # Another program has taken the name meanwhile, or the disk takes two names for one.
