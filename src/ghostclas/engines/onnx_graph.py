@@ -69,19 +69,19 @@ def check_graph(content: bytes) -> None:
             fields += 1
             if fields > MAX_FIELDS:
                 raise ValueError(f"more than {MAX_FIELDS:,} fields")
-            key, position = _varint(content, position, end)
+            key, position = read_varint(content, position, end)
             number, wire = key >> 3, key & 7
             if number in refuse:
                 raise ValueError(refuse[number])
             if wire == _BYTES:
-                size, start = _varint(content, position, end)
+                size, start = read_varint(content, position, end)
                 position = start + size
                 if number in follow:
                     waiting.append((follow[number], start, position))
                 elif is_node and number in (_OPERATOR, _DOMAIN):
                     _check_operator(number, content[start : min(position, start + _SHOWN)])
             elif wire == _VARINT:
-                value, position = _varint(content, position, end)
+                value, position = read_varint(content, position, end)
                 if kind == "tensor" and number == _DATA_LOCATION and value:
                     raise ValueError(_OUTSIDE)
             elif wire in _FIXED_SIZES:
@@ -99,7 +99,7 @@ def _check_operator(number: int, text: bytes) -> None:
         raise ValueError(f"an operator of {text.decode('utf-8', 'backslashreplace')!r}, not of ONNX")
 
 
-def _varint(content: bytes, position: int, end: int) -> tuple[int, int]:
+def read_varint(content: bytes, position: int, end: int) -> tuple[int, int]:
     """Return the number at ``position`` and where it ends."""
     if position < end and content[position] < 128:
         return content[position], position + 1

@@ -30,7 +30,7 @@ class OnnxRuntimeEngine(FeatureFileEngine):
 
     def __init__(self, file: BundleFile, *, threads: int | None = None, concurrency: int = 1) -> None:
         threads = threads_per_batch(threads, concurrency)
-        super().__init__(file, _in_its_own_thread(_session, file, threads, self._providers(file)))
+        super().__init__(file, in_its_own_thread(_session, file, threads, self._providers(file)))
         assert file.entry.input is not None
         self._input = file.entry.input.name
 
@@ -44,9 +44,25 @@ class OnnxRuntimeEngine(FeatureFileEngine):
 
 
 def _session(file: BundleFile, threads: int | None, providers: Sequence[Any]) -> Any:
+    session = create_session(file, read_onnx(file), threads, providers)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    check_signature(file, OnnxRuntimeEngine.runtime, [*map(_port, inputs)], [*map(_port, outputs)])
+    return session
+
+
+def create_session(
+    file: BundleFile,
+    content: bytes,
+    threads: int | None = None,
+    providers: Sequence[Any] = ("CPUExecutionProvider",),
+) -> Any:
+    """Return an ``InferenceSession`` of ``content``, the graph of ``file``; see ``in_its_own_thread``.
+
+    Raises:
+        BundleError: ONNX Runtime does not accept it.
+    """
     import onnxruntime as ort
 
-    content = read_onnx(file)
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or _default_threads()
@@ -54,12 +70,9 @@ def _session(file: BundleFile, threads: int | None, providers: Sequence[Any]) ->
     options.log_severity_level = 4
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
-        session = ort.InferenceSession(content, options, providers=list(providers))
+        return ort.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # the classes it raises are private and differ by version
         raise loading_failed(file, OnnxRuntimeEngine.runtime, error) from None
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    check_signature(file, OnnxRuntimeEngine.runtime, [*map(_port, inputs)], [*map(_port, outputs)])
-    return session
 
 
 def _port(value: Any) -> Port:
@@ -73,7 +86,7 @@ def _default_threads() -> int:
     return 0 if usable_cores() == all_cores() else usable_cores()
 
 
-def _in_its_own_thread(function: Any, *args: Any) -> Any:
+def in_its_own_thread(function: Any, *args: Any) -> Any:
     """Call ``function`` where it may change the floating-point mode.
 
     ONNX Runtime flushes denormals in its own threads and in the one that creates the first session. In the
