@@ -14,10 +14,13 @@ from ghostclas.engines import open_engine
 from ghostclas.errors import MissingExtraError
 from ghostclas.exporting.additions import add_formats
 from ghostclas.exporting.onnx import export_bundle
+from ghostclas.imaging import preprocess
 from ghostclas.loading import load_weights
 from ghostclas.models import create_model
+from ghostclas.prediction.explanation import Explainer
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 from ghostclas.zoo import resolve_spec
+from tests.hooks import hooked_heat
 
 slow = pytest.mark.slow
 
@@ -59,6 +62,10 @@ def test_a_bundle_answers_as_the_network_and_continues_from_it(
     engine = open_engine("onnxruntime", bundle, threads=1)
     np.testing.assert_allclose(engine.run(reference.pixels), reference.logits, atol=1e-3)
     engine.close()
+    explanation = Explainer(bundle).explain(reference.pixels[0])
+    pixels = preprocess(reference.pixels[0], bundle.preprocess)
+    heat = hooked_heat(network, pixels, bundle.preprocess, explanation.label.index)
+    np.testing.assert_allclose(explanation.heat, heat, rtol=0.02 if precision == "fp16" else 1e-3, atol=1e-3)
     again = create_model(bundle.spec)
     load_weights(again, bundle.path)
     # Matrices of an fp16 bundle are float16 numbers, whose smallest step is 6e-8.

@@ -26,6 +26,8 @@ from ghostclas.spec import PostprocessSpec, Prediction, PredictionError, Preproc
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from ghostclas.prediction.explanation import Explainer, Explanation
+
 UInt8: TypeAlias = NDArray[np.uint8]
 Photos: TypeAlias = Sequence[tuple[str | None, PredictionError | None]]
 Batch: TypeAlias = tuple[Photos, NDArray[np.float32]]
@@ -66,6 +68,7 @@ class Classifier:
         self.engine = engine
         self.batch_size = batch_size
         self._workers = max(1, workers)
+        self._explainer: Explainer | None = None
 
     @classmethod
     def load(
@@ -222,8 +225,26 @@ class Classifier:
         Yields:
             For each photo, in order, its float32 logits ``[classes]``, or its decoding error.
         """
-        for photos, logits in self._batches(iter(sources), self.engine.run):
-            rows = iter(logits)
+        return self._rows(sources, self.engine.run)
+
+    def stream_features(
+        self, sources: Iterable[ImageSource]
+    ) -> Iterator[NDArray[np.float32] | PredictionError]:
+        """Compute the pooled features of photos in order, in bounded memory, as ``stream`` reads them.
+
+        Yields:
+            For each photo, in order, its float32 features ``[D]``, see ``embed``, or its decoding error.
+
+        Raises:
+            UsageError, BundleError: as ``embed``.
+        """
+        return self._rows(sources, self._feature_engine().embed)
+
+    def _rows(
+        self, sources: Iterable[ImageSource], run: Compute
+    ) -> Iterator[NDArray[np.float32] | PredictionError]:
+        for photos, results in self._batches(iter(sources), run):
+            rows = iter(results)
             for _, error in photos:
                 yield next(rows) if error is None else error
 
@@ -244,12 +265,7 @@ class Classifier:
             UsageError: the engine gives no features; the message names engines that do.
             BundleError: the bundle's file has no such output; the message says how to write one.
         """
-        able = [name for name, runtime in ENGINES.items() if runtime.features]
-        if self.engine.name not in able:
-            raise UsageError(
-                f"{self.engine.name} gives no features; load the model in one of: {', '.join(able)}"
-            )
-        embed = cast(FeatureEngine, self.engine).embed
+        embed = self._feature_engine().embed
         side = self.preprocess.crop
         rows, seen = [embed(np.empty((0, side, side, 3), np.uint8))], 0
         for photos, features in self._batches(iter(_each(sources)), embed):
@@ -259,6 +275,40 @@ class Classifier:
                 seen += 1
             rows.append(features)
         return np.concatenate(rows)
+
+    def _feature_engine(self) -> FeatureEngine:
+        able = [name for name, runtime in ENGINES.items() if runtime.features]
+        if self.engine.name not in able:
+            raise UsageError(
+                f"{self.engine.name} gives no features; load the model in one of: {', '.join(able)}"
+            )
+        return cast(FeatureEngine, self.engine)
+
+    def explain(self, photo: ImageSource, label: str | int | None = None) -> Explanation:
+        """Find the places of a photo that speak for a label, by Grad-CAM.
+
+        The bundle's ONNX file is opened in ONNX Runtime for it, whatever the engine; see
+        ``prediction.explanation``.
+
+        Args:
+            photo: one photo, as ``predict`` takes it.
+            label: a class or its index; the best one when absent.
+
+        Returns:
+            The heat of every place. ``explanation.overlay()`` is the photo with the heat on it.
+
+        Raises:
+            ImageError: the photo cannot be decoded.
+            UsageError: there is no such class.
+            BundleError: the bundle has no ONNX file in floating point, or the network does not end in a
+                pooled feature map.
+        """
+        from ghostclas.prediction.explanation import Explainer
+
+        _refuse_file(photo)
+        if self._explainer is None:
+            self._explainer = Explainer(self.bundle)
+        return self._explainer.explain(photo, label, file=_file_of(photo))
 
     def logits(self, images: UInt8) -> NDArray[np.float32]:
         """Run the network on prepared images, ``batch_size`` at a time.
@@ -287,6 +337,8 @@ class Classifier:
     def close(self) -> None:
         """Free the engine; the classifier cannot be used afterwards."""
         self.engine.close()
+        if self._explainer is not None:
+            self._explainer.close()
 
     def __enter__(self) -> Self:
         return self
