@@ -25,7 +25,7 @@ from tests.examples import (
 from tests.training.photos import photo_folder
 
 WHERE_EXAMPLES_ARE = {
-    *("README.md", "README.zh-CN.md", "docs/training.md", "docs/ssld.md"),
+    *("README.md", "README.zh-CN.md", "docs/answers.md", "docs/training.md", "docs/ssld.md"),
     *("src/ghostclas/__init__.py:module", "src/ghostclas/prediction/classifier.py:Classifier"),
     *("src/ghostclas/bench/__init__.py:module", "src/ghostclas/evaluation/__init__.py:module"),
     "src/ghostclas/ssld/__init__.py:module",

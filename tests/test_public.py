@@ -28,6 +28,7 @@ def test_the_public_face_is_this() -> None:
         "load",
         "list_models",
         "create_model",
+        "calibrate",
         "train",
         "distil",
         "evaluate",

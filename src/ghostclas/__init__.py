@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ghostclas.api import compare, create_model, evaluate, list_models, load, verify
+    from ghostclas.api import calibrate, compare, create_model, evaluate, list_models, load, verify
     from ghostclas.bundle import Bundle
     from ghostclas.errors import (
         BundleError,
@@ -49,6 +49,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "__version__",
+    "calibrate",
     "compare",
     "create_model",
     "distil",
@@ -69,7 +70,9 @@ _HOMES = {
     "distil": "ssld.pipeline",
     "export": "exporting",
     "train": "training",
-    **dict.fromkeys(("compare", "create_model", "evaluate", "list_models", "load", "verify"), "api"),
+    **dict.fromkeys(
+        ("calibrate", "compare", "create_model", "evaluate", "list_models", "load", "verify"), "api"
+    ),
 }
 _NEED_TORCH = {"training", "ssld.pipeline"}
 _ROOMS = {

@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ghostclas.bundle import Bundle
 from ghostclas.data import Source, open_source
+from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
-from ghostclas.evaluation import Comparison, Evaluation, check_writable, open_both
+from ghostclas.evaluation import (
+    Comparison,
+    Evaluation,
+    ScoreFit,
+    check_writable,
+    fit_scores,
+    open_both,
+    store_scores,
+)
 from ghostclas.evaluation import compare as compare_classifiers
 from ghostclas.evaluation import evaluate as evaluate_classifier
+from ghostclas.evaluation.unknown import COST
 from ghostclas.extras import require
 from ghostclas.prediction import Classifier
 from ghostclas.verification import VerifyReport
@@ -140,6 +150,46 @@ def compare(
     source = _source(data, split)
     with _both(a, b, engine, precision) as (first, second):
         return compare_classifiers(first, second, source, progress=progress)
+
+
+def calibrate(
+    model: Model,
+    data: Data,
+    others: Data | None = None,
+    *,
+    cost: float = COST,
+    split: str | None = None,
+    engine: str | None = None,
+    store: bool = True,
+    progress: Progress | None = None,
+) -> ScoreFit:
+    """Fit the temperature of a model's scores and the score below which a photo is unknown; store both.
+
+    A classifier that is already open keeps its former scores.
+
+    Args:
+        model: see the head of this module; its bundle is a folder.
+        data: labelled photos that it was not trained on, as for :func:`evaluate`.
+        others: photos of none of its classes, in a folder, ``.zip`` or list; labels are ignored.
+        cost: the share of right answers that may become unknown.
+        split: as for :func:`evaluate`.
+        engine: as for :func:`evaluate`.
+        store: write the result into the bundle; otherwise only return it.
+        progress: called with the number of photos done and their total.
+
+    Raises:
+        DataError: too few photos are right to keep the cost, or as :func:`evaluate`.
+        UsageError, BundleError, MissingExtraError: as :func:`load`; the bundle cannot be written to.
+    """
+    source = _source(data, split)
+    foreign = open_pool(others) if isinstance(others, str | os.PathLike) else others
+    with _classifier(model, engine) as classifier:
+        if store:
+            check_writable(classifier.bundle)
+        fit = fit_scores(classifier, source, foreign, cost=cost, progress=progress)
+        if store:
+            store_scores(classifier.bundle, fit)
+    return fit
 
 
 def verify(

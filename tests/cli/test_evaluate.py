@@ -95,6 +95,11 @@ def test_eval_writes_the_report_and_names_it(model: Path, data: Path, tmp_path: 
     assert json.loads((target / "report.json").read_text(encoding="utf-8")) == json.loads(shown.out)
 
 
+def test_photos_that_the_model_has_seen_belong_to_a_report(model: Path, data: Path, capsys: Shown) -> None:
+    assert run("eval", "--data", data, "--model", model, "--seen", data / "train") == 2
+    assert "give --report DIR, too" in capsys.readouterr().err
+
+
 def test_eval_records_what_it_measures_again(model: Path, data: Path, capsys: Shown) -> None:
     for _ in range(2):
         assert run("eval", "--data", data, "--model", model, "--record", "--json") == 0

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from ghostclas import files
+from ghostclas.bundle import Bundle
 from ghostclas.data import open_source
 from ghostclas.errors import MissingExtraError, UsageError
 from ghostclas.evaluation import (
@@ -25,13 +26,16 @@ from ghostclas.evaluation import (
     Learned,
     compare_evaluations,
     evaluate,
+    most_similar,
     write_comparison,
     write_report,
 )
 from ghostclas.evaluation.summary import summarize
 from ghostclas.pages.charts import Chart, Line
 from ghostclas.prediction import Classifier
+from ghostclas.prediction.similar import PhotoIndex
 from tests.colours import COLOURS, colour_bundle, colour_folder
+from tests.images import encode, photo
 
 
 class Page(HTMLParser):
@@ -66,6 +70,34 @@ def evaluation(tmp_path: Path) -> Evaluation:
     (folder / "blue" / "empty.png").write_bytes(b"")
     with Classifier.load(colour_bundle(tmp_path / "colours"), threads=1) as classifier:
         return evaluate(classifier, open_source(folder))
+
+
+def test_mistakes_show_what_speaks_for_them_where_the_network_allows_it(
+    evaluation: Evaluation, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    for name in small_bundle.classes[:3]:
+        (tmp_path / "photos2" / name).mkdir(parents=True)
+        for seed in range(3):
+            (tmp_path / "photos2" / name / f"{seed}.png").write_bytes(encode(photo(120, 90, seed)))
+    with Classifier.load(small_bundle, threads=1) as classifier:
+        wrong = evaluate(classifier, open_source(tmp_path / "photos2"))
+        index = PhotoIndex.open(classifier, tmp_path / "photos2", cache=tmp_path / "cache")
+        similar = most_similar(wrong, index)
+    plain = Page(write_report(wrong, tmp_path / "plain"))
+    explained = Page(write_report(wrong, tmp_path / "explained", bundle=small_bundle))
+    mistakes = len(wrong.mistakes())
+    assert mistakes >= 6
+    assert "Grad-CAM" in explained.text
+    assert "Grad-CAM" not in plain.text
+    assert len(explained.images()) == len(plain.images()) + mistakes
+    assert set(similar) == set(wrong.mistakes().tolist())
+    with_seen = Page(write_report(wrong, tmp_path / "seen", seen=similar))
+    assert "that the model learned from" in with_seen.text
+    # The very photo is in the index: its copy in another class is as similar.
+    assert f"like {next(iter(similar.values())).label}, 1.00" in with_seen.text
+    assert len(with_seen.images()) == len(plain.images()) + mistakes
+    colours = Bundle.open(tmp_path / "colours")
+    assert "Grad-CAM" not in Page(write_report(evaluation, tmp_path / "report", bundle=colours)).text
 
 
 def many_classes(count: int, tmp_path: Path) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_the_service_answers_as_the_classifier_does() -> None:
         ]
         assert predictions[index].score == pytest.approx(expected[index].score, abs=1e-5)
     assert answer.first_error() == (1, expected[1].error)
+
+
+def test_a_photo_that_the_model_does_not_know_is_unknown() -> None:
+    known = builtin_model()
+    strict = known.postprocess.model_copy(update={"unknown_below": 0.999})
+    with serving(replace(known, name="strict", postprocess=strict), known) as service:
+        answers = [
+            asyncio.run(service.answer(Request([jpeg()], model=name))) for name in ("strict", known.name)
+        ]
+    assert [answer.predictions()[0].unknown for answer in answers] == [True, False]
 
 
 def test_an_answer_without_any_logits_has_predictions_too() -> None:

@@ -34,11 +34,14 @@ from ghostclas.terminal import printable_message
 
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
+    "explain": "explain:explain_command",
+    "similar": "similar:similar_command",
     "train": "train:train_command",
     "ssld": "ssld:app",
     "eval": "evaluate:evaluate_command",
     "compare": "evaluate:compare_command",
     "runs": "runs:runs_command",
+    "calibrate": "calibrate:calibrate_command",
     "export": "export:export_command",
     "import": "imports:import_command",
     "convert-config": "convert_config:convert_config_command",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ghostclas.cli.console import note, print_next, say, say_json, table
+from ghostclas.errors import UsageError
 from ghostclas.progress import console_progress, per_second
 from ghostclas.terminal import printable
 
@@ -56,6 +57,10 @@ def evaluate_command(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     report: ReportOption = None,
+    seen: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The photos it learned from: --report shows those like mistakes."),
+    ] = None,
     fit_temperature: Annotated[
         bool,
         typer.Option(
@@ -78,11 +83,15 @@ def evaluate_command(
         check_writable,
         dataset_name,
         evaluate,
+        most_similar,
         store_temperature,
         write_report,
     )
     from ghostclas.prediction import Classifier
+    from ghostclas.prediction.similar import PhotoIndex
 
+    if seen and not report:
+        raise UsageError("--seen adds photos to the report: give --report DIR, too")
     if report:
         check_report(report)
     source = open_source(data, split, root=root, label_file=label_file)
@@ -94,6 +103,10 @@ def evaluate_command(
             check_writable(bundle)
         _note_split(data, source, split)
         evaluation = evaluate(classifier, source, progress=console_progress())
+        similar = None
+        if seen:
+            index = PhotoIndex.open(classifier, seen, progress=console_progress("photos"))
+            similar = most_similar(evaluation, index)
     note(
         f"{evaluation.images + len(evaluation.bad):,} images in {evaluation.seconds:.1f} s, "
         f"{per_second(evaluation.images_per_second)}"
@@ -102,7 +115,7 @@ def evaluate_command(
         say_json(evaluation.as_dict())
     else:
         say(_figures(evaluation))
-    page = write_report(evaluation, report) if report else None
+    page = write_report(evaluation, report, bundle=bundle, seen=similar) if report else None
     if record:
         metric = evaluation.metric(dataset_name(data, source))
         bundle = record_metric(bundle, metric)
@@ -115,6 +128,9 @@ def evaluate_command(
             f"{100 * fitted.before.ece:.2f} to {100 * fitted.after.ece:.2f} % "
             f"on {fitted.held_out:,} images that it was not fitted on"
         )
+        if evaluation.unknown_below and not bundle.postprocess.unknown_below:
+            options = ["--data", str(data), "--model", model]
+            print_next("ghostclas", "calibrate", *options, why="no photo is unknown any more; for that")
     if page:
         print_next(str(page), why="open")
     else:
@@ -203,6 +219,15 @@ def _figures(e: Evaluation) -> str:
         ["ECE", f"{100 * e.calibration.ece:.2f} %", f"calibration error; {fitted}"],
         ["NLL", f"{e.calibration.nll:.4f}", "negative log-likelihood of the true class"],
     ]
+    if e.unknown_below:
+        unknown = int(e.unknown.sum())
+        rows.append(
+            [
+                "unknown",
+                f"{100 * unknown / e.images:.2f} %",
+                f"{unknown:,} with a score below {e.unknown_below:g}; {e.unknown_right:,} of them are right",
+            ]
+        )
     without = f" ({absent} of them without an image here)" if absent else ""
     lines = [
         printable(f"{e.name} through {e.through}"),

@@ -35,8 +35,17 @@ from ghostclas.evaluation.evaluation import (
     store_temperature,
 )
 from ghostclas.evaluation.metrics import ClassMetrics, Confusion, topk_accuracy
-from ghostclas.evaluation.report import Learned, check_report, write_comparison, write_report
+from ghostclas.evaluation.report import Learned, check_report, most_similar, write_comparison, write_report
 from ghostclas.evaluation.summary import Summary, summarize
+from ghostclas.evaluation.unknown import (
+    ScoreFit,
+    UnknownFit,
+    fit_scores,
+    fit_unknown,
+    remove_unknown,
+    store_scores,
+    store_unknown,
+)
 
 __all__ = [
     "BadImage",
@@ -48,19 +57,27 @@ __all__ = [
     "Evaluation",
     "Learned",
     "ReliabilityBin",
+    "ScoreFit",
     "Summary",
     "TemperatureFit",
+    "UnknownFit",
     "check_report",
     "check_writable",
     "compare",
     "compare_evaluations",
     "dataset_name",
     "evaluate",
+    "fit_scores",
     "fit_temperature",
+    "fit_unknown",
     "mcnemar",
+    "most_similar",
     "open_both",
     "recalibrate",
+    "remove_unknown",
+    "store_scores",
     "store_temperature",
+    "store_unknown",
     "summarize",
     "topk_accuracy",
     "write_comparison",

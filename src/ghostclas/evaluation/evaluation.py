@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ghostclas.bundle import Bundle, update_manifest
+from ghostclas.bundle import Bundle, Manifest, revise_manifest
 from ghostclas.data import Source, align_source, open_source
 from ghostclas.errors import BundleError, DataError, ImageError
 from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, TemperatureFit, scores
@@ -68,6 +68,8 @@ class Evaluation(Summary):
     """duration, decoding included"""
     run: str = ""
     """name of the run or the file of the bundle, by which a person tells two models apart"""
+    unknown_below: float = 0.0
+    """the score below which the model calls a photo unknown; such answers count in all other figures"""
 
     @property
     def name(self) -> str:
@@ -99,6 +101,16 @@ class Evaluation(Summary):
         """The score of the best class of every image, float32 ``[N]``."""
         best, _ = scores(self.logits, self.labels, self.calibration.temperature)
         return best.astype(np.float32)
+
+    @cached_property
+    def unknown(self) -> npt.NDArray[np.bool_]:
+        """Whether the model calls the image unknown, bool ``[N]``."""
+        return np.asarray(self.confidence < self.unknown_below)
+
+    @property
+    def unknown_right(self) -> int:
+        """The number of images that the model calls unknown although its best class is right."""
+        return int(np.count_nonzero(self.unknown & (self.predicted == self.labels)))
 
     def score(self, position: int, index: int) -> float:
         """Return the score of class ``index`` for the image in row ``position`` of ``logits``."""
@@ -148,6 +160,11 @@ class Evaluation(Summary):
             "mean_recall": self.mean_recall,
             "calibration": _calibration(self.calibration),
             "fitted": _fit(self.fitted),
+            "unknown": {
+                "below": self.unknown_below,
+                "images": int(self.unknown.sum()),
+                "right": self.unknown_right,
+            },
             "per_class": [_class(c) for c in self.per_class],
             "confusion": [list(cell) for cell in self.confusion.cells()],
             "bad": [asdict(image) for image in self.bad],
@@ -241,6 +258,7 @@ def evaluate(
         bad=excluded,
         seconds=seconds,
         run=locate(classifier.bundle.path).name,
+        unknown_below=classifier.postprocess.unknown_below,
     )
 
 
@@ -272,7 +290,8 @@ def check_writable(bundle: Bundle) -> None:
 def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
     """Write a fitted temperature into the bundle: its scores become ``softmax(logits / temperature)``.
 
-    The order of the classes, and therefore the accuracy, stays the same.
+    The order of the classes, and therefore the accuracy, stays the same. A threshold of unknown photos that
+    was fitted at another temperature is removed: it means nothing for the new scores.
 
     Raises:
         DataError: the data did not determine a temperature: it lies at the edge of the search range.
@@ -284,8 +303,14 @@ def store_temperature(bundle: Bundle, fitted: TemperatureFit) -> Bundle:
             f"{TEMPERATURES[1]:g} is the end, {fitted.temperature:g}); "
             "use more images, among them some that the model gets wrong and more that it gets right"
         )
-    postprocess = bundle.postprocess.model_copy(update={"temperature": fitted.temperature})
-    return update_manifest(bundle, postprocess=postprocess)
+
+    def revise(manifest: Manifest) -> Mapping[str, Any]:
+        before = manifest.postprocess
+        kept = before.unknown_below if before.temperature == fitted.temperature else 0.0
+        changes = {"temperature": fitted.temperature, "unknown_below": kept}
+        return {"postprocess": before.model_copy(update=changes)}
+
+    return revise_manifest(bundle, revise)
 
 
 def readable(name: str) -> str:

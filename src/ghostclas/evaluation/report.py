@@ -12,6 +12,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -19,17 +20,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ghostclas.bundle import Bundle
 from ghostclas.data.storage import SPLIT_NAMES
-from ghostclas.errors import ImageError, UsageError
+from ghostclas.errors import BundleError, ImageError, UsageError
 from ghostclas.evaluation.calibration import ReliabilityBin
 from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.evaluation.table import HEADER, write_table
 from ghostclas.extras import require
-from ghostclas.files import check_replaceable, is_folder, is_there, replacing_folder
+from ghostclas.files import check_replaceable, is_folder, is_there, read_regular, replacing_folder
+from ghostclas.imaging import MAX_BYTES
 from ghostclas.pages import data_uri, render, thumbnail
 from ghostclas.pages.charts import Chart, drawing
+from ghostclas.prediction.explanation import Explainer
+from ghostclas.prediction.similar import PhotoIndex, SimilarPhoto
 
 PAGE, FIGURES, TABLE = "index.html", "report.json", "predictions.csv"
 MISTAKES = 24
@@ -61,12 +66,19 @@ class Learned:
 
 
 def write_report(
-    evaluation: Evaluation, directory: str | os.PathLike[str], *, learned: Learned | None = None
+    evaluation: Evaluation,
+    directory: str | os.PathLike[str],
+    *,
+    learned: Learned | None = None,
+    bundle: Bundle | None = None,
+    seen: Mapping[int, SimilarPhoto] | None = None,
 ) -> Path:
     """Write the report of ``evaluation`` and return the path of its ``index.html``.
 
     The directory appears whole or not at all; an earlier report in it is replaced. ``learned`` is shown on
-    the page of a training run.
+    the page of a training run. With the evaluated ``bundle``, the most confident mistakes are shown with the
+    places that speak for the wrong label (see ``prediction.explanation``), if its network allows it. ``seen``
+    are photos to show beside them; see :func:`most_similar`.
 
     Raises:
         UsageError: the directory holds something else, or cannot be written.
@@ -74,12 +86,27 @@ def write_report(
     """
     check_report(directory)
     shown = {
-        **_evaluation_page(evaluation),
+        **_evaluation_page(evaluation, bundle, seen or {}),
         "charts": [drawing(chart) for chart in learned.charts] if learned else [],
         "facts": learned.facts if learned else {},
     }
     page = _render("evaluation.html.jinja", shown)
     return _write(Path(directory), page, evaluation.as_dict(), evaluation)
+
+
+def most_similar(evaluation: Evaluation, index: PhotoIndex) -> dict[int, SimilarPhoto]:
+    """Return the photo of the index that is most like each mistake of a report, by its row.
+
+    The index holds what the model learned from: the photo shows what may have misled it.
+    """
+    rows = evaluation.mistakes()[:MISTAKES].tolist()
+    contents = {}
+    for row in rows:
+        # A photo that is gone is not shown.
+        with suppress(ImageError):
+            contents[row] = evaluation.read(row)
+    found = zip(contents, index.nearest(contents.values(), 1), strict=True)
+    return {row: answer.similar[0] for row, answer in found if answer.similar}
 
 
 def write_comparison(comparison: Comparison, directory: str | os.PathLike[str]) -> Path:
@@ -137,7 +164,9 @@ _OWN = {PAGE: _is_page, FIGURES: _is_figures, TABLE: _is_table}
 # ------------------------------------------------------------------ contents of the pages
 
 
-def _evaluation_page(e: Evaluation) -> dict[str, Any]:
+def _evaluation_page(
+    e: Evaluation, bundle: Bundle | None, seen: Mapping[int, SimilarPhoto]
+) -> dict[str, Any]:
     small = len(e.classes) <= TABLE_CLASSES
     drawn = TABLE_CLASSES < len(e.classes) <= MAP_CLASSES
     support = [c.support for c in e.per_class]
@@ -145,6 +174,8 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
         sum(b.count * b.confidence for b in e.calibration.bins if b.confidence is not None) / e.images
     )
     wrong = e.mistakes()
+    mistakes = wrong[:MISTAKES].tolist()
+    explained = _explained(e, mistakes, bundle) if bundle else {}
     return {
         "e": e,
         "dataset": _short(e.source.location),
@@ -164,7 +195,12 @@ def _evaluation_page(e: Evaluation) -> dict[str, Any]:
         "classes": sorted(e.per_class, key=lambda c: (c.f1 is None, c.f1))[:LISTED_CLASSES],
         "bars": _bars(e.calibration.bins),
         "most": max(b.count for b in e.calibration.bins),
-        "mistakes": [_mistake(e, row) for row in wrong[:MISTAKES].tolist()],
+        "mistakes": [
+            {**_mistake(e, row), "heat": explained.get(row, ""), "seen": _seen(seen.get(row))}
+            for row in mistakes
+        ],
+        "explained": bool(explained),
+        "seen": bool(seen),
         "wrong": len(wrong),
     }
 
@@ -248,6 +284,43 @@ def _pairs(e: Evaluation, wrong: Ints, most: int) -> list[dict[str, Any]]:
             }
         )
     return pairs
+
+
+def _explained(e: Evaluation, rows: Sequence[int], bundle: Bundle) -> dict[int, str]:
+    """Return the photos with the heat of their predicted class as data URIs, by row.
+
+    There is none where the network does not end in a pooled feature map, and none of a photo that is gone.
+    """
+    explainer = Explainer(bundle)
+    found = {}
+    try:
+        for row in rows:
+            try:
+                explanation = explainer.explain(e.read(row), int(e.predicted[row]))
+            except ImageError:
+                continue
+            found[row] = data_uri("image/jpeg", explanation.encoded("JPEG", _THUMBNAIL))
+    except BundleError:
+        pass
+    finally:
+        explainer.close()
+    return found
+
+
+def _seen(similar: SimilarPhoto | None) -> dict[str, Any] | None:
+    """Return what the page shows of a similar photo; nothing of one that was removed meanwhile."""
+    if similar is None:
+        return None
+    try:
+        uri = thumbnail(read_regular(Path(similar.file), MAX_BYTES), _THUMBNAIL)
+    except (ImageError, OSError):
+        return None
+    return {
+        "uri": uri,
+        "label": similar.label or "no label",
+        "cosine": similar.similarity,
+        "key": similar.file,
+    }
 
 
 def _thumbnail(e: Evaluation, row: int) -> str:

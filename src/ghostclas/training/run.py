@@ -21,7 +21,15 @@ from ghostclas.bundle import Bundle, default_bundle_path, record_metric
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError, command_line, refuse_url
-from ghostclas.evaluation import Evaluation, dataset_name, evaluate, store_temperature, write_report
+from ghostclas.evaluation import (
+    Evaluation,
+    dataset_name,
+    evaluate,
+    fit_unknown,
+    store_temperature,
+    store_unknown,
+    write_report,
+)
 from ghostclas.evaluation.calibration import calibrate
 from ghostclas.exporting.onnx import export_bundle, made_now
 from ghostclas.extras import require
@@ -50,6 +58,8 @@ DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
 SMALL_DATA = 20_000
 # From this many validation images on, a run stores the temperature that makes its scores honest.
 CALIBRATION_IMAGES = 500
+# A threshold that no one asked for may turn this share of the right answers into unknown photos.
+UNKNOWN_COST = 0.01
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -336,6 +346,7 @@ def _finish(
     draw_curves(run.entries(), run.curves, val_images=len(val_source.samples))
     with Classifier.load(bundle.path) as classifier:
         evaluation = calibrated(bundle, evaluate(classifier, val_source), say)
+        evaluation = with_unknown(bundle, evaluation, say)
     metric = evaluation.metric(dataset_name(config.data.path, val_source))
     record_metric(bundle, metric)
     write_report(
@@ -349,6 +360,7 @@ def _finish(
             device=device,
             bad_images=bad_images,
         ),
+        bundle=bundle,
     )
     return metric
 
@@ -380,6 +392,25 @@ def _device_name(accelerator: Accelerator) -> str:
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{accelerator.num_processes} x {name}" if accelerator.num_processes > 1 else name
+
+
+def with_unknown(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None]) -> Evaluation:
+    """Store the score below which a photo is unknown, if it costs at most ``UNKNOWN_COST`` of right answers.
+
+    Where too few validation images are right to tell, no photo is unknown.
+
+    Returns:
+        The evaluation with the threshold that the bundle has now.
+    """
+    fit = fit_unknown(evaluation.confidence, evaluation.predicted == evaluation.labels, cost=UNKNOWN_COST)
+    if not fit.determined:
+        return evaluation
+    store_unknown(bundle, fit)
+    say(
+        f"a photo is unknown below {fit.threshold:g}: so are {fit.right_unknown:,} of {fit.right:,} right "
+        f"and {fit.wrong_unknown:,} of {fit.wrong:,} wrong answers"
+    )
+    return replace(evaluation, unknown_below=fit.threshold)
 
 
 def _load_best(run: RunDirectory) -> dict[str, Any]:
