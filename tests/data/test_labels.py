@@ -27,6 +27,14 @@ def test_label_files_are_numbered_or_plain(text: str, names: tuple[str, ...], tm
     assert read_label_file(tmp_path / "labels.txt") == names
 
 
+def test_label_files_may_be_in_gbk(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("1 猫\n0 小狗\n".encode("gbk"))
+    assert read_label_file(tmp_path / "labels.txt") == ("小狗", "猫")
+    (tmp_path / "labels.txt").write_bytes(b"0 \xff\n")
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        read_label_file(tmp_path / "labels.txt")
+
+
 def test_numbers_that_are_no_indices_do_not_make_a_million_classes(photos: Path) -> None:
     listed = photos / "list.txt"
     listed.write_text("ant/000.jpg 3\nbee/000.jpg 1000234\n")

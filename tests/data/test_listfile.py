@@ -22,7 +22,10 @@ def test_a_list_may_have_a_byte_order_mark_and_names_with_any_separator(tmp_path
     [
         ("", "lists no image"),
         ("ant/000.jpg\n", "line 1: expected a path and a label"),
-        ("ant/000.jpg 0,1,0\n", "multi-label"),
+        ("ant/000.jpg 0,1,0\n", "'0,1,0' is a multi-label"),
+        ("ant/000.jpg\t0,1,0\n", "'0,1,0' is a multi-label"),
+        ("ant/000.jpg,0,1,0\n", "'0,1,0' is a multi-label"),
+        ("ant/000.jpg\t0\tx\nbee/000.jpg\n", "line 2: expected a path and a label"),
         ("nowhere/000.jpg 0\n", "there is no file"),
         ("ant/000.jpg 7\n", "uses label 7, but there are 3 class names"),
         ("ant/000.jpg wasp\n", "labels that are no class names: 'wasp'"),
@@ -46,6 +49,25 @@ def test_lists_may_have_blanks_in_paths_and_names_after_a_tab(tmp_path: Path) ->
     source = open_source(tmp_path / "list.txt")
     assert list(source.classes) == ["ant", "great ape"]
     assert [s.label for s in source.samples] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("ant/000.jpg 0 7\nbee/000.jpg 1 8\n", True),
+        ("ant/000.jpg\t0\tfrom a camera\nbee/000.jpg\t1\tscanned\n", True),
+        ("ant/000.jpg,0\nbee/000.jpg,1\n", False),
+        ("ant/000.jpg; 0; x\nbee/000.jpg; 1; y\n", True),
+        ("ant/000.jpg|0\nbee/000.jpg|1\n", False),
+    ],
+)
+def test_lists_may_have_other_delimiters_and_more_columns(text: str, note: bool, photos: Path) -> None:
+    (photos / "classes.txt").write_text("ant\nbee\n")
+    (photos / "list.txt").write_text(text)
+    source = open_source(photos / "list.txt")
+    assert [tuple(s) for s in source.samples] == [("ant/000.jpg", 0), ("bee/000.jpg", 1)]
+    said = f"{photos / 'list.txt'}: the first two columns are read, the others are left out"
+    assert source_notes(source) == ((said,) if note else ())
 
 
 def test_images_that_lie_outside_the_root_are_read_and_named(photos: Path, tmp_path: Path) -> None:

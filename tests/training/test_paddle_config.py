@@ -12,6 +12,7 @@ from ghostclas.cli import main
 from ghostclas.errors import DataError
 from ghostclas.training.config import resolve_config
 from ghostclas.training.paddle_config import _leaves, convert_config
+from tests.training.photos import photo_folder
 
 NORMALISE = {
     "NormalizeImage": {
@@ -149,6 +150,17 @@ def test_the_recipe_goes_to_stdout_and_the_keys_to_stderr(
         ("DataLoader.Eval.dataset.transform_ops", [{"PadImage": {}}], "PadImage, which is not known"),
         ("Global.image_shape", [3, 80, 160], "only squares are trained"),
         ("Loss.Train", [{"MultiLabelLoss": {"weight": 1.0}}], "MultiLabelLoss"),
+        (
+            "DataLoader.Train.dataset.name",
+            "MultiLabelDataset",
+            r"Train\.dataset\.name is 'MultiLabelDataset', where one class an image is learned",
+        ),
+        (
+            "DataLoader.Eval.dataset.delimiter",
+            "::",
+            r"Eval\.dataset\.delimiter is '::'; there are: '\\t', ' '",
+        ),
+        ("DataLoader.Train.dataset.relabel", True, "relabel has no counterpart: number the classes from 0"),
     ],
 )
 def test_what_would_train_something_else_is_refused(path: str, value: Any, said: str, tmp_path: Path) -> None:
@@ -169,3 +181,38 @@ def test_what_is_no_configuration_is_refused(text: str, said: str, tmp_path: Pat
     (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=said):
         convert_config(tmp_path / "a.yaml")
+
+
+def test_lists_and_class_maps_are_looked_at_where_they_are(tmp_path: Path) -> None:
+    content = document()
+    train = content["DataLoader"]["Train"]["dataset"]
+    train |= {"cls_label_path": "train_list.txt", "delimiter": "\t"}
+    (tmp_path / "train_list.txt").write_text("a.jpg\t0\tx\nb.jpg\t1\ty\n", encoding="utf-8")
+    (tmp_path / "labels.txt").write_bytes("0 小狗\n1 猫\n".encode("gbk"))
+    made = convert_config(write(tmp_path, content))
+    assert made.recipe["data"]["label_file"] == str(tmp_path / "labels.txt")
+    assert made.mapped["Infer.PostProcess.class_id_map_file"] == "data.label_file"
+    assert made.without["DataLoader.Train.dataset.delimiter"] == "it is found in the list"
+    (tmp_path / "train_list.txt").write_text("a.jpg\t0,1,0\nb.jpg\t1,0,0\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"train_list\.txt, whose line 1 has several labels; one class"):
+        convert_config(write(tmp_path, content))
+    (tmp_path / "train_list.txt").unlink()
+    (tmp_path / "labels.txt").write_bytes(b"0 \xff\n")
+    with pytest.raises(DataError, match=r"labels\.txt is not UTF-8 text"):
+        convert_config(write(tmp_path, content))
+
+
+def test_a_converted_list_trains_with_its_columns_and_names(tmp_path: Path) -> None:
+    from ghostclas.training.run import splits_of
+
+    folder = photo_folder(tmp_path / "photos")
+    photos = sorted((folder / "train").rglob("*.png"))
+    lines = [f"{photo.relative_to(folder).as_posix()}\t{index % 2}\tx" for index, photo in enumerate(photos)]
+    (folder / "train_list.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "labels.txt").write_bytes("0 小狗\n1 猫\n".encode("gbk"))
+    recipe = tmp_path / "ours.yaml"
+    assert main(["convert-config", str(write(tmp_path, document())), "--output", str(recipe)]) == 0
+    config = resolve_config(str(recipe), [f"data.path={folder / 'train_list.txt'}"])
+    splits = splits_of(config)
+    assert splits.train.classes == ("小狗", "猫")
+    assert any("the first two columns are read" in note for note in splits.notes)

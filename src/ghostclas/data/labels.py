@@ -24,8 +24,8 @@ _NUMBERED = re.compile(r"(\d{1,9})\s+(\S.*)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, without their ends.
+def read_lines(path: Path, *, or_gbk: bool = False) -> list[str]:
+    """Return the lines of a UTF-8 text file, without their ends; ``or_gbk`` takes GBK, too.
 
     Raises:
         DataError: it cannot be read, or is not UTF-8.
@@ -34,7 +34,7 @@ def read_lines(path: Path) -> list[str]:
         content = read_regular(path, MAX_LIST_BYTES)
         if b"\0" in content:
             raise DataError(f"{path} is not UTF-8 text: it holds null bytes")
-        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        text = _decoded(content, or_gbk).replace("\r\n", "\n").replace("\r", "\n")
         # Not splitlines: file names may hold the other line separators of Unicode.
         return text.removesuffix("\n").split("\n")
     except OSError as error:
@@ -45,16 +45,29 @@ def read_lines(path: Path) -> list[str]:
         raise DataError(f"cannot read {path}: it does not fit into memory") from None
 
 
+def _decoded(content: bytes, or_gbk: bool) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if or_gbk:
+            try:
+                return content.decode("gbk")
+            except UnicodeDecodeError:
+                pass
+        raise error from None
+
+
 def read_label_file(path: Path) -> tuple[str, ...]:
     """Read class names by index: ``0 tench, Tinca tinca`` or just ``tench, Tinca tinca`` on each line.
 
+    The text is in UTF-8, or in GBK, as PaddleClas' class maps may be.
     Lines count as numbered if their numbers are exactly 0 to n - 1, in any order. Names that occur twice get
     their number appended.
 
     Raises:
         DataError: unreadable or without any name.
     """
-    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    lines = [line.strip() for line in read_lines(path, or_gbk=True) if line.strip()]
     if not lines:
         raise DataError(f"{path} is empty; expected one class name a line")
     matches = [match for line in lines if (match := _NUMBERED.fullmatch(line))]

@@ -23,6 +23,9 @@ _COLUMNS = (
     ("label", "class", "class_name", "category", "target"),
 )
 """What the first row of a table may call the path and the label."""
+SEPARATORS = ("\t", " ", ",", ";", "|")
+"""Of columns, where the label is not the end of a line; PaddleClas' ``delimiter``."""
+
 LIST_NAMES = {"train": "train_list.txt", "val": "val_list.txt", "test": "test_list.txt"}
 
 
@@ -62,8 +65,10 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
     """Open a list file.
 
     A line is a path, blanks or one tab, and a label: a class index, or a name (with blanks only after a tab).
-    Paths may contain blanks. Multi-label lines (``0,1,0``) are refused. Absolute paths are common in lists
-    and are read, as are those that lead out of ``root``; a note counts them.
+    Paths may contain blanks. Lists with another of ``SEPARATORS``, or with more columns, are recognised by
+    their first image: their first two columns are read, and a note says so. Multi-label lines (``0,1,0``) are
+    refused. Absolute paths are common in lists and are read, as are those that lead out of ``root``; a note
+    counts them.
 
     Args:
         file: UTF-8 text; empty lines do not count.
@@ -75,7 +80,12 @@ def open_list(file: Path, root: Path | None = None, label_file: Path | None = No
         DataError: a line that is no path and label, an unknown label, an empty list, or a first image that
             does not exist; the others are looked up when they are read.
     """
-    return _opened(file, _list_rows(file), root, label_file, "'path label' lines")
+    lines = read_lines(file)
+    first = next((line for line in lines if line.strip()), "")
+    separator = _separator(first, root or file.parent)
+    more = separator is not None and first.strip().count(separator) > 1
+    notes = (f"{file}: the first two columns are read, the others are left out",) if more else ()
+    return _opened(file, _list_rows(file, lines, separator), root, label_file, "'path label' lines", notes)
 
 
 def open_table(file: Path, root: Path | None = None, label_file: Path | None = None) -> ListSource:
@@ -97,6 +107,7 @@ def _opened(
     root: Path | None,
     label_file: Path | None,
     expected: str,
+    notes: tuple[str, ...] = (),
 ) -> ListSource:
     root = root or file.parent
     numbers: list[int] = []
@@ -117,20 +128,20 @@ def _opened(
     names = read_label_file(label_file) if label_file else None
     classes, indices = resolve_labels(labels, names, str(file))
     samples = Samples(zip(paths, indices.tolist(), strict=True))
-    return ListSource(file, FolderTree(root), classes, samples, elsewhere(file, root, paths))
+    return ListSource(file, FolderTree(root), classes, samples, (*notes, *elsewhere(file, root, paths)))
 
 
-def _list_rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    for number, line in enumerate(read_lines(file), start=1):
+def _list_rows(file: Path, lines: Sequence[str], separator: str | None) -> Iterator[tuple[int, str, str]]:
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        parts = line.strip().split("\t") if "\t" in line else line.rsplit(maxsplit=1)
-        if len(parts) != 2 or not all(part.strip() for part in parts):
+        parts = _columns(line, separator)
+        if len(parts) != 2 or not all(parts):
             raise DataError(
                 f"{file}, line {number}: expected a path and a label but found "
                 f"{line.strip()[:_SHOWN_SIGNS]!r}"
             )
-        path, label = (part.strip() for part in parts)
+        path, label = parts
         if "," in label and label.replace(",", "").isdigit():
             raise DataError(
                 f"{file}, line {number}: {label[:_SHOWN_SIGNS]!r} is a multi-label; "
@@ -178,6 +189,25 @@ def _check_two(file: Path, number: int, cells: Sequence[str]) -> None:
             f"{file}, line {number}: {len(cells)} columns, and no first row that names them; "
             "write file,label there, or leave only these two"
         )
+
+
+def _separator(line: str, root: Path) -> str | None:
+    """Return what separates the columns of a list by its first line; nothing for a path and a label."""
+    for separator in (None, *SEPARATORS):
+        columns = _columns(line, separator)
+        if len(columns) == 2 and all(columns) and is_file(root / columns[0]):
+            return separator
+    return None
+
+
+def _columns(line: str, separator: str | None) -> list[str]:
+    """Return the path and the label of a line; a line with another number of columns is wrong."""
+    text = line.strip()
+    if separator is None:
+        return [part.strip() for part in (text.split("\t") if "\t" in line else text.rsplit(maxsplit=1))]
+    path, *rest = (part.strip() for part in text.split(separator))
+    several = separator == "," and len(rest) > 1 and all(part.isdigit() for part in rest)
+    return [path, ",".join(rest)] if several else [path, *rest[:1]]
 
 
 def elsewhere(file: Path, root: Path, paths: Sequence[str]) -> tuple[str, ...]:

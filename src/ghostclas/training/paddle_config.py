@@ -6,14 +6,18 @@ has no counterpart is refused. Nothing in the file is evaluated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ghostclas.data.labels import read_label_file, read_lines
+from ghostclas.data.listfile import SEPARATORS
 from ghostclas.errors import DataError, GhostclasError
 from ghostclas.exporting.paddle_preprocess import number, read_text, read_transforms
 from ghostclas.extras import require
+from ghostclas.files import is_file
 from ghostclas.training.config import parse_config
 from ghostclas.zoo import resolve_spec
 
@@ -35,14 +39,15 @@ _IGNORED: Mapping[str, str] = {
     "DataLoader.Eval.loader": "data.workers",
     "DataLoader.Eval.dataset.cls_label_path": "the split val of --data",
     "DataLoader.Eval.dataset.image_root": "data.root",
-    "DataLoader.Eval.dataset.name": "the format of --data is recognised",
-    "DataLoader.Train.dataset.name": "the format of --data is recognised",
     "DataLoader.Train.loader": "data.workers",
     "DataLoader.Train.sampler.name": "loop",
     "DataLoader.Train.sampler.shuffle": "training always shuffles",
     "DataLoader.Train.sampler.drop_last": "the last batch is filled up",
 }
 """Keys, or groups of them, that change nothing that is learned; what stands here in their place."""
+
+_DATASETS = ("ImageNetDataset", "CommonDataset")
+_MULTI_LABEL = re.compile(r"\t\d+(,\d+)+\s*$")
 
 
 @dataclass
@@ -75,21 +80,24 @@ def convert_config(file: str | Path) -> Converted:
     if not isinstance(document, dict) or "Arch" not in document:
         raise DataError(f"{file} is no training configuration of PaddleClas: it has no Arch")
     try:
-        return _converted(document)
+        return _converted(document, Path(file).parent)
     except (ValueError, GhostclasError) as error:
         raise DataError(f"{file}: {error}") from None
 
 
-def _converted(document: Mapping[str, Any]) -> Converted:
+def _converted(document: Mapping[str, Any], folder: Path) -> Converted:
     made = Converted()
     leaves = dict(_leaves(document))
+    _lists(leaves, made, folder)
     for key in leaves:
+        if key in made.mapped or key in made.without:
+            continue
         reason = next(
             (why for known, why in _IGNORED.items() if key == known or key.startswith(f"{known}.")), None
         )
         if reason is not None:
             made.without[key] = reason
-    rest = {key: value for key, value in leaves.items() if key not in made.without}
+    rest = {key: leaves[key] for key in leaves if key not in made.without and key not in made.mapped}
     _simple(rest, made)
     _optimizer(rest, made)
     _augmentation(rest, made)
@@ -162,6 +170,47 @@ def _simple(rest: Mapping[str, Any], made: Converted) -> None:
     for key in ("EMA.decay",):
         if key in rest:
             made.put(key, "loop.ema", number(rest[key], key))
+
+
+def _lists(leaves: Mapping[str, Any], made: Converted, folder: Path) -> None:
+    """Read what says how images are listed; lists and class maps are looked at where they are at hand."""
+    for part in ("Train", "Eval"):
+        prefix = f"DataLoader.{part}.dataset."
+        for name, why in (
+            ("name", "the format of --data is recognised"),
+            ("delimiter", "it is found in the list"),
+            ("relabel", "classes are numbered as in the list"),
+        ):
+            if prefix + name in leaves:
+                made.without[prefix + name] = why
+        name = leaves.get(f"{prefix}name", _DATASETS[0])
+        if name not in _DATASETS:
+            raise ValueError(f"{prefix}name is {name!r}, where one class an image is learned: {_DATASETS[0]}")
+        delimiter = leaves.get(f"{prefix}delimiter")
+        if delimiter is not None and delimiter not in SEPARATORS:
+            raise ValueError(
+                f"{prefix}delimiter is {delimiter!r}; there are: {', '.join(map(repr, SEPARATORS))}"
+            )
+        if leaves.get(f"{prefix}relabel"):
+            raise ValueError(f"{prefix}relabel has no counterpart: number the classes from 0 in the list")
+        listed = _at_hand(leaves.get(f"{prefix}cls_label_path"), folder)
+        for place, line in enumerate(read_lines(listed) if listed else (), start=1):
+            if _MULTI_LABEL.search(line):
+                raise ValueError(
+                    f"{prefix}cls_label_path is {listed}, whose line {place} has several labels; "
+                    "one class an image is learned"
+                )
+    key = "Infer.PostProcess.class_id_map_file"
+    if names := _at_hand(leaves.get(key), folder):
+        read_label_file(names)
+        made.put(key, "data.label_file", str(names))
+
+
+def _at_hand(name: Any, folder: Path) -> Path | None:
+    """Return a file that a configuration in ``folder`` names, from there or from here, if there is one."""
+    if not isinstance(name, str) or not name:
+        return None
+    return next((path for path in (folder / name, Path(name)) if is_file(path)), None)
 
 
 def _optimizer(rest: Mapping[str, Any], made: Converted) -> None:
