@@ -99,3 +99,8 @@ def program_protobuf(
     for kind in operators:
         block += operator(kind, ["x"], ["y"])
     return field(1, block + operator("fetch", ["y"], ["fetch"])) + field(4, field(1, 0))
+
+
+def nb(stamp: bytes, rest: bytes = b"") -> bytes:
+    """The beginning of a file of Paddle Lite that ``stamp`` wrote, with what was in memory behind it."""
+    return b"\2\0" + stamp + (rest + b"\7" * 16)[: 16 - len(stamp)] + b"\0" * 100

@@ -213,11 +213,15 @@ def verify(
 
     Raises:
         BundleError: the bundle does not verify, or cannot be written to.
-        ExportError: an answer is wrong.
+        ExportError: an answer is wrong, or a file is of another Paddle Lite than the one named for it.
     """
     bundle = model if isinstance(model, Bundle) else locate(model).bundle()
     if record:
         check_writable(bundle)
+    if any(entry.format == "paddlelite" for entry in bundle.manifest.files):
+        from ghostclas.exporting.paddlelite import check_files
+
+        check_files(bundle)
     source = None if data is None else _source(data, None)
     report = verify_bundle(bundle, data=source, engines=engines, files=files, strict=False)
     if record:

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ghostclas.bundle import Bundle, BundleFile, FileParity, Manifest, Precision, revise_manifest
+from ghostclas.bundle import Bundle, BundleFile, FileEntry, FileParity, Manifest, Precision, revise_manifest
 from ghostclas.bundle.writer import write_errors
 from ghostclas.data.source import Source
 from ghostclas.engines import ENGINES, Engine, installed_engines
 from ghostclas.engines.choice import inference_precisions, load_file
+from ghostclas.engines.paddle_files import lite_version
 from ghostclas.engines.trials import remember
-from ghostclas.errors import ExportError, ImageError
+from ghostclas.errors import BundleError, ExportError, ImageError
 from ghostclas.files import write_bytes
 from ghostclas.imaging import preprocess
 from ghostclas.spec import Frozen
@@ -210,9 +211,31 @@ def _runs(bundle: Bundle, engines: Collection[str]) -> Iterator[_Run]:
 
 def _skipped(bundle: Bundle, run: Collection[str]) -> Iterator[str]:
     for entry in bundle.manifest.files:
+        if entry.path.endswith(".nb"):
+            yield f"{entry.path}: {_lite_version(bundle, entry)} wrote it, and only that version reads it"
         if entry.input is not None and entry.path not in run:
             readers = [name for name, runtime in ENGINES.items() if entry.format in runtime.formats]
             yield f"{entry.path}: needs {' or '.join(readers) or 'a runtime outside this package'}"
+
+
+def _lite_version(bundle: Bundle, entry: FileEntry) -> str:
+    """Return the Paddle Lite that wrote a ``.nb``.
+
+    Raises:
+        BundleError: the file is none, or of another version than the manifest says.
+    """
+    try:
+        found = lite_version(bundle.read(entry.path))
+    except ValueError as error:
+        raise BundleError(f"{bundle.path}: {entry.path} holds {error}; export it again") from None
+    said = bundle.manifest.provenance.get("paddlelite")
+    target = entry.path.split(".")[-2]
+    if isinstance(said, dict) and (kept := str(said.get(target, found)).partition(",")[0]) != found:
+        raise BundleError(
+            f"{bundle.path}: {entry.path} was written by Paddle Lite {found}, and the manifest says {kept}: "
+            "export it again"
+        )
+    return f"Paddle Lite {found}"
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ghostclas.engines.paddle_files import (
 )
 from ghostclas.errors import BundleError
 from tests.limited import run_python
-from tests.paddle_made import PARAMETERS, field, pdiparams, program_json, program_protobuf
+from tests.paddle_made import PARAMETERS, field, nb, pdiparams, program_json, program_protobuf
 
 KEPT = (Variable("bias", "float32", (2,)), Variable("weight", "float32", (3, 2)))
 
@@ -157,7 +157,7 @@ def test_damaged_files_are_a_value_error_and_nothing_else() -> None:
         (read_program, program_json()),
         (read_program, program_protobuf()),
         (read_parameters, pdiparams()),
-        (lite_version, lite(b"v2.14-rc\0")),
+        (lite_version, nb(b"v2.14-rc\0")),
     ]
     refused = 0
     for _ in range(6000):
@@ -178,12 +178,8 @@ def test_damaged_files_are_a_value_error_and_nothing_else() -> None:
     assert refused > 3000
 
 
-def lite(stamp: bytes, rest: bytes = b"") -> bytes:
-    return b"\2\0" + stamp + (rest + b"\7" * 16)[: 16 - len(stamp)] + b"\0" * 100
-
-
 def test_a_file_of_paddle_lite_says_which_version_wrote_it() -> None:
-    content = lite(b"v2.14-rc\0")
+    content = nb(b"v2.14-rc\0")
     assert lite_version(content) == "v2.14-rc"
     cleaned = with_clean_stamp(content)
     assert cleaned[2:18] == b"v2.14-rc".ljust(16, b"\0")
@@ -191,10 +187,10 @@ def test_a_file_of_paddle_lite_says_which_version_wrote_it() -> None:
     for other in (
         b"",
         b"\2\0",
-        lite(b"\0"),
-        b"PK" + lite(b"v2.12\0")[2:],
-        lite(b"v2.\xff\0"),
-        lite(b"v2\0")[:40],
+        nb(b"\0"),
+        b"PK" + nb(b"v2.12\0")[2:],
+        nb(b"v2.\xff\0"),
+        nb(b"v2\0")[:40],
     ):
         with pytest.raises(ValueError, match="no model of Paddle Lite"):
             lite_version(other)

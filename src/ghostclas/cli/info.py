@@ -39,10 +39,7 @@ def info_command(
         ("normalisation", "inside the files: they take pixels from 0 to 255"),
         ("scores", f"temperature {after.temperature:g}, unknown below {after.unknown_below:g}"),
         *(
-            (
-                "trained as" if key == "recipe" else key,
-                _made(value) if isinstance(value, dict) else str(value),
-            )
+            ("trained as" if key == "recipe" else key, _fact(key, value))
             for key, value in manifest.provenance.items()
         ),
     ]
@@ -63,6 +60,13 @@ def info_command(
     rows = [(e.path, e.format, e.precision, f"{e.bytes / 1e6:.2f} MB", e.sha256[:12]) for e in manifest.files]
     say("\n" + table(("file", "format", "precision", "size", "sha256"), rows, right=(3,)))
     print_next("ghostclas", "verify", model)
+
+
+def _fact(key: str, value: object) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    # Only the version that wrote a file reads it.
+    return "; ".join(f"{k} {v}" for k, v in value.items()) if key == "paddlelite" else _made(value)
 
 
 def _made(value: Mapping[str, Any]) -> str:

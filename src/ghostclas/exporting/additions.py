@@ -129,8 +129,12 @@ def add_format(
             )
             for entry in written
         }
+        facts: dict[str, JsonValue] = {}
+        for entry in written:
+            facts |= entry.facts
+        provenance: dict[str, JsonValue] = {name: facts} if facts else {}
         try:
-            trial = add_files(copy_bundle(bundle, folder / "bundle"), files)
+            trial = add_files(copy_bundle(bundle, folder / "bundle"), files, provenance=provenance)
             report = verify(trial, files=[entry.path for entry in written], strict=False, made_here=True)
         except BundleError as error:
             raise ExportError(f"{name}: the converted file cannot be used: {error}") from None
@@ -138,10 +142,7 @@ def add_format(
             report.require_ok()
         except ExportError as error:
             raise ExportError(f"{name}: nothing was added: {error}") from None
-        facts: dict[str, JsonValue] = {}
-        for entry in written:
-            facts |= entry.facts
-        return add_files(bundle, files, parity=report.files, provenance={name: facts} if facts else {})
+        return add_files(bundle, files, parity=report.files, provenance=provenance)
 
 
 def check_weights(bundle: Bundle, name: str) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,14 @@ for target, prefix in targets.items():
 """
 """Python 3.7, for the interpreter of the user's."""
 
+VERSION = """
+import glob, os, paddlelite
+packages = os.path.dirname(os.path.dirname(paddlelite.__file__))
+(found,) = glob.glob(os.path.join(packages, "paddlelite-*.dist-info"))
+print(os.path.basename(found).split("-")[1])
+"""
+"""Its runtime does not tell it."""
+
 RUN = """
 import sys
 import numpy as np
@@ -67,6 +76,8 @@ def convert(job: Conversion) -> list[Written]:
     """Write the network for Paddle Lite."""
     targets = parse_targets(job.options.get("targets", "arm"))
     python = interpreter()
+    job.step("reading the files for other targets")
+    kept = _kept(job.bundle, targets, python)
     paddle_legacy.convert(job)
     source = job.folder / paddle_legacy.FOLDER
     job.step("converting with Paddle Lite's opt")
@@ -75,7 +86,7 @@ def convert(job: Conversion) -> list[Written]:
     prefixes = {target: str(folder / f"model.{target}") for target in targets}
     names = [str(source / name) for name in ("inference.pdmodel", "inference.pdiparams")]
     run_python(python, CONVERT, *names, json.dumps(prefixes))
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = kept
     for target in targets:
         file = folder / f"model.{target}.nb"
         if not file.is_file():
@@ -148,25 +159,83 @@ def compare(bundle: Bundle, file: Path, python: str, *, scores: bool = False) ->
         )
 
 
-def check_version(file: Path, version: str) -> None:
+def check_files(bundle: Bundle) -> None:
+    """Refuse files of the bundle that the Paddle Lite of the user's interpreter would only warn about.
+
+    Nothing is compared where ``GHOSTCLAS_PADDLELITE_PYTHON`` names no interpreter.
+
+    Raises:
+        ExportError: a file is of another version, or no ``.nb``.
+        MissingExtraError: the interpreter lacks Paddle Lite.
+    """
+    files = [entry for entry in bundle.manifest.files if entry.path.endswith(".nb")]
+    if not files or not os.environ.get(PYTHON):
+        return
+    version = installed_version(interpreter())
+    for entry in files:
+        check_version(f"{bundle.path}: {entry.path}", bundle.read(entry.path), version)
+
+
+def check_version(name: str, content: bytes, version: str) -> None:
     """Refuse a ``.nb`` of another version than ``version``, which Paddle Lite would only warn about.
+
+    Args:
+        name: how the message calls the file.
+        content: the file.
+        version: of the package or in a stamp: ``2.14rc0`` is ``v2.14-rc``.
 
     Raises:
         ExportError: it is of another version, or no ``.nb``.
     """
     try:
-        found = lite_version(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{file}: {error}; export it again") from None
-    if found != version:
+        found = lite_version(content)
+    except ValueError as error:
+        raise ExportError(f"{name} holds {error}; export it again") from None
+    if _release(found) != _release(version):
         raise ExportError(
-            f"{file} was written by Paddle Lite {found}, and only that version reads it; this is {version}: "
+            f"{name} was written by Paddle Lite {found}, and only that version reads it; this is {version}: "
             "export it again with the version that runs it"
         )
 
 
-def run_python(python: str, code: str, *arguments: str) -> None:
-    """Run code of Python 3.7 in the user's interpreter, alone.
+def installed_version(python: str) -> str:
+    """Return the version of the package ``paddlelite`` in an interpreter, such as ``2.14rc0``.
+
+    Raises:
+        ExportError: the package does not tell it.
+    """
+    return run_python(python, VERSION).strip()
+
+
+def _release(version: str) -> tuple[str, ...]:
+    """Return what two spellings of one version have in common: the numbers, and whether it is a candidate."""
+    numbers = re.findall(r"\d+", re.split(r"rc|-", version)[0])
+    while numbers and numbers[-1] == "0":
+        del numbers[-1]
+    return (*numbers, "rc" if "rc" in version else "")
+
+
+def _kept(bundle: Bundle, targets: list[str], python: str) -> dict[str, Any]:
+    """Return the facts of files for other targets, which stay in the bundle beside the new ones.
+
+    Raises:
+        ExportError: one of them is of another version, so that no Paddle Lite would read both.
+    """
+    recorded = bundle.manifest.provenance.get(FOLDER)
+    kept = {}
+    for target in TARGETS:
+        path = f"{FOLDER}/model.{target}.nb"
+        if target in targets or not any(entry.path == path for entry in bundle.manifest.files):
+            continue
+        content = bundle.read(path)
+        check_version(f"{bundle.path}: {path}", content, installed_version(python))
+        known = recorded.get(target) if isinstance(recorded, dict) else None
+        kept[target] = known or f"{lite_version(content)}, not run here"
+    return kept
+
+
+def run_python(python: str, code: str, *arguments: str) -> str:
+    """Run code of Python 3.7 in the user's interpreter, alone, and return what it printed.
 
     Raises:
         ExportError: it failed; the last line of what it said is told.
@@ -190,3 +259,4 @@ def run_python(python: str, code: str, *arguments: str) -> None:
             f"exit status {done.returncode}"
         ]
         raise ExportError(said[-1].strip()[:200])
+    return done.stdout
