@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def import_paddle() -> Any:
             "pip install 'ghostclas[paddle]'"
         ) from None
     version = str(getattr(paddle, "__version__", "of no version"))
-    if version.split(".")[0] != "3":
+    if not re.match(r"3\.[1-9]", version):
         raise MissingExtraError(
             f"paddlepaddle 3.1 or later is needed, and {version} is installed: "
             "pip install 'ghostclas[paddle]'"

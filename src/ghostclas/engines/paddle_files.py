@@ -155,14 +155,18 @@ def is_json(content: bytes) -> bool:
 def read_files(program: Path, parameters: Path) -> tuple[Program, list[Parameter]]:
     """Return what is in a program and in the file of its parameters.
 
+    Paddle chooses its reader by the program's name, and each of its readers crashes on the other's form.
+
     Raises:
-        ValueError: as :func:`read_program` and :func:`read_parameters`.
+        ValueError: as :func:`read_program` and :func:`read_parameters`, or the name is of the other form.
         OSError: a file cannot be read.
     """
-    return (
-        read_program(read_regular(program, MAX_PROGRAM + 1)),
-        read_parameters(read_regular(parameters, MAX_PARAMETER_BYTES)),
-    )
+    content = read_regular(program, MAX_PROGRAM + 1)
+    read = read_program(content)
+    if is_json(content) != (program.suffix == ".json"):
+        form, name = ("3", ".json") if is_json(content) else ("2", ".pdmodel")
+        raise ValueError(f"a program of Paddle {form} in {program.name}, whose name has to end in {name}")
+    return read, read_parameters(read_regular(parameters, MAX_PARAMETER_BYTES))
 
 
 def check_operators(program: Program, allowed: Callable[[str], bool]) -> None:
