@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ghostclas.bench.cases import find_cases
+from ghostclas.bench.cases import engine_package, find_cases
+from ghostclas.bench.machine import package_version
 from ghostclas.bundle import Bundle
 from ghostclas.engines import installed_engines
 
@@ -25,3 +26,7 @@ def test_without_names_every_installed_engine_that_reads_the_bundle_is_measured(
     }
     automatic, _ = find_cases([("small", small_bundle)], engines=["auto"])
     assert [case.engine for case in automatic] == ["onnxruntime"], "what was compared when it was exported"
+
+
+def test_every_installed_engine_has_a_version() -> None:
+    assert not [name for name in installed_engines() if package_version(engine_package(name)) is None]

@@ -13,7 +13,7 @@ from ghostclas.errors import GhostclasError, UsageError, did_you_mean
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-PACKAGES = {"litert": "ai-edge-litert", "mnn": "MNN"}
+PACKAGES = {"litert": "ai-edge-litert", "inductor": "torch", "mnn": "MNN", "paddle": "paddlepaddle"}
 """The packages of engines that have another name."""
 
 
