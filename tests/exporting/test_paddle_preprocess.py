@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from ghostclas.errors import DataError
-from ghostclas.exporting.paddle_preprocess import number, read_config, read_labels, read_transforms
+from ghostclas.exporting.paddle_preprocess import (
+    ClassMap,
+    number,
+    read_class_map,
+    read_config,
+    read_labels,
+    read_transforms,
+)
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 
 NORMALISE = {
@@ -116,6 +123,27 @@ def test_labels_may_be_in_gbk_and_have_a_delimiter(tmp_path: Path) -> None:
 def test_a_file_that_is_none_is_refused(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "inference.yml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=said):
+        read_config(tmp_path / "inference.yml")
+
+
+def test_a_class_map_counts_by_its_name_beside_the_file(tmp_path: Path) -> None:
+    text = """
+PreProcess: {transform_ops: [{ResizeImage: {size: 64}}, {NormalizeImage: {}}]}
+PostProcess: {Topk: {class_id_map_file: ..\\\\utils/names.txt, delimiter: ","}}
+"""
+    (tmp_path / "inference_cls.yaml").write_text(text, encoding="utf-8")
+    found = read_config(tmp_path / "inference_cls.yaml")
+    assert (found.labels, found.class_map) == (None, ClassMap(tmp_path / "names.txt", ","))
+    (tmp_path / "names.txt").write_bytes("1,b, c\r\n0,小狗\r\n\r\n2,\r\n".encode("gbk"))
+    assert read_class_map(ClassMap(tmp_path / "names.txt", ","), 3) == ("小狗", "b, c", "class 2")
+
+
+@pytest.mark.parametrize("setting", ["class_id_map_file: [1]", "class_id_map_file: a, delimiter: 5"])
+def test_a_class_map_that_is_no_text_is_refused(setting: str, tmp_path: Path) -> None:
+    text = "PreProcess: {transform_ops: [{ResizeImage: {size: 64}}, {NormalizeImage: {}}]}\n"
+    text += f"PostProcess: {{Topk: {{{setting}}}}}\n"
+    (tmp_path / "inference.yml").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"PostProcess\.Topk\.\w+ is no text"):
         read_config(tmp_path / "inference.yml")
 
 

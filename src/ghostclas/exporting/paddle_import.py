@@ -42,7 +42,13 @@ from ghostclas.exporting.conversion import INPUT, LOGITS, image_input, logits_ou
 from ghostclas.exporting.metadata import describe, described_onnx
 from ghostclas.exporting.paddle2onnx import require_paddle2onnx, to_onnx
 from ghostclas.exporting.paddle_legacy import normalised_planes
-from ghostclas.exporting.paddle_preprocess import InferenceConfig, read_config, read_labels, read_transforms
+from ghostclas.exporting.paddle_preprocess import (
+    InferenceConfig,
+    read_class_map,
+    read_config,
+    read_labels,
+    read_transforms,
+)
 from ghostclas.exporting.reference import draw_reference
 from ghostclas.extras import require
 from ghostclas.imaging import softmax
@@ -74,7 +80,7 @@ def import_paddle_model(
     Args:
         directory: the folder with ``inference.json`` or ``inference.pdmodel``, and ``inference.pdiparams``.
         output: the bundle to write; it replaces an existing one.
-        labels: a list of class names; those in ``inference.yml`` when absent.
+        labels: a list of class names; those that ``inference.yml`` has or names when absent.
         config: the preprocessing, in a file; ``inference.yml`` or ``inference_cls.yaml`` of the folder when
             absent, else what PaddleClas usually does.
 
@@ -197,12 +203,19 @@ def _classes(folder: Path, count: int, known: InferenceConfig, labels: str | Pat
                 f"{folder}: its label_list names {len(known.labels)} classes, the model has {count}"
             )
         return known.labels
+    if known.class_map is not None and known.class_map.file.is_file():
+        return read_class_map(known.class_map, count)
     if count == 1000:
         from ghostclas.exporting.trained import imagenet_classes
 
         if names := imagenet_classes():
             return names
-    raise UsageError(f"nothing in {folder} names its {count} classes: give a list with --labels FILE")
+    what = (
+        f"nothing in {folder} names its {count} classes"
+        if known.class_map is None
+        else f"{known.class_map.file}, which names the {count} classes, is missing: copy it there"
+    )
+    raise UsageError(f"{what}{', or' if known.class_map else ':'} give a list with --labels FILE")
 
 
 def _converted(

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -28,12 +28,20 @@ _KEYS = {
 }
 
 
+class ClassMap(NamedTuple):
+    """A ``class_id_map_file``: ``number<delimiter>name`` lines, beside the configuration that names it."""
+
+    file: Path
+    delimiter: str
+
+
 class InferenceConfig(NamedTuple):
     """The parts of a deployment's configuration that a bundle keeps."""
 
     preprocess: PreprocessSpec
     name: str | None
     labels: tuple[str, ...] | None
+    class_map: ClassMap | None = None
 
 
 def read_config(file: Path) -> InferenceConfig:
@@ -95,6 +103,31 @@ def read_labels(file: Path, count: int, delimiter: str | None = None) -> tuple[s
     return unique(lines)
 
 
+def read_class_map(class_map: ClassMap, count: int) -> tuple[str, ...]:
+    """Read the class names of a deployment, in UTF-8 or GBK.
+
+    Raises:
+        DataError: the file cannot be read, or does not name each of ``count`` classes by its number.
+    """
+    file, delimiter = class_map
+    named: dict[int, str] = {}
+    for place, line in enumerate(read_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        index, between, name = line.partition(delimiter)
+        if not between or not re.fullmatch(r"\s*[0-9]{1,9}\s*", index) or int(index) in named:
+            raise DataError(
+                f"{file}, line {place}: expected a new number, {delimiter!r} and a name but found "
+                f"{line.strip()[:60]!r}"
+            )
+        named[int(index)] = name.strip()
+    if sorted(named) != [*range(count)]:
+        raise DataError(
+            f"{file} does not name the classes 0 to {count - 1} of the model, but {len(named)} others"
+        )
+    return unique([named[index] or f"class {index}" for index in range(count)])
+
+
 def unique(names: list[str]) -> tuple[str, ...]:
     """Return the names, those that occur twice with their number behind them."""
     times = Counter(names)
@@ -141,6 +174,10 @@ def _config(document: Any, file: Path) -> InferenceConfig:
         isinstance(labels, list) and all(isinstance(label, str | int) for label in labels)
     ):
         raise _UnknownError("PostProcess.Topk.label_list is no list of names")
+    listed, delimiter = topk.get("class_id_map_file"), topk.get("delimiter")
+    for setting, value in (("class_id_map_file", listed), ("delimiter", delimiter)):
+        if value is not None and not (isinstance(value, str) and value):
+            raise _UnknownError(f"PostProcess.Topk.{setting} is no text")
     about = document.get("Global") or {}
     name = about.get("model_name") if isinstance(about, dict) else None
     steps = (document.get("PreProcess") or {}).get("transform_ops")
@@ -150,6 +187,8 @@ def _config(document: Any, file: Path) -> InferenceConfig:
         read_transforms(steps),
         None if name is None else str(name),
         None if labels is None else unique([str(label) for label in labels]),
+        # Its folder is that of the machine which exported the model, so only its name counts.
+        None if listed is None else ClassMap(file.parent / PureWindowsPath(listed).name, delimiter or " "),
     )
 
 
