@@ -18,7 +18,6 @@ ELSEWHERE = {
     "engines/mnn.py": ENGINES,
     "engines/onnxruntime.py": ENGINES,
     "engines/openvino.py": ENGINES,
-    "engines/paddle.py": ENGINES,
     "engines/tensorrt.py": ENGINES,
     "engines/torch.py": ENGINES,
     "exporting/executorch.py": FORMATS,
