@@ -143,7 +143,8 @@ def test_fastdeploy_gives_the_same_five_labels(tmp_path: Path) -> None:
     for seed, file in enumerate(photos):
         file.write_bytes(encode(photo(90 + 7 * seed, 150 - 5 * seed, seed=seed)))
     names = json.dumps([str(file) for file in photos])
-    command = [interpreter("fastdeploy"), "-c", FASTDEPLOY, bundle.path / "paddle_legacy", names]
+    folder = str(bundle.path / "paddle_legacy")
+    command = [str(interpreter("fastdeploy")), "-c", FASTDEPLOY, folder, names]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("answers: ")]
     theirs = json.loads(line.removeprefix("answers: "))

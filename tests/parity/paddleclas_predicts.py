@@ -44,7 +44,9 @@ def main(packages: Path, exported: Path, photos: list[str], answer: Path) -> Non
     for start in range(0, len(photos), BATCH):
         planes = []
         for file in photos[start : start + BATCH]:
-            image = cv2.imread(file)[:, :, ::-1]
+            decoded = cv2.imread(file)
+            assert decoded is not None, file
+            image = decoded[:, :, ::-1]
             for operate in operators:
                 image = operate(image)
             planes.append(image)
