@@ -30,6 +30,7 @@ def test_the_public_face_is_this() -> None:
         "create_model",
         "calibrate",
         "train",
+        "train_head",
         "distil",
         "evaluate",
         "compare",
@@ -53,6 +54,7 @@ def test_a_room_is_a_module_and_no_verb_hides_one() -> None:
 
 def test_verbs_of_the_runtime_half_bring_in_no_torch() -> None:
     code = "import ghostclas; ghostclas.load, ghostclas.evaluate, ghostclas.verify, ghostclas.export"
+    code += "; ghostclas.Run, ghostclas.train_head"
     assert not {"torch", "timm"} & modules_after(code)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ghostclas.prediction import Classifier
     from ghostclas.spec import Prediction
     from ghostclas.ssld.pipeline import distil
-    from ghostclas.training import Run, train
+    from ghostclas.training import Run, train, train_head
 
 __version__ = "0.1.0"
 
@@ -58,6 +58,7 @@ __all__ = [
     "list_models",
     "load",
     "train",
+    "train_head",
     "verify",
 ]
 
@@ -66,15 +67,16 @@ _HOMES = {
     "Bundle": "bundle",
     "Classifier": "prediction",
     "Prediction": "spec",
-    "Run": "training",
+    "Run": "training.result",
     "distil": "ssld.pipeline",
     "export": "exporting",
-    "train": "training",
+    "train": "training.run",
+    "train_head": "training.head",
     **dict.fromkeys(
         ("calibrate", "compare", "create_model", "evaluate", "list_models", "load", "verify"), "api"
     ),
 }
-_NEED_TORCH = {"training", "ssld.pipeline"}
+_NEED_TORCH = {"training.run", "ssld.pipeline"}
 _ROOMS = {
     "bench",
     "data",

@@ -85,13 +85,8 @@ def create_model(
     require("torch", extra="export")
     from ghostclas import models
     from ghostclas.loading import load_state, load_weights
-    from ghostclas.spec import ModelSpec
-    from ghostclas.zoo import TIMM
 
-    if name.startswith(TIMM):
-        spec = ModelSpec(name=name.removeprefix(TIMM), family="timm", num_classes=num_classes or 1000)
-    else:
-        spec = resolve_spec(name, num_classes=1000 if num_classes is None else num_classes)
+    spec = resolve_spec(name, num_classes=1000 if num_classes is None else num_classes)
     if pretrained is False:
         return models.create_model(spec)
     file = locate(name if pretrained is True else pretrained).weights()

@@ -73,6 +73,12 @@ class ExportError(GhostclasError):
     exit_code = 7
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has asked a training run to end. No mistake, and so no ``GhostclasError``."""
+
+    exit_code = 143
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the valid names nearest to ``name``, else ``""``."""
     near = get_close_matches(name, list(valid), n=3, cutoff=0.5)

@@ -52,12 +52,16 @@ def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
 
     ``name`` is in ``ZOO`` or gives a width: ``ghostnet_x0_75`` in PaddleClas' flavour, ``ghostnet_075``
     (timm) and ``ghostnet_0.75x`` (torch.hub) in the original one. ``families`` has the patterns. PaddleClas'
-    capitals and timm's ``timm/`` and ``.in1k`` are accepted, too.
+    capitals and timm's ``timm/`` and ``.in1k`` are accepted, too. ``timm:NAME`` is timm's network of that
+    name.
+
     Raises:
         UsageError: no such name (the nearest ones are offered), or no such width or number of classes.
     """
     plain = _plain(name)
     try:
+        if name.startswith(TIMM):
+            return ModelSpec(name=name.removeprefix(TIMM), family="timm", num_classes=num_classes)
         spec = _named(plain)
         if spec is not None:
             return ModelSpec(**{**spec.model_dump(), "num_classes": num_classes})

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ghostclas.bundle import Bundle
 from ghostclas.cli import main
 from ghostclas.training.config import resolve_config
+from ghostclas.training.recipes import recipe_names
 from tests.fresh import modules_after
 from tests.training.photos import photo_folder
 
@@ -108,4 +110,30 @@ def test_the_short_options_are_the_settings_that_they_name(folder: Path, tmp_pat
     output = ["--data", str(folder), "--output", str(tmp_path / "again")]
     assert main(["train", *output, *again, "--set", "data.workers=0", "--set", "loop.device=cpu"]) == 0
     config = resolve_config(str(tmp_path / "again" / "config.yaml"), [])
-    assert (config.model.weights, config.optimizer.body_lr) == (str(bundle), 0.5), "finetune, by itself"
+    assert (config.model.weights, config.optimizer.name) == (str(bundle), "adamw"), "small, by itself"
+
+
+def test_the_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(recipe_names()) <= set(words)
+
+
+@pytest.mark.slow
+def test_a_network_of_timm_is_trained(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    run = tmp_path / "run"
+    options = [
+        "--network",
+        "timm:mobilenetv3_small_050",
+        "--size",
+        "32",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "8",
+    ]
+    quick = ["--set", "data.workers=0", "--set", "loop.device=cpu", "--set", "schedule.warmup_epochs=0"]
+    assert main(["train", "--data", str(folder), *options, *quick, "--output", str(run)]) == 0
+    assert main(["predict", str(folder / "val" / "0" / "0.png"), "--model", str(run)]) == 0
+    assert Bundle.open(run / "bundle").spec.name == "mobilenetv3_small_050"

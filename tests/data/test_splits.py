@@ -202,6 +202,13 @@ def test_the_automatic_split_is_stratified_and_leaves_nothing_out(tmp_path: Path
     )
 
 
+def test_a_fifth_of_few_images_is_set_aside_and_a_tenth_of_many(tmp_path: Path) -> None:
+    few = make_folder(tmp_path / "few", {"a": 30, "b": 20})
+    many = make_folder(tmp_path / "many", {"a": 300, "b": 200})
+    assert [len(open_splits(root).val.samples) for root in (few, many)] == [10, 50]
+    assert len(open_splits(few, val_fraction=0.1).val.samples) == 5
+
+
 def test_the_automatic_split_depends_on_seed_and_names_only(tmp_path: Path) -> None:
     counts = {"a": 30, "b": 30}
     here, there = (make_folder(tmp_path / name, counts, seed=n) for n, name in enumerate(("x", "y")))

@@ -208,6 +208,10 @@ def test_the_public_function_takes_groups_of_settings_and_refuses_unknown_ones(t
             r"--set augment.crop_scale=\[0.1 is not valid YAML in line 1, column \d+",
         ),
         ("lr=0.1", r"unknown setting 'lr'; did you mean 'optimizer.lr'\?"),
+        ("loop.epochs=3", r"unknown setting 'loop.epochs'; did you mean 'schedule.epochs'\?"),
+        ("optimizer.learning_rate=1", r"'optimizer.learning_rate'; did you mean 'optimizer.lr'\?"),
+        ("loop.batch=8", r"unknown setting 'loop.batch'; did you mean 'loop.batch_size'\?"),
+        ("imgsz=128", r"unknown setting 'imgsz'; did you mean 'data.resolution'\?"),
         ("optimizer.lr", "--set takes key=value"),
     ],
 )

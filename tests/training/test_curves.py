@@ -10,7 +10,7 @@ from PIL import Image
 from ghostclas.training.curves import Curves, draw_curves
 
 
-@pytest.mark.parametrize("top5", [{}, {"top5": 95.0}])
+@pytest.mark.parametrize("top5", [{}, {"top5": 95.0}, {"val_loss": 1.5}])
 def test_a_log_becomes_a_picture_also_where_epochs_were_not_validated(
     top5: dict[str, float], tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@ import pytest
 from ghostclas.models import create_model
 from ghostclas.spec import ModelSpec
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
-from ghostclas.training.optim import build_optimizer, rate_at, set_rates
+from ghostclas.training.optim import HEADS, build_optimizer, heads_of, rate_at, set_rates
 
 SPEC = ModelSpec(name="tiny", width=0.1, num_classes=3)
 
@@ -45,3 +45,9 @@ def test_the_body_stands_still_while_the_head_is_trained_alone() -> None:
     assert {group["head"]: group["lr"] > 0 for group in optimizer.param_groups} == {True: True, False: False}
     set_rates(optimizer, schedule, 0.2)
     assert all(group["lr"] > 0 for group in optimizer.param_groups)
+
+
+def test_the_last_layer_is_found_whatever_it_is_called() -> None:
+    assert heads_of(create_model(SPEC)) == HEADS
+    pytest.importorskip("timm", reason="timm is not installed")
+    assert heads_of(create_model(ModelSpec(name="resnet10t", family="timm", num_classes=3))) == ("fc.",)

@@ -26,4 +26,6 @@ def test_the_line_of_an_epoch_marks_the_best_and_says_where_nothing_was_validate
     }
     assert "not validated" in epoch_line(entry, 4, left=10)
     best = epoch_line({**entry, "top1": 80.0, "best": True}, 4, left=10)
+    known = epoch_line({**entry, "top1": 80.0, "val_loss": 0.71}, 4, left=10)
+    assert known.startswith("epoch 2/4  loss 0.500  val loss 0.710  top-1 80.00  100 img/s")
     assert best.startswith("epoch 2/4  loss 0.500  top-1 80.00 *  100 img/s  data 25%  lr 0.012")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,15 +14,17 @@ import pytest
 import torch
 
 from ghostclas.cli import main
-from ghostclas.errors import TrainingError, UsageError
+from ghostclas.errors import Terminated, TrainingError, UsageError
 from ghostclas.training import TrainConfig, resolve_config, train
+from ghostclas.training.config import dump_config
 from ghostclas.training.ema import EMA
+from ghostclas.training.loop import Trainer
 from ghostclas.training.resumption import DataRecord
 from ghostclas.training.run import splits_of
 from ghostclas.training.rundir import RunDirectory, choose_run
 from tests.training.killed import run_killed
 from tests.training.photos import photo_folder
-from tests.training.runs import epochs, settings
+from tests.training.runs import assert_same_weights, epochs, settings
 
 pytestmark = pytest.mark.usefixtures("weights_only")
 
@@ -202,6 +206,61 @@ def test_ctrl_c_says_how_to_continue_and_auto_does(
     assert f"To go on: ghostclas train --output {run} --resume" in capsys.readouterr().err
     assert main(command(folder, run, "--resume", "auto")) == 0
     assert "resuming at step 2 of 4" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, os.kill ends a process at once")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stores_the_run_after_the_step_and_nothing_is_lost(
+    number: signal.Signals,
+    code: int,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = settings(folder, "loop.save_minutes=60")
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    train(config=config, output=whole)
+    document = tmp_path / "mine.yaml"
+    document.write_text(dump_config(config))
+    arguments = ["train", "--recipe", str(document), "--output", str(stopped)]
+    update, calls = EMA.update, [0]
+
+    def signalled(self: EMA, model: torch.nn.Module, step: int) -> None:
+        calls[0] += 1
+        if calls[0] == 3:
+            os.kill(os.getpid(), number)
+        update(self, model, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EMA, "update", signalled)
+        assert main(arguments) == code
+    assert f"To go on: ghostclas train --output {stopped} --resume" in capsys.readouterr().err
+    assert torch.load(stopped / "checkpoints" / "last.pt", weights_only=True)["position"]["step"] == 3
+    assert main(["train", "--output", str(stopped), "--resume"]) == 0
+    assert "resuming at step 3 of" in capsys.readouterr().err
+    assert_same_weights(whole, stopped)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, os.kill ends a process at once")
+def test_a_signal_during_the_last_validation_leaves_that_validation_to_the_next_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(folder, "schedule.epochs=1", "loop.save_minutes=60")
+    count = Trainer._count_correct
+
+    def signalled(self: Trainer) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return count(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_count_correct", signalled)
+        with pytest.raises(Terminated):
+            train(config=config, output=tmp_path / "run")
+    assert epochs(tmp_path / "run") == []
+    train(config=config, output=tmp_path / "run", resume=True)
+    assert epochs(tmp_path / "run") == [1]
+    assert (tmp_path / "run" / "checkpoints" / "best.pt").is_file()
 
 
 def test_without_the_best_checkpoint_the_last_epoch_is_exported(

@@ -28,7 +28,7 @@ from typer.core import TyperGroup
 
 from ghostclas.cli.console import discard_stdout
 from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
-from ghostclas.errors import GhostclasError, UsageError, command_line, did_you_mean
+from ghostclas.errors import GhostclasError, Terminated, UsageError, command_line, did_you_mean
 from ghostclas.files import is_there
 from ghostclas.terminal import printable_message
 
@@ -128,7 +128,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line on ``args`` (``sys.argv[1:]`` when absent) and return its exit code.
 
     A user's mistake prints ``error: ...`` on stderr and has its own code (see ``ghostclas.errors``); unknown
-    words and flags have 2. An interrupt returns 130, a closed pipe ends quietly. A bug raises.
+    words and flags have 2. An interrupt returns 130, SIGTERM during training 143, a closed pipe ends quietly.
+    A bug raises.
     """
     args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
@@ -151,8 +152,9 @@ def main(args: Sequence[str] | None = None) -> int:
         where = f"\n       see: {context.command_path} --help" if context else ""
         message = error.format_message()
         return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return EXIT_CODE
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        # typer turns an interrupt into its own exception.
+        return Terminated.exit_code if isinstance(stop.__cause__ or stop, Terminated) else EXIT_CODE
     except BrokenPipeError:
         # The reader of the pipe has closed it.
         discard_stdout()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ghostclas.cli import console
 from ghostclas.files import is_there
+from ghostclas.training.recipes import recipe_names
+
+if TYPE_CHECKING:
+    from ghostclas.training.result import Run
 
 
 def train_command(
@@ -22,7 +28,16 @@ def train_command(
     weights: Annotated[
         str | None, typer.Option(help="Initial weights: default, a bundle, a run, a file or a name.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="Name of a recipe, or a YAML file.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help=f"A YAML file, or one of {', '.join(recipe_names())}; chosen by what is given."),
+    ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="The last layer alone, on the features of a bundle: in seconds, without torch."
+        ),
+    ] = False,
     epochs: Annotated[float | None, typer.Option(help="Passes over all images.")] = None,
     size: Annotated[int | None, typer.Option(metavar="PX", help="Side of the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Batch size, over all processes.")] = None,
@@ -53,8 +68,27 @@ def train_command(
     """Train a classifier on labelled photos."""
     from ghostclas.extras import require
 
+    began = monotonic()
     network = console.renamed(network, model, to="--network", was="--model")
     _check_words(data, network, weights)
+    if fast:
+        given = {
+            "--network": network,
+            "--recipe": recipe,
+            "--epochs": epochs,
+            "--size": size,
+            "--batch-size": batch_size,
+            "--lr": lr,
+            "--set": settings or None,
+            "--time": time,
+            "--resume": resume or resume_auto or None,
+            "--settings": show_settings or None,
+        }
+        _print_run(
+            _fast(data, weights, output, [flag for flag, value in given.items() if value is not None]),
+            as_json,
+        )
+        return
     require("torch", extra="train")
     from ghostclas.ssld.run_config import wants_teacher
     from ghostclas.training.config import TrainConfig, minutes
@@ -116,10 +150,33 @@ def train_command(
             output=output,
             resume=going_on,
             quiet=False,
+            began=began,
         )
     if os.environ.get("RANK", "0") != "0":
         # The first of several processes prints.
         return
+    _print_run(run, as_json)
+
+
+def _fast(data: str | None, weights: str | None, output: Path | None, others: Sequence[str]) -> Run:
+    """Train the last layer alone.
+
+    Raises:
+        UsageError: options that only a training of the whole network has.
+    """
+    from ghostclas.errors import UsageError
+    from ghostclas.training.head import train_head
+
+    if others:
+        raise UsageError(
+            f"--fast trains one layer, and has no {', '.join(others)}; leave --fast out to train the network"
+        )
+    if data is None:
+        raise UsageError("there is nothing to train on: give --data FOLDER")
+    return train_head(data, weights=weights or "default", output=output, quiet=False)
+
+
+def _print_run(run: Run, as_json: bool) -> None:
     if as_json:
         console.say_json(run.as_dict())
     else:

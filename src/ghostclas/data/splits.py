@@ -16,6 +16,9 @@ from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
 from ghostclas.data.subsets import Subset, align_source, source_notes
 from ghostclas.errors import DataError, UsageError
 
+FEW_IMAGES = 500
+"""With fewer images, a fifth of them is set aside: a tenth would tell little about the accuracy."""
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -84,7 +87,7 @@ def open_source(
 def open_splits(
     path: str | PathLike[str],
     *,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = None,
     seed: int = 0,
     root: str | PathLike[str] | None = None,
     label_file: str | PathLike[str] | None = None,
@@ -98,7 +101,8 @@ def open_splits(
 
     Args:
         path: as for :func:`open_source`.
-        val_fraction: part of the images to set aside, between 0 and 1.
+        val_fraction: part of the images to set aside, between 0 and 1. When absent, a tenth, or a fifth of
+            fewer than ``FEW_IMAGES``.
         seed: another seed sets other images aside.
         root: as for :func:`open_source`.
         label_file: as for :func:`open_source`.
@@ -107,7 +111,7 @@ def open_splits(
         DataError: as for :func:`open_source`, or fewer than two classes.
         UsageError: ``val_fraction`` is not between 0 and 1.
     """
-    if not 0 < val_fraction < 1:
+    if val_fraction is not None and not 0 < val_fraction < 1:
         raise UsageError(f"val_fraction must be between 0 and 1, got {val_fraction}")
     stored = find(Path(path), root=_path(root), label_file=_path(label_file))
     if WHOLE not in stored.parts and "train" not in stored.parts:
@@ -123,6 +127,8 @@ def open_splits(
         val = _aligned(stored.parts["val"](), train)
         notes = [*source_notes(train), *source_notes(val), *stored.notes, *notes]
         return Splits(train, val, notes=(*dict.fromkeys(notes), *_absent(val, "validation")))
+    if val_fraction is None:
+        val_fraction = 0.2 if len(train.samples) < FEW_IMAGES else 0.1
     chosen = _set_aside(train, val_fraction, seed)
     if not chosen.any():
         raise DataError(

@@ -15,6 +15,7 @@ from ghostclas.evaluation.calibration import (
     Calibration,
     ReliabilityBin,
     TemperatureFit,
+    cross_recalibrate,
     fit_temperature,
     recalibrate,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "check_writable",
     "compare",
     "compare_evaluations",
+    "cross_recalibrate",
     "dataset_name",
     "evaluate",
     "fit_scores",

@@ -96,6 +96,33 @@ def recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> Tem
     )
 
 
+def cross_recalibrate(logits: Logits, labels: Labels, temperature: float = 1.0) -> TemperatureFit:
+    """Fit a temperature on all images, and measure what fitting does: for few images.
+
+    Each half (see ``halve``) is measured at the temperature of the other half, so that no image is measured
+    at a temperature that knows it. ``after`` holds these scores of all images, ``before`` those at the
+    model's temperature.
+
+    Args:
+        logits: float32 ``[N, C]``, from the network.
+        labels: the true classes, int ``[N]``.
+        temperature: the model's temperature, for comparison.
+    """
+    halves = halve(labels)
+    confidence, log_likelihood = scores(logits, labels, temperature)
+    for fitted, held_out in (halves, halves[::-1]):
+        found = fit_temperature(logits, labels, rows=fitted)
+        confidence[held_out], log_likelihood[held_out] = scores(logits, labels, found, rows=held_out)
+    bins, ece = reliability(confidence, best_class(logits) == labels)
+    found = fit_temperature(logits, labels)
+    return TemperatureFit(
+        temperature=found,
+        fitted_on=len(labels),
+        before=calibrate(logits, labels, temperature),
+        after=Calibration(found, -float(log_likelihood.mean()), ece, bins),
+    )
+
+
 def calibrate(logits: Logits, labels: Labels, temperature: float, *, rows: Ints | None = None) -> Calibration:
     """Return the calibration of ``softmax(logits / temperature)`` over ``rows``, or all when absent."""
     confidence, log_likelihood = scores(logits, labels, temperature, rows=rows)

@@ -18,8 +18,8 @@ from torch import nn
 
 from ghostclas.exporting.trained import Trained, imagenet_classes
 from ghostclas.models.registry import create_model
-from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
-from ghostclas.zoo import TIMM, ZOO, resolve_spec
+from ghostclas.spec import PreprocessSpec, ResizeSpec
+from ghostclas.zoo import ZOO, resolve_spec
 
 RANDOM: Mapping[str, Any] = {"weights": "random"}
 
@@ -84,8 +84,7 @@ def untrained(name: str, *, size: int | None = None) -> Trained:
         UsageError: there is no such network.
         MissingExtraError: timm is not installed.
     """
-    plain = name.removeprefix(TIMM)
-    spec = ModelSpec(name=plain, family="timm") if name.startswith(TIMM) else resolve_spec(name)
+    spec = resolve_spec(name)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = create_model(spec)

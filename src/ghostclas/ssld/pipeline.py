@@ -516,13 +516,16 @@ def _shared_settings(config: SsldConfig) -> list[str]:
         "data.resolution": data.resolution,
         "data.eval_resolution": data.preprocess.crop,
         "data.eval_resize": data.preprocess.resize.short_side,
-        "data.val_fraction": data.val_fraction,
         "data.max_bad": data.max_bad,
         "loop.seed": loop.seed,
         "loop.device": loop.device,
         "loop.precision": loop.precision,
     }
-    chosen = {"data.workers": data.workers, "schedule.epochs": config.distil.adapt_epochs}
+    chosen = {
+        "data.val_fraction": data.val_fraction,
+        "data.workers": data.workers,
+        "schedule.epochs": config.distil.adapt_epochs,
+    }
     shared |= {key: value for key, value in chosen.items() if value is not None}
     return [f"{key}={value}" for key, value in shared.items()]
 

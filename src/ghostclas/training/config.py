@@ -29,6 +29,7 @@ from ghostclas.spec import (
     Resolution,
     Triple,
 )
+from ghostclas.training.fitting import FITTED
 from ghostclas.training.input.sampling import Balance
 from ghostclas.training.input.transforms import AugmentConfig
 from ghostclas.training.recipes import recipe_names, recipe_text
@@ -50,6 +51,29 @@ _SHOWN_PROBLEMS = 8
 _MOST_MINUTES = 1e9
 _MAX_DEPTH = 16
 
+OTHER_NAMES: Mapping[str, str] = {
+    "learning_rate": "lr",
+    "lr0": "lr",
+    "base_lr": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "epoch": "epochs",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "size": "resolution",
+    "imgsz": "resolution",
+    "img_size": "resolution",
+    "image_size": "resolution",
+    "input_size": "resolution",
+    "num_workers": "workers",
+    "smoothing": "label_smoothing",
+    "random_seed": "seed",
+    "amp": "precision",
+    "model": "name",
+    "arch": "name",
+}
+"""Names that settings have elsewhere, with the last part of their names here; for hints only."""
+
 # A recipe's warm-up and head epochs get at most this share of epochs that are chosen without them.
 START_SHARE = 0.2
 
@@ -57,13 +81,16 @@ START_SHARE = 0.2
 class ModelConfig(Frozen):
     """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name.
 
-    ``int8`` trains and validates under the rounding of int8, see ``ghostclas.models.int8``.
+    ``fit_head`` starts a classifier that the weights lack from a logistic regression on the network's
+    features, see ``training.probing``. ``int8`` trains and validates under the rounding of int8, see
+    ``models.int8``.
     """
 
     name: str = "ghostnet_x1_0"
     flavour: FlavourName | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     weights: str | None = None
+    fit_head: bool = False
     int8: bool = False
 
 
@@ -73,8 +100,10 @@ class DataConfig(Frozen):
     ``progressive`` lists ``(fraction of the run, resolution)`` pairs that hold before ``resolution`` does:
     ``[[0.4, 96]]`` trains the first 40 % at 96, or at ``resolution`` where that is smaller.
     ``eval_resolution`` and ``eval_resize`` (short side before the crop) are those of validation and of the
-    finished bundle. ``mean`` and ``std`` are for pixels in [0, 1]. ``root`` and ``label_file`` are those of
-    ``data.open_source``: what the paths in a list are relative to, and where class names are.
+    finished bundle. ``val_fraction`` of the images are set aside where there is no ``val`` part: by default a
+    tenth, or a fifth of fewer than 500. ``mean`` and ``std`` are for pixels in [0, 1]. ``root`` and
+    ``label_file`` are those of ``data.open_source``: what the paths in a list are relative to, and where
+    class names are.
     """
 
     path: str
@@ -85,7 +114,7 @@ class DataConfig(Frozen):
     eval_resolution: Resolution | None = None
     eval_resize: Annotated[int, Field(ge=32, le=2048)] | None = None
     interpolation: Interpolation = "bilinear"
-    val_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
     balance: Balance = "none"
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     max_bad: Fraction = 0.01
@@ -268,18 +297,21 @@ def resolve_config(
     defaults: Mapping[str, Any] | None = None,
     *,
     schema: type[ConfigT] = TrainConfig,  # type: ignore[assignment]
+    images: int | None = None,
 ) -> ConfigT:
     """Return the configuration of ``recipe`` (a name or a YAML file) with ``key=value`` settings on top.
 
     ``defaults`` is a tree like the recipe's. It takes precedence over the recipe, and the settings over it.
-    ``schema`` is the class of the configuration. With other epochs than the recipe's, its ``warmup_epochs``
+    ``schema`` is the class of the configuration. A recipe of ``fitting.FITTED`` is fitted to this number of
+    training ``images``, if it is known. With other epochs than the recipe's, its ``warmup_epochs``
     and ``head_epochs`` become at most a fifth of them each, unless they are given, too.
 
     Raises:
         UsageError: an unknown recipe or key (the nearest valid names are offered), or a value that does not
             fit.
     """
-    return parse_config(settings_tree(recipe, settings, defaults, schema=schema), schema=schema)
+    tree = settings_tree(recipe, settings, defaults, schema=schema, images=images)
+    return parse_config(tree, schema=schema)
 
 
 def settings_tree(
@@ -288,6 +320,7 @@ def settings_tree(
     defaults: Mapping[str, Any] | None = None,
     *,
     schema: type[TrainConfig] = TrainConfig,
+    images: int | None = None,
 ) -> dict[str, Any]:
     """Return the tree of plain values that ``resolve_config`` validates.
 
@@ -295,11 +328,15 @@ def settings_tree(
         UsageError: an unknown recipe, or a setting that is no ``key=value``.
     """
     tree = _with_new_names(_read_recipe(recipe), schema) if recipe else {}
+    if recipe is not None and recipe in FITTED and images is not None:
+        _merge(tree, FITTED[recipe](images))
     own_epochs = _schedule(tree).get("epochs")
     chosen: dict[str, Any] = {}
     for changes in (defaults or {}, *(_changes(setting, schema) for setting in settings)):
         _merge(tree, changes)
         _merge(chosen, changes)
+    if recipe is not None and recipe in FITTED:
+        _follow_size(tree, given=chosen)
     if _schedule(tree).get("epochs") != own_epochs:
         _shorten_start(tree["schedule"], given=_schedule(chosen))
     return tree
@@ -322,6 +359,14 @@ def _schedule(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the group ``schedule`` of a tree that nobody has checked yet."""
     group = tree.get("schedule")
     return group if isinstance(group, dict) else {}
+
+
+def _follow_size(tree: dict[str, Any], *, given: Mapping[str, Any]) -> None:
+    """Leave out the sizes at which the recipe's model works, where another size was chosen to train at."""
+    size, chosen = tree.get("data"), given.get("data")
+    if isinstance(size, dict) and isinstance(chosen, Mapping) and "resolution" in chosen:
+        for name in {"eval_resolution", "eval_resize"} - chosen.keys():
+            size.pop(name, None)
 
 
 def _shorten_start(schedule: dict[str, Any], *, given: Mapping[str, Any]) -> None:
@@ -490,9 +535,13 @@ def _explain(problem: Mapping[str, Any], schema: type[TrainConfig]) -> str:
 
 
 def _nearest(key: str, valid: Sequence[str]) -> str:
-    """Suggest the settings that end in ``key``, or those that are spelled alike."""
-    inside = [known for known in valid if known.endswith(f".{key}")]
-    return f"; did you mean {' or '.join(map(repr, inside))}?" if inside else did_you_mean(key, valid)
+    """Suggest the settings that end in ``key``, that have its name elsewhere, or that are spelled alike."""
+    name = key.rpartition(".")[2]
+    for word in (key, name, OTHER_NAMES.get(name, "")):
+        inside = [known for known in valid if word and known.endswith(f".{word}")]
+        if inside:
+            return f"; did you mean {' or '.join(map(repr, inside))}?"
+    return did_you_mean(key, valid)
 
 
 def _valid_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

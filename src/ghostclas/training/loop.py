@@ -33,16 +33,20 @@ from ghostclas.training.input.mixing import build_mixing
 from ghostclas.training.input.sampling import LEAST_IMAGES, ShardedBatches, class_weights, epoch_indices
 from ghostclas.training.input.shared_memory import SharedMemory, local_processes
 from ghostclas.training.objective import CrossEntropy, Objective, Views
-from ghostclas.training.optim import build_optimizer, set_rates
+from ghostclas.training.optim import build_optimizer, heads_of, set_rates
 from ghostclas.training.progress import epoch_line, step_line
 from ghostclas.training.rundir import RunDirectory, write_text
+from ghostclas.training.stopping import Stop
 
 FINITE_CHECK_STEPS = 20
 MAX_HALVINGS = 3
-# The share of a time budget that is reserved for the last validation, the export and the report. Where
-# validation is slow, this many times its duration is reserved instead, up to half of the budget.
-TIME_RESERVE = 0.1
-VALIDATIONS_RESERVE = 3
+# Two passes over the validation images follow the last step: the validation, and the evaluation of the
+# bundle.
+VALIDATIONS_RESERVE = 2
+# At most this share of a time budget is reserved for what follows the last step.
+MOST_RESERVED = 0.5
+# A pass without gradients takes this share of a training step of as many pixels.
+VALIDATION_SHARE = 0.4
 # A resumed run keeps its settings, so the advice is for another one.
 _DIVERGENCE_ADVICE = (
     "start another run, with another --output, and with a lower optimizer.lr, optimizer.clip_norm=1 or "
@@ -60,6 +64,7 @@ class Position:
     resolution: int = 0
     seconds: float = 0.0
     best_top1: float = -1.0
+    best_loss: float = float("inf")
     loss_sum: float = 0.0
     loss_images: int = 0
     images: int = 0
@@ -89,6 +94,11 @@ class Trainer:
     progress: ProgressLine
     workers: int
     objective: Objective | None = None
+    stop: Stop = field(default_factory=Stop)
+    began: float | None = None
+    """when the time budget began, by ``time.monotonic``; when ``fit`` begins, if absent"""
+    finishing: float = 0.0
+    """seconds of a time budget that the export and the report take, without the images"""
     position: Position = field(default_factory=Position)
     bad: dict[str, str] = field(default_factory=dict)
 
@@ -116,7 +126,7 @@ class Trainer:
             self.wrapped,
             self.config.optimizer,
             batch_size=self.global_batch,
-            heads=self.criterion.heads(),
+            heads=self.criterion.heads() if self.objective else heads_of(self.model),
         )
         self.network, self.optimizer = self.accelerator.prepare(self.wrapped, optimizer)
         self.forward: Callable[..., Any] = self.network
@@ -147,9 +157,10 @@ class Trainer:
         Raises:
             TrainingError: a loss that is not finite, a full disk, a loader that died, no memory left.
             DataError: more unreadable images than ``data.max_bad`` allows.
+            KeyboardInterrupt: a signal came; a checkpoint holds the run as it is.
         """
-        self._clock = time.monotonic() - self.position.seconds
         self._saved = time.monotonic()
+        self._clock = (self.began or self._saved) - self.position.seconds
         self._measure_progress()
         try:
             while self._done < 1:
@@ -160,6 +171,13 @@ class Trainer:
                     )
                 self._train_epoch()
                 self._end_epoch()
+            if self.position.step_in_epoch:
+                # The run was stopped while it validated its last epoch.
+                self._end_epoch()
+        except KeyboardInterrupt:
+            if self.stop.asked is not None and not self.stop.at_once:
+                self.save()
+            raise
         finally:
             self.loader.close()
         if self.accelerator.is_main_process and not self.run.best.exists():
@@ -222,24 +240,29 @@ class Trainer:
         )
 
     def validate(self) -> dict[str, float]:
-        """Return ``top1`` and, beyond five classes, ``top5`` in percent of the averaged model on ``val``."""
+        """Return the figures of the averaged model on ``val``.
+
+        ``top1`` and, beyond five classes, ``top5`` are in percent. ``val_loss`` is the mean cross-entropy of
+        the labels, without smoothing, in nats.
+        """
         began = time.monotonic()
         if self.accelerator.num_processes > 1:
             self.ema.load(broadcast(self.ema.state))
         current = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema.state)
-        self.model.eval()
         try:
+            self.model.load_state_dict(self.ema.state)
+            self.model.eval()
             counts = self._count_correct()
         finally:
-            self.model.load_state_dict(current)
-            self.model.train()
-        images, top1, top5 = self.accelerator.reduce(counts, "sum").tolist()
+            with self.stop.held():
+                self.model.load_state_dict(current)
+                self.model.train()
+        images, top1, top5, loss = self.accelerator.reduce(counts, "sum").tolist()
         if images == 0:
             raise DataError(
                 f"no image of {self.val_source.location} can be read, so nothing can be validated"
             )
-        result = {"top1": 100 * top1 / images}
+        result = {"val_loss": loss / images, "top1": 100 * top1 / images}
         if len(self.train_source.classes) > 5:
             result["top5"] = 100 * top5 / images
         self.position.validation_seconds = time.monotonic() - began
@@ -273,38 +296,39 @@ class Trainer:
         # PyTorch reports a dead loader process by a signal, which can arrive during a step.
         with loader_failures_explained():
             for batch in self.loader.epoch(self.images, batches):
-                waited = time.monotonic() - began
-                self._note_bad(batch.bad)
-                position.lr = set_rates(self.optimizer, config.schedule, self._done)
-                torch.manual_seed(
-                    hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
-                )
-                # The loss of a batch is divided by its size, blanks included.
-                loss_sum += self._step(_without_blanks(batch)) * len(batch.images)
-                loss_images += int((batch.weights > 0).sum())
-                position.step += 1
-                position.step_in_epoch += 1
-                position.images = min(position.step_in_epoch * self.global_batch, len(self.labels))
-                self.ema.update(self.model, position.step)
-                self._measure_progress()
-                due = time.monotonic() - self._saved >= 60 * config.loop.save_minutes
-                last_step = self._done >= 1 or position.step_in_epoch == self.steps_per_epoch
-                if position.step % every == 0 or due or last_step:
-                    position.loss_sum += loss_sum.item()
-                    position.loss_images += loss_images
-                    loss_sum.zero_()
-                    loss_images = 0
-                    self._check_finite()
-                now = time.monotonic()
-                position.epoch_seconds += now - began
-                position.wait_seconds += waited
-                began = now
-                self._show_step()
-                if last_step:
-                    break
-                if due:
-                    self.save()
-                    began = time.monotonic()
+                with self.stop.held():
+                    waited = time.monotonic() - began
+                    self._note_bad(batch.bad)
+                    position.lr = set_rates(self.optimizer, config.schedule, self._done)
+                    torch.manual_seed(
+                        hash((config.loop.seed, position.step, self.accelerator.process_index)) % 2**63
+                    )
+                    # The loss of a batch is divided by its size, blanks included.
+                    loss_sum += self._step(_without_blanks(batch)) * len(batch.images)
+                    loss_images += int((batch.weights > 0).sum())
+                    position.step += 1
+                    position.step_in_epoch += 1
+                    position.images = min(position.step_in_epoch * self.global_batch, len(self.labels))
+                    self.ema.update(self.model, position.step)
+                    self._measure_progress()
+                    due = time.monotonic() - self._saved >= 60 * config.loop.save_minutes
+                    last_step = self._done >= 1 or position.step_in_epoch == self.steps_per_epoch
+                    if position.step % every == 0 or due or last_step or self.stop.asked:
+                        position.loss_sum += loss_sum.item()
+                        position.loss_images += loss_images
+                        loss_sum.zero_()
+                        loss_images = 0
+                        self._check_finite()
+                    now = time.monotonic()
+                    position.epoch_seconds += now - began
+                    position.wait_seconds += waited
+                    began = now
+                    self._show_step()
+                    if last_step:
+                        break
+                    if due:
+                        self.save()
+                        began = time.monotonic()
 
     def _step(self, batch: Batch) -> Tensor:
         """Update the weights from one batch, in smaller parts if memory runs out."""
@@ -372,11 +396,20 @@ class Trainer:
         self._check_weights()
         self._share_bad()
         due = self._done >= 1 or (position.epoch + 1) % self.config.loop.validate_every == 0
+        validated = self.validate() if due else {}
+        with self.stop.held():
+            self._record_epoch(validated)
+        if due:
+            # If the validation has used the rest of the time, this epoch is the last.
+            self._measure_progress()
+
+    def _record_epoch(self, validated: dict[str, float]) -> None:
+        position = self.position
         entry: dict[str, Any] = {
             "epoch": position.epoch + 1,
             "step": position.step,
             "loss": position.loss_sum / max(position.loss_images, 1),
-            **(self.validate() if due else {}),
+            **validated,
             "lr": position.lr,
             "resolution": position.resolution,
             "images_per_second": position.images / max(position.epoch_seconds, 1e-9),
@@ -385,14 +418,16 @@ class Trainer:
             "bad_images": len(self.bad),
         }
         self._top1 = entry.get("top1", self._top1)
-        entry["best"] = entry.get("top1", -1.0) > position.best_top1
+        # Few images give many equal accuracies; of these epochs, the one with the lowest loss is the best.
+        loss = entry.get("val_loss", float("inf"))
+        entry["best"] = (entry.get("top1", -1.0), -loss) > (position.best_top1, -position.best_loss)
         position.step_in_epoch = 0
         if self.accelerator.is_main_process:
             if entry["best"]:
-                position.best_top1 = entry["top1"]
+                position.best_top1, position.best_loss = entry["top1"], loss
                 self._save_best(entry["epoch"], entry["top1"])
             self.run.write_entries([*self.run.entries(), entry])
-            if due:
+            if validated:
                 self.curves.update(self.run.entries())
             self.progress.say(epoch_line(entry, self.config.schedule.epochs, left=self._time_left()))
         self.accelerator.log(
@@ -400,14 +435,11 @@ class Trainer:
             step=position.epoch + 1,
         )
         self.save()
-        if due:
-            # If the validation has used the rest of the time, this epoch is the last.
-            self._measure_progress()
 
     @torch.inference_mode()
     def _count_correct(self) -> Tensor:
-        """Return how many images this process saw, and how many were right at top 1 and top 5."""
-        counts = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
+        """Return how many images this process saw, how many were right at top 1 and top 5, and their loss."""
+        counts = torch.zeros(4, dtype=torch.float64, device=self.accelerator.device)
         batches = evaluation_batches(
             EvaluationImages(self.val_source, self.config.data.preprocess),
             batch_size=max(1, min(self.batch_size, 128)),
@@ -424,7 +456,10 @@ class Trainer:
                 logits = self.model((images.float() - self.mean) / self.std).float()
             labels, seen = batch.labels.to(logits.device), batch.weights.to(logits.device) > 0
             best = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-            counts += torch.stack([seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum()])
+            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+            counts += torch.stack(
+                [seen.sum(), (best[:, 0] & seen).sum(), (best.any(1) & seen).sum(), losses[seen].sum()]
+            )
         return counts
 
     def _state(self) -> dict[str, Any]:
@@ -446,13 +481,23 @@ class Trainer:
         done = self.position.step / self.total_steps
         if self.config.loop.time:
             whole = 60 * self.config.loop.time
-            last = VALIDATIONS_RESERVE * self.position.validation_seconds
-            budget = whole - min(max(TIME_RESERVE * whole, last), whole / 2)
+            last = self.finishing + VALIDATIONS_RESERVE * self._seconds_to_validate()
+            budget = whole - min(last, MOST_RESERVED * whole)
             spent = torch.tensor((time.monotonic() - self._clock) / budget, device=self.accelerator.device)
             if self.accelerator.num_processes > 1:
                 spent = broadcast(spent)
             done = max(done, float(spent.item()))
         self._done = min(done, 1.0)
+
+    def _seconds_to_validate(self) -> float:
+        """Return how long a validation takes: as the last one did, else estimated from the steps so far."""
+        position, data = self.position, self.config.data
+        if position.validation_seconds or not position.images:
+            return position.validation_seconds
+        pixels = (data.preprocess.crop / position.resolution) ** 2
+        images = len(self.val_source.samples) / self.accelerator.num_processes
+        each = position.epoch_seconds * self.accelerator.num_processes / position.images
+        return float(VALIDATION_SHARE * pixels * each * images)
 
     def _time_left(self) -> float:
         spent = time.monotonic() - self._clock

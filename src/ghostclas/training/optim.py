@@ -7,10 +7,17 @@ import math
 import torch
 from torch import nn
 
+from ghostclas.exporting.network import classifier_of
 from ghostclas.training.config import OptimizerConfig, ScheduleConfig
 
 HEADS = ("classifier.",)
 """Name prefixes of the parameters that start at random; an objective that wraps the network has its own."""
+
+
+def heads_of(model: nn.Module) -> tuple[str, ...]:
+    """Return the name prefixes of a network's last layer: timm's networks give it other names than ours."""
+    last = classifier_of(model)
+    return tuple(f"{name}." for name, module in model.named_modules() if module is last) or HEADS
 
 
 def build_optimizer(

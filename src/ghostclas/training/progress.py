@@ -34,6 +34,8 @@ def step_line(
 def epoch_line(entry: dict[str, Any], epochs: float, *, left: float) -> str:
     """Return the line that stays after a finished epoch."""
     accuracy = f"top-1 {entry['top1']:.2f}" if entry.get("top1") is not None else "not validated"
+    if "val_loss" in entry:
+        accuracy = f"val loss {entry['val_loss']:.3f}  {accuracy}"
     best = " *" if entry.get("best") else ""
     return (
         f"epoch {entry['epoch']}/{epochs:g}  loss {entry['loss']:.3f}  {accuracy}{best}  "

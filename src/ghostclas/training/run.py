@@ -5,9 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -17,20 +17,10 @@ from accelerate.utils import broadcast_object_list, set_seed
 from torch import nn
 
 from ghostclas import zoo
-from ghostclas.bundle import Bundle, default_bundle_path, record_metric
+from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError, command_line, refuse_url
-from ghostclas.evaluation import (
-    Evaluation,
-    dataset_name,
-    evaluate,
-    fit_unknown,
-    store_temperature,
-    store_unknown,
-    write_report,
-)
-from ghostclas.evaluation.calibration import calibrate
 from ghostclas.exporting.onnx import export_bundle, made_now
 from ghostclas.extras import require
 from ghostclas.files import is_there
@@ -38,94 +28,32 @@ from ghostclas.loading import load_weights
 from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
-from ghostclas.pages.notebook import html_table
-from ghostclas.prediction import Classifier
 from ghostclas.processor import usable_cores
 from ghostclas.progress import ProgressLine
 from ghostclas.spec import Metric, ModelSpec
+from ghostclas.training.budget import seconds_to_finish
 from ghostclas.training.checkpoint import read_checkpoint
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
+from ghostclas.training.finishing import few_images_note, measure_run
 from ghostclas.training.history import learned
+from ghostclas.training.input.shared_memory import SharedMemory, local_processes
 from ghostclas.training.loop import Trainer, check_batch
 from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
+from ghostclas.training.places import run_name
+from ghostclas.training.probing import fit_head
+from ghostclas.training.result import Run
 from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.rundir import RunDirectory, choose_run
+from ghostclas.training.stopping import Stop
+from ghostclas.weights.reading import CLASSIFIER
 
-DEFAULT_RECIPE, SMALL_RECIPE = "scratch", "finetune"
-# Up to this many images, pretrained weights are worth more than a longer run.
-SMALL_DATA = 20_000
-# From this many validation images on, a run stores the temperature that makes its scores honest.
-CALIBRATION_IMAGES = 500
-# A threshold that no one asked for may turn this share of the right answers into unknown photos.
-UNKNOWN_COST = 0.01
+DEFAULT_RECIPE = "scratch"
+RECIPES_FROM_WEIGHTS = ((2_000, "small"), (20_000, "finetune"))
+"""The default recipe up to a number of training images, where there are weights to start from. Above, the
+weights are worth less than a longer run."""
 PRECISION = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
-
-
-@dataclass(frozen=True, repr=False)
-class Run:
-    """A finished run. ``top1`` and ``top5`` are percentages on ``val``, of the bundle itself."""
-
-    path: Path
-    bundle: Path
-    epochs: int
-    top1: float
-    top5: float | None
-    bad_images: int
-    report: Path | None = None
-
-    @property
-    def metrics(self) -> Mapping[str, float]:
-        """Accuracies on ``val`` in percent: ``top1``, and ``top5`` where there are more than five classes."""
-        return {"top1": self.top1, **({} if self.top5 is None else {"top5": self.top5})}
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The run's bundle, opened for prediction the first time that it is asked for."""
-        return Classifier.load(self.bundle)
-
-    def __fspath__(self) -> str:
-        """Return the run directory: a run can stand wherever a model is named."""
-        return str(self.path)
-
-    def __repr__(self) -> str:
-        top5 = "" if self.top5 is None else f", top-5 {self.top5:.2f} %"
-        return f"<Run {self.path}: top-1 {self.top1:.2f} %{top5} after {self.epochs} epochs>"
-
-    def _repr_html_(self) -> str:
-        """Show the run in a notebook."""
-        figures = {name.replace("top", "top-"): f"{value:.2f} %" for name, value in self.metrics.items()}
-        return html_table(
-            str(self.path),
-            {
-                **figures,
-                "epochs": str(self.epochs),
-                "bundle": str(self.bundle),
-                "report": str((self.report or self.path / "report") / "index.html"),
-            },
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the run as plain values, for JSON."""
-        return {
-            **asdict(self),
-            "path": str(self.path),
-            "bundle": str(self.bundle),
-            "report": str(self.report or self.path / "report"),
-        }
-
-    def summary(self) -> str:
-        """Return what a person wants to know, in a few lines."""
-        top5 = f", top-5 {self.top5:.2f} %" if self.top5 is not None else ""
-        lines = [
-            f"top-1 {self.top1:.2f} %{top5} on val after {self.epochs} epochs",
-            f"bundle: {self.bundle}",
-            f"report: {(self.report or self.path / 'report') / 'index.html'}",
-        ]
-        if self.bad_images:
-            lines.append(f"{self.bad_images} unreadable images skipped: {self.path / 'bad_images.txt'}")
-        return "\n".join(lines)
 
 
 def train(
@@ -148,6 +76,7 @@ def train(
     verb: Sequence[str] | None = ("ghostclas", "train"),
     quiet: bool = True,
     keep_processes: bool = False,
+    began: float | None = None,
     **overrides: Any,
 ) -> Run:
     """Train a classifier on labelled images and return its run.
@@ -159,8 +88,9 @@ def train(
             ``model.name``.
         weights: what to start from: ``default``, a bundle, a run, a file or a zoo name. The setting
             ``model.weights``.
-        recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, ``finetune``
-            for up to 20,000 images and the network of the built-in model, else ``scratch``.
+        recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, and for the
+            network of the built-in model or with ``weights``, ``small`` for up to 2,000 images and
+            ``finetune`` for up to 20,000; else ``scratch``.
         epochs: the setting ``schedule.epochs``. The recipe's warm-up, and its epochs of the classifier alone,
             then become at most a fifth of it each, unless they are given, too.
         size: side of a training view in pixels; the setting ``data.resolution``.
@@ -178,6 +108,7 @@ def train(
             caller tells it.
         quiet: no progress on stderr.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
+        began: when the budget ``time`` began, by ``time.monotonic``; now, when absent.
         overrides: groups of settings that win over the recipe: ``optimizer={"momentum": 0.8}``. ``model`` may
             also be a network's name, as before there was ``network``.
 
@@ -185,6 +116,7 @@ def train(
         UsageError: a setting, name or directory that does not fit.
         DataError: images that cannot be used.
         TrainingError: the run cannot go on, or its images are not those that it was started with.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM (``errors.Terminated``); a checkpoint holds the run as it is.
     """
     _refuse_to_train_while_importing()
     given: dict[str, Any] = dict(overrides)
@@ -216,20 +148,21 @@ def train(
         recipe = Path(str(output), "config.yaml")
     elif resume and output is not None and not stopped and data is None and config is None:
         raise UsageError(f"{output} holds no run to resume; to start one there, give --data FOLDER, too")
-    chosen = config is not None or recipe is not None
-    config = config or resolve_config(str(recipe or DEFAULT_RECIPE), settings, given)
-    config = config.absolute()
+    began = monotonic() if began is None else began
+    named = str(recipe) if recipe is not None else None
+    complete = config is not None
+    config = (config or resolve_config(named or DEFAULT_RECIPE, settings, given)).absolute()
     spec = zoo.resolve_spec(config.model.name)
     if config.model.weights:
         # A mistake is told now, and not after the images were listed.
         zoo.locate(config.model.weights)
     splits = splits or splits_of(config)
-    if (
-        not chosen
-        and len(splits.train.samples) <= SMALL_DATA
-        and _has_weights_to_start_from(config.model, spec)
-    ):
-        config = resolve_config(SMALL_RECIPE, settings, given).absolute()
+    if not complete:
+        images = len(splits.train.samples)
+        if named is None and _has_weights_to_start_from(config.model, spec):
+            named = _recipe_from_weights(images)
+        # A recipe may fit itself to the number of images.
+        config = resolve_config(named or DEFAULT_RECIPE, settings, given, images=images).absolute()
     path, continued = run_path(config, output, resume=resume)
     accelerator = _accelerator(config, path)
     check_batch(config.loop, len(splits.train.samples), world=accelerator.num_processes)
@@ -244,7 +177,11 @@ def train(
         accelerator.wait_for_everyone()
         for note in notes:
             progress.say(note)
-        return _train(config, spec, splits, objective, accelerator, run, progress)
+        if note := few_images_note(len(splits.val.samples)):
+            progress.say(note)
+        # One of several processes that stops by itself would leave the others waiting for it.
+        with Stop() if accelerator.num_processes == 1 else nullcontext(Stop()) as stop:
+            return _train(config, spec, splits, objective, accelerator, run, progress, stop, began)
     except KeyboardInterrupt:
         if verb:
             progress.say(how_to_continue(verb, run.path))
@@ -256,6 +193,10 @@ def train(
         else:
             accelerator.end_training()
         run.close()
+
+
+def _recipe_from_weights(images: int) -> str | None:
+    return next((name for most, name in RECIPES_FROM_WEIGHTS if images <= most), None)
 
 
 def splits_of(config: TrainConfig) -> Splits:
@@ -277,11 +218,12 @@ def _train(
     accelerator: Accelerator,
     run: RunDirectory,
     progress: ProgressLine,
+    stop: Stop,
+    began: float,
 ) -> Run:
     train_source, val_source = splits.train, splits.val
     workers = worker_count(config, accelerator.num_processes)
     built = objective(RunContext(accelerator, workers, progress.say)) if objective else None
-    set_seed(config.loop.seed)
     spec = published.model_copy(
         update={
             "flavour": config.model.flavour or published.flavour,
@@ -289,13 +231,44 @@ def _train(
             "dropout": config.model.dropout,
         }
     )
+    finishing = 0.0
+    if config.loop.time and accelerator.is_main_process:
+        finishing = seconds_to_finish(spec, config.data.preprocess)
+    set_seed(config.loop.seed)
     network = create_model(spec)
-    _load_initial(network, config.model)
+    new_classifier = _load_initial(network, config.model)
+    if config.model.fit_head and new_classifier and not run.last.exists():
+        memory = SharedMemory(progress.say, processes=local_processes())
+        found = fit_head(
+            network,
+            train_source,
+            config.data.preprocess,
+            workers=workers,
+            memory=memory,
+            seed=config.loop.seed,
+        )
+        if found:
+            progress.say(
+                f"the classifier starts from a logistic regression: loss {found.loss:.3f} in cross-validation"
+            )
     if config.model.int8:
         simulate_int8(network)
     if accelerator.device.type == "cpu":
         speed_up(network, compiled=config.loop.compile)
-    trainer = Trainer(config, network, train_source, val_source, accelerator, run, progress, workers, built)
+    trainer = Trainer(
+        config,
+        network,
+        train_source,
+        val_source,
+        accelerator,
+        run,
+        progress,
+        workers,
+        built,
+        stop=stop,
+        began=began,
+        finishing=finishing,
+    )
     progress.say(
         f"{spec.name} from {config.model.weights or 'random'} weights, {len(train_source.classes)} classes, "
         f"{len(train_source.samples)} images to train on, "
@@ -311,7 +284,19 @@ def _train(
         device, bad = _device_name(accelerator), len(trainer.bad)
         metric = _finish(spec, train_source, val_source, config, run, progress.say, device, bad)
         entries = run.entries()
-        return Run(run.path, run.bundle, len(entries), metric.top1, metric.top5, len(trainer.bad))
+        best = [entry["epoch"] for entry in entries if entry.get("best")]
+        cut = config.loop.time is not None and trainer.position.step < trainer.total_steps
+        return Run(
+            run.path,
+            run.bundle,
+            len(entries),
+            metric.top1,
+            metric.top5,
+            len(trainer.bad),
+            images=metric.images,
+            best_epoch=best[-1] if best else None,
+            planned_epochs=config.schedule.epochs if cut else None,
+        )
     return Run(run.path, run.bundle, 0, 0.0, None, len(trainer.bad))
 
 
@@ -344,14 +329,12 @@ def _finish(
         },
     )
     draw_curves(run.entries(), run.curves, val_images=len(val_source.samples))
-    with Classifier.load(bundle.path) as classifier:
-        evaluation = calibrated(bundle, evaluate(classifier, val_source), say)
-        evaluation = with_unknown(bundle, evaluation, say)
-    metric = evaluation.metric(dataset_name(config.data.path, val_source))
-    record_metric(bundle, metric)
-    write_report(
-        evaluation,
+    return measure_run(
+        bundle,
+        val_source,
+        config.data.path,
         run.report,
+        say,
         learned=learned(
             run.entries(),
             config,
@@ -360,31 +343,7 @@ def _finish(
             device=device,
             bad_images=bad_images,
         ),
-        bundle=bundle,
     )
-    return metric
-
-
-def calibrated(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None]) -> Evaluation:
-    """Fit the temperature on one half of the images, and store it if it improves the other half.
-
-    With fewer than ``CALIBRATION_IMAGES``, or if the other half does not improve, the bundle stays as it is.
-    The accuracy stays the same in any case.
-
-    Returns:
-        The evaluation at the temperature that the bundle has now.
-    """
-    fitted = evaluation.fitted
-    helps = fitted.determined and fitted.after.nll < fitted.before.nll
-    if evaluation.images < CALIBRATION_IMAGES or not helps:
-        return evaluation
-    store_temperature(bundle, fitted)
-    say(
-        f"temperature {fitted.temperature:.4g} stored: calibration error from {100 * fitted.before.ece:.2f} "
-        f"to {100 * fitted.after.ece:.2f} % on {fitted.held_out:,} images that it was not fitted on"
-    )
-    calibration = calibrate(evaluation.logits, evaluation.labels, fitted.temperature)
-    return replace(evaluation, calibration=calibration)
 
 
 def _device_name(accelerator: Accelerator) -> str:
@@ -392,25 +351,6 @@ def _device_name(accelerator: Accelerator) -> str:
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{accelerator.num_processes} x {name}" if accelerator.num_processes > 1 else name
-
-
-def with_unknown(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None]) -> Evaluation:
-    """Store the score below which a photo is unknown, if it costs at most ``UNKNOWN_COST`` of right answers.
-
-    Where too few validation images are right to tell, no photo is unknown.
-
-    Returns:
-        The evaluation with the threshold that the bundle has now.
-    """
-    fit = fit_unknown(evaluation.confidence, evaluation.predicted == evaluation.labels, cost=UNKNOWN_COST)
-    if not fit.determined:
-        return evaluation
-    store_unknown(bundle, fit)
-    say(
-        f"a photo is unknown below {fit.threshold:g}: so are {fit.right_unknown:,} of {fit.right:,} right "
-        f"and {fit.wrong_unknown:,} of {fit.wrong:,} wrong answers"
-    )
-    return replace(evaluation, unknown_below=fit.threshold)
 
 
 def _load_best(run: RunDirectory) -> dict[str, Any]:
@@ -431,7 +371,9 @@ def _course(config: TrainConfig) -> str:
     if schedule.head_epochs:
         start.append(f"the classifier alone in the first {schedule.head_epochs:g}")
     limit = f" in at most {config.loop.time:g} minutes" if config.loop.time else ""
-    return f"epochs: {', '.join([f'{schedule.epochs:g}{limit}', *start])}"
+    return (
+        f"epochs: {', '.join([f'{schedule.epochs:g}{limit}', *start])}; batches of {config.loop.batch_size}"
+    )
 
 
 def how_to_continue(verb: Sequence[str], path: Path) -> str:
@@ -485,9 +427,12 @@ def _accelerator(config: TrainConfig, path: Path) -> Accelerator:
         ) from None
 
 
-def _load_initial(network: nn.Module, config: ModelConfig) -> None:
-    if config.weights:
-        load_weights(network, zoo.locate(config.weights).weights(), reset_classifier=True)
+def _load_initial(network: nn.Module, config: ModelConfig) -> bool:
+    """Load the weights that a run starts from; return whether their classifier is another."""
+    if not config.weights:
+        return False
+    kept = load_weights(network, zoo.locate(config.weights).weights(), reset_classifier=True)
+    return any(name in CLASSIFIER for name in kept)
 
 
 def worker_count(config: TrainConfig, processes: int) -> int:
@@ -505,7 +450,7 @@ def run_path(
     Raises:
         UsageError: there is no run to go on with, and ``resume`` is not ``"auto"``.
     """
-    name = f"{Path(config.data.path).resolve().stem}-{config.model.name}{suffix}"
+    name = run_name(config.data.path, config.model.name, suffix)
     chosen: list[Any] = [None]
     # Only the main process looks. Another might see the directory that the main process has just made.
     if PartialState(cpu=config.loop.device == "cpu").is_main_process:

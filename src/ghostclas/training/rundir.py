@@ -21,6 +21,7 @@ from ghostclas import files
 from ghostclas.errors import TrainingError, UsageError
 from ghostclas.evaluation.logs import read_log
 from ghostclas.training.config import TrainConfig, dump_config, resolve_config
+from ghostclas.training.places import RUNS, unused_run
 from ghostclas.training.resumption import DataRecord, Resume, check_images, check_settings
 
 _LOCK = ".lock"
@@ -155,9 +156,7 @@ def _is_own(name: str) -> bool:
     return name in _OWN_FILES or (name.startswith((".config.yaml.", ".data.json.")) and name.endswith(".tmp"))
 
 
-def choose_run(
-    name: str, output: Path | None, *, resume: Resume, root: Path = Path("runs")
-) -> tuple[Path, bool]:
+def choose_run(name: str, output: Path | None, *, resume: Resume, root: Path = RUNS) -> tuple[Path, bool]:
     """Return the run directory, and whether the run in it goes on.
 
     Args:
@@ -184,7 +183,4 @@ def choose_run(
         return max(runs, key=lambda path: (path / "config.yaml").stat().st_mtime), True
     if resume is True:
         raise UsageError(f"no run called {name} in {root} to resume; name it with --output")
-    path, number = root / name, 2
-    while path.exists():
-        path, number = root / f"{name}-{number}", number + 1
-    return path, False
+    return unused_run(name, root), False

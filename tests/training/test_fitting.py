@@ -1,0 +1,47 @@
+"""The recipe for few photos fits itself to their number."""
+
+from math import ceil
+
+import pytest
+
+from ghostclas.training.config import resolve_config
+from ghostclas.training.fitting import EPOCHS, FITTED, STEPS, small
+from ghostclas.training.recipes import recipe_names
+
+
+def test_each_recipe_that_fits_itself_exists() -> None:
+    assert FITTED.keys() <= set(recipe_names())
+
+
+@pytest.mark.parametrize("images", [2, 80, 240, 640, 641, 2_000, 2_001, 50_000])
+def test_every_number_of_images_gets_enough_steps_and_a_sensible_length(images: int) -> None:
+    settings = small(images)
+    schedule, loop = settings["schedule"], settings["loop"]
+    steps = ceil(images / loop["batch_size"])
+    assert EPOCHS[0] <= schedule["epochs"] <= EPOCHS[1]
+    assert steps * schedule["epochs"] >= STEPS or schedule["epochs"] == EPOCHS[1]
+    assert schedule["warmup_epochs"] < schedule["epochs"] / 10
+    assert 1 <= loop["validate_every"] <= schedule["epochs"]
+
+
+def test_the_recipe_holds_what_it_says_it_holds() -> None:
+    data = {"data": {"path": "photos"}}
+    assert resolve_config("small", [], data) == resolve_config("small", [], data, images=240)
+
+
+def test_a_size_that_is_given_is_the_size_at_which_the_model_works() -> None:
+    data = {"data": {"path": "photos", "resolution": 224}}
+    preprocess = resolve_config("small", [], data, images=80).data.preprocess
+    assert (preprocess.crop, preprocess.resize.short_side) == (224, 256)
+    own = resolve_config("small", ["data.eval_resolution=192"], data, images=80).data
+    assert (own.eval_resolution, own.eval_resize) == (192, None)
+    usual = resolve_config("small", [], {"data": {"path": "photos"}}).data.preprocess
+    assert (usual.crop, usual.resize.short_side) == (160, 160)
+
+
+def test_what_is_given_wins_over_the_number_of_images() -> None:
+    data = {"data": {"path": "photos"}}
+    config = resolve_config("small", ["loop.batch_size=8"], {**data, "schedule": {"epochs": 5}}, images=80)
+    assert (config.schedule.epochs, config.loop.batch_size) == (5, 8)
+    assert config.schedule.warmup_epochs == 1, "at most a fifth of the epochs that were chosen"
+    assert resolve_config("finetune", [], data, images=80) == resolve_config("finetune", [], data)

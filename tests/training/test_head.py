@@ -1,0 +1,97 @@
+"""A new last layer on the features of a bundle, without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ghostclas
+from ghostclas.bundle import Bundle
+from ghostclas.cli import main
+from ghostclas.data import open_source
+from ghostclas.errors import DataError, UsageError
+from ghostclas.evaluation import evaluate
+from ghostclas.training.head import train_head
+from ghostclas.verification import verify
+from tests.fresh import modules_after
+from tests.training.photos import photo_folder
+
+pytest.importorskip("scipy", reason="scipy is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("photos"), train=12, val=8)
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ghostclas.Run:
+    return ghostclas.train_head(folder, output=tmp_path_factory.mktemp("runs") / "fast")
+
+
+def test_the_built_in_features_tell_three_colours_apart(run: ghostclas.Run, folder: Path) -> None:
+    assert run.top1 == 100
+    assert (run.epochs, run.images) == (0, 24)
+    with run.classifier as classifier:
+        again = evaluate(classifier, open_source(folder))
+        assert again.top1 == 100
+        assert classifier(folder / "val" / "1" / "0.png").label == "1"
+    (metric,) = json.loads((run.bundle / "manifest.json").read_text(encoding="utf-8"))["metrics"]
+    assert (metric["images"], metric["top1"]) == (24, 100)
+    assert (run.path / "report" / "index.html").is_file()
+
+
+def test_the_bundle_verifies_and_says_what_it_is(run: ghostclas.Run) -> None:
+    bundle = Bundle.open(run.bundle)
+    assert verify(bundle, engines=("onnxruntime",)).ok
+    assert bundle.classes == ("0", "1", "2")
+    assert bundle.spec.num_classes == 3
+    assert bundle.manifest.provenance["features_of"] == "ghostnet_x1_0_tiny200"
+    assert bundle.manifest.provenance["method"] == "multinomial logistic regression on frozen features"
+    assert bundle.manifest.provenance["features"] == "pooled maps"
+
+
+def test_the_whole_network_can_be_trained_on_from_it(run: ghostclas.Run) -> None:
+    """Its weights hold the new last layer, so that other formats are made of them, too."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from ghostclas.exporting.network import load_network
+
+    network = load_network(Bundle.open(run.bundle))
+    reference = Bundle.open(run.bundle).reference()
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(reference.pixels)).numpy()
+    np.testing.assert_allclose(logits, reference.logits, atol=1e-2)
+
+
+def test_the_command_needs_no_torch_and_names_the_next_one(folder: Path, tmp_path: Path) -> None:
+    code = "import sys; from ghostclas.cli import main; assert main(['train', *sys.argv[1:]]) == 0"
+    arguments = ["--fast", "--data", str(folder), "--output", str(tmp_path / "run")]
+    assert not {"torch", "torchvision", "timm"} & modules_after(code, *arguments)
+    assert main(["predict", str(folder / "val" / "2" / "0.png"), "--model", str(tmp_path / "run")]) == 0
+
+
+def test_what_only_a_whole_training_has_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--fast", "--data", str(folder), "--epochs", "3", "--lr", "0.1"]) == 2
+    assert "--fast trains one layer, and has no --epochs, --lr" in capsys.readouterr().err
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    with pytest.raises(UsageError, match="is not empty"):
+        train_head(folder, output=full)
+    with pytest.raises(UsageError, match="is no bundle"):
+        train_head(folder, weights="ghostnet_x1_0", output=tmp_path / "other")
+
+
+def test_unreadable_photos_are_left_out_and_listed_and_too_many_are_refused(tmp_path: Path) -> None:
+    root = photo_folder(tmp_path / "photos", train=4, val=2)
+    (root / "train" / "0" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"1 of 12 images .* cannot be read, such as .*0\.png"):
+        train_head(root, output=tmp_path / "none")
+    run = train_head(root, output=tmp_path / "run", max_bad=0.1)
+    assert run.bad_images == 1
+    assert "0.png" in (run.path / "bad_images.txt").read_text(encoding="utf-8")
