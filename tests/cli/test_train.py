@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_the_short_options_are_the_settings_that_they_name(folder: Path, tmp_pat
 
 def test_the_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
-    words = capsys.readouterr().out.replace(",", " ").split()
+    words = re.split(r"[\s,;]+", capsys.readouterr().out)
     assert set(recipe_names()) <= set(words)
 
 

@@ -153,8 +153,9 @@ def main(args: Sequence[str] | None = None) -> int:
         message = error.format_message()
         return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
     except (KeyboardInterrupt, typer.Abort) as stop:
-        # typer turns an interrupt into its own exception.
-        return Terminated.exit_code if isinstance(stop.__cause__ or stop, Terminated) else EXIT_CODE
+        # typer turns an interrupt into its own exception, with the interrupt behind it.
+        behind = (stop, stop.__cause__, stop.__context__)
+        return Terminated.exit_code if any(isinstance(e, Terminated) for e in behind) else EXIT_CODE
     except BrokenPipeError:
         # The reader of the pipe has closed it.
         discard_stdout()

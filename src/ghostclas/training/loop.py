@@ -163,7 +163,8 @@ class Trainer:
         self._clock = (self.began or self._saved) - self.position.seconds
         self._measure_progress()
         try:
-            while self._done < 1:
+            # Where the start has used all the time, a run still has one step.
+            while self._done < 1 or self.position.step == 0:
                 if self.position.step_in_epoch == 0:
                     self.position.start_epoch(
                         self.position.step // self.steps_per_epoch,

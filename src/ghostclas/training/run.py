@@ -233,7 +233,7 @@ def _train(
     )
     finishing = 0.0
     if config.loop.time and accelerator.is_main_process:
-        finishing = seconds_to_finish(spec, config.data.preprocess)
+        finishing = seconds_to_finish(spec, config.data.preprocess, budget=60 * config.loop.time)
     set_seed(config.loop.seed)
     network = create_model(spec)
     new_classifier = _load_initial(network, config.model)
