@@ -94,8 +94,8 @@ def first_step(
             super()._measure_progress()
             self._done = max(self._done, float(self.position.step))
 
-    def begin(*arguments: Any) -> Trainer:
-        trainers.append(Short(*arguments))
+    def begin(*arguments: Any, **named: Any) -> Trainer:
+        trainers.append(Short(*arguments, **named))
         return trainers[0]
 
     whole = CrossEntropy.__call__

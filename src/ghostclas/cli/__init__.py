@@ -83,6 +83,13 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; a run that SIGTERM ended has its own exit code, since typer knows Ctrl-C alone."""
+        try:
+            return super().invoke(ctx)
+        except Terminated as stop:
+            raise typer.Exit(stop.exit_code) from stop
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the verb of ``args``; the error for an unknown one offers the nearest."""
         word = args[0]
@@ -152,10 +159,8 @@ def main(args: Sequence[str] | None = None) -> int:
         where = f"\n       see: {context.command_path} --help" if context else ""
         message = error.format_message()
         return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        # typer turns an interrupt into its own exception, with the interrupt behind it.
-        behind = (stop, stop.__cause__, stop.__context__)
-        return Terminated.exit_code if any(isinstance(e, Terminated) for e in behind) else EXIT_CODE
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_CODE
     except BrokenPipeError:
         # The reader of the pipe has closed it.
         discard_stdout()
