@@ -63,7 +63,7 @@ def timm_network(classes: int) -> Any:
     from ghostclas.zoo import resolve_spec
 
     ours = built_in_state()
-    network = timm.create_model("ghostnet_100", num_classes=200, drop_rate=0.2)
+    network: Any = timm.create_model("ghostnet_100", num_classes=200, drop_rate=0.2)
     state = network.state_dict()
     layout = next(
         layout for layout in LAYOUTS if set(layout.markers) <= state.keys() and layout.markers[0] in state

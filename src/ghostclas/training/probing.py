@@ -54,8 +54,9 @@ def fit_head(
     if head is not None:
         _let_through(head)
     features, labels = _features(network, last, source, preprocess, workers, memory)
-    if head is not None and isinstance(getattr(head, "norm", None), nn.BatchNorm2d):
-        _set_statistics(head.norm, features)
+    norm = getattr(head, "norm", None)
+    if isinstance(norm, nn.BatchNorm2d):
+        _set_statistics(norm, features)
     found = fit_classifier(features.numpy(), labels, last.out_features, seed=seed)
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(found.weight))

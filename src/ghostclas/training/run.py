@@ -177,8 +177,8 @@ def train(
         accelerator.wait_for_everyone()
         for note in notes:
             progress.say(note)
-        if note := few_images_note(len(splits.val.samples)):
-            progress.say(note)
+        if few := few_images_note(len(splits.val.samples)):
+            progress.say(few)
         # One of several processes that stops by itself would leave the others waiting for it.
         with Stop() if accelerator.num_processes == 1 else nullcontext(Stop()) as stop:
             return _train(config, spec, splits, objective, accelerator, run, progress, stop, began)
