@@ -143,9 +143,11 @@ def main() -> None:
     parser.add_argument("--photos", default="10,30,100")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--note", default="", help="on the machine, such as: other work beside it")
     arguments = parser.parse_args()
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     machine = f"{describe_machine()}, {usable_cores()} usable cores, OMP_NUM_THREADS {threads}"
+    machine += f", {arguments.note}" if arguments.note else ""
     for each in map(int, arguments.photos.split(",")):
         for seed in map(int, arguments.seeds.split(",")):
             for method in arguments.methods.split(","):
