@@ -320,7 +320,7 @@ class Clock:
 
 
 @pytest.mark.usefixtures("weights_only")
-@pytest.mark.parametrize(("validation", "left"), [(0, 4), (10, 14)])
+@pytest.mark.parametrize(("validation", "left"), [(0, 3), (10, 14)])
 def test_a_time_budget_leaves_time_for_the_export(
     validation: float, left: float, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,7 +335,7 @@ def test_a_time_budget_leaves_time_for_the_export(
 
     monkeypatch.setattr(loop, "time", clock)
     monkeypatch.setattr(running, "monotonic", clock.monotonic)
-    monkeypatch.setattr(running, "seconds_to_finish", lambda *_, **__: 4.0)
+    monkeypatch.setattr(running, "seconds_to_finish", lambda *_, **__: 5.0)
     monkeypatch.setattr(loop.Trainer, "_count_correct", slow_validation)
     config = settings(folder, "schedule.epochs=10000", "loop.time=1")
     run = train(config=config, output=tmp_path / "run")
