@@ -44,7 +44,7 @@ def with_pooled_features(bundle: Bundle, target: str | Path) -> Bundle | None:
 
     GhostNet maps the P pooled channels of its last maps to the features, by a convolution and a ReLU. That
     layer knows the classes that the network was trained on; for other classes, the P channels themselves are
-    better features (``benchmarks/results/small_data.md``). They are not negative. So with the identity as the
+    better features. They are not negative. So with the identity as the
     convolution they pass through the layer, and the network remains what its spec says; the other features
     become 0.
 

@@ -40,8 +40,9 @@ from ghostclas.ssld.scoring import Scores, open_cache, score
 from ghostclas.ssld.teacher import Teacher
 from ghostclas.training.config import TrainConfig, resolve_config
 from ghostclas.training.objective import Objective, RunContext
+from ghostclas.training.result import Run
 from ghostclas.training.resumption import DataRecord, Resume
-from ghostclas.training.run import Run, how_to_continue, run_path, splits_of, train, worker_count
+from ghostclas.training.run import how_to_continue, run_path, splits_of, train, worker_count
 from ghostclas.training.rundir import RunDirectory
 
 Count = Callable[[int, int | None], None]
