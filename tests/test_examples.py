@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_the_examples_are_found() -> None:
     assert len(command_lines()) > 80
 
 
+ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
 TRAINING = ("docs/ssld.md", "docs/training.md", "src/ghostclas/ssld/__init__.py:module")
 
 
@@ -80,10 +82,21 @@ TRAINING = ("docs/ssld.md", "docs/training.md", "src/ghostclas/ssld/__init__.py:
     [
         pytest.param(example, id=example.where, marks=[pytest.mark.slow] * (example.where in TRAINING))
         for example in (*page_examples(), *docstring_examples())
+        if example.where != CHINESE
     ],
 )
 def test_an_example_runs(example: Example) -> None:
     exec(compile(example.code, example.where, "exec"), {"__name__": "__main__"})
+
+
+def test_both_readmes_have_the_same_code() -> None:
+    programs = {example.where: ast.dump(ast.parse(example.code)) for example in page_examples()}
+    assert programs[CHINESE] == programs[ENGLISH]
+    lines: dict[str, list[str]] = {ENGLISH: [], CHINESE: []}
+    for where, line in command_lines():
+        if where in lines:
+            lines[where].append(line)
+    assert lines[CHINESE] == lines[ENGLISH]
 
 
 def unknown_words(line: str) -> list[str]:
