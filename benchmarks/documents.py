@@ -24,6 +24,13 @@ def machine(packages: Sequence[str]) -> str:
     return f"{here.cpu}, {here.cores} CPU cores, {here.system}; {versions}."
 
 
+def write_page(path: Path, lines: Sequence[str]) -> None:
+    """Write the lines of a result as a page, and print them."""
+    text = "\n".join(lines)
+    print(text)
+    path.write_text(text, encoding="utf-8")
+
+
 def fill(document: str, name: str, lines: Sequence[str]) -> None:
     """Put the lines between the comments ``name: begin`` and ``name: end`` of a document, and print them."""
     path = DOCS / document

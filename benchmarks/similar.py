@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 from clothing_model import OPTIONS, clothing_model
-from documents import machine, table
+from documents import machine, table, write_page
 
 from ghostclas import load
 from ghostclas.prediction import find_images
@@ -74,9 +74,7 @@ def main() -> None:
         f"{machine(['onnxruntime'])} `python benchmarks/similar.py DATA` repeats it.",
         "",
     ]
-    text = "\n".join(lines)
-    print(text)
-    RESULTS.write_text(text, encoding="utf-8")
+    write_page(RESULTS, lines)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from clothing_model import OPTIONS, clothing_model
-from documents import machine, table
+from documents import machine, table, write_page
 from numpy.typing import NDArray
 
 from ghostclas import load
@@ -185,9 +185,7 @@ def main() -> None:
         f"{machine(['onnxruntime'])} `python benchmarks/unknown.py DATA{options}` repeats it.",
         "",
     ]
-    text = "\n".join(lines)
-    print(text)
-    RESULTS.write_text(text, encoding="utf-8")
+    write_page(RESULTS, lines)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,9 @@ from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.evaluation.table import HEADER, write_table
-from ghostclas.extras import require
-from ghostclas.files import check_replaceable, is_folder, is_there, read_regular, replacing_folder
+from ghostclas.files import read_regular, replacing_folder
 from ghostclas.imaging import MAX_BYTES
-from ghostclas.pages import data_uri, render, thumbnail
+from ghostclas.pages import check_report_folder, data_uri, render, thumbnail
 from ghostclas.pages.charts import Chart, drawing
 from ghostclas.prediction.explanation import Explainer
 from ghostclas.prediction.similar import PhotoIndex, SimilarPhoto
@@ -123,17 +122,11 @@ def check_report(directory: str | os.PathLike[str]) -> None:
         UsageError: the directory holds something other than a report, or cannot be written to.
         MissingExtraError: jinja2 is not installed.
     """
-    require("jinja2", extra="report")
-    target = Path(directory)
-    if is_there(target) and not is_folder(target):
-        raise UsageError(f"{target} is a file; name a directory for the report")
-    check_replaceable(target, option="--report")
-    found = {entry.name for entry in target.iterdir()} if is_there(target) else set()
-    own = {name for name, is_own in _OWN.items() if is_own(target / name)}
-    if others := sorted(found - own):
-        raise UsageError(
-            f"{target} holds other files than a report, such as {others[0]!r}; name a new directory for it"
-        )
+    check_report_folder(directory, "report", _strangers)
+
+
+def _strangers(target: Path, found: set[str]) -> set[str]:
+    return found - {name for name, is_own in _OWN.items() if is_own(target / name)}
 
 
 def _is_page(path: Path) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import ghostclas
 from ghostclas import imaging
-from ghostclas.errors import DataError
+from ghostclas.errors import DataError, UsageError
 from ghostclas.extras import require
-from ghostclas.files import write_text
+from ghostclas.files import check_replaceable, is_folder, is_there, write_text
 
 
 def render(template: Path, **values: Any) -> str:
@@ -52,6 +54,32 @@ def write_html(template: Path, folder: Path, **values: Any) -> Path:
     except OSError as error:
         raise DataError(f"cannot write to {folder}: {error.strerror}") from None
     return folder / "index.html"
+
+
+def check_report_folder(
+    directory: str | os.PathLike[str], what: str, strangers: Callable[[Path, set[str]], Collection[str]]
+) -> None:
+    """Raise before the work what replacing a folder of ``--report`` would raise after it.
+
+    Args:
+        directory: the folder, which need not exist.
+        what: what is written there, such as ``gallery``.
+        strangers: returns, of the names in the folder, those that this package did not write.
+
+    Raises:
+        UsageError: it is a file, holds something else, or cannot be written to.
+        MissingExtraError: jinja2 is not installed.
+    """
+    require("jinja2", extra="report")
+    target = Path(directory)
+    if is_there(target) and not is_folder(target):
+        raise UsageError(f"{target} is a file; name a folder for the {what}")
+    check_replaceable(target, option="--report")
+    found = {entry.name for entry in target.iterdir()} if is_there(target) else set()
+    if found and (others := strangers(target, found)):
+        raise UsageError(
+            f"{target} holds other files than a {what}, such as {min(others)!r}; name a new folder for it"
+        )
 
 
 def thumbnail(data: bytes, side: int) -> str:

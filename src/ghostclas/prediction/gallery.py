@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ghostclas.errors import ImageError, UsageError
-from ghostclas.extras import require
-from ghostclas.files import check_replaceable, is_folder, is_there, replacing_folder
+from ghostclas.files import is_folder, replacing_folder
 from ghostclas.imaging import preprocess
-from ghostclas.pages import render
+from ghostclas.pages import check_report_folder, render
 from ghostclas.spec import Prediction, PreprocessSpec
 
 PAGE, COUNTS, THUMBNAILS = "index.html", "gallery.json", "thumbnails"
@@ -237,17 +236,14 @@ def check_gallery(folder: str | os.PathLike[str]) -> None:
         UsageError: the folder holds something other than a gallery, or cannot be written to.
         MissingExtraError: jinja2 is not installed.
     """
-    require("jinja2", extra="report")
-    target = Path(folder)
-    if is_there(target) and not is_folder(target):
-        raise UsageError(f"{target} is a file; name a folder for the gallery")
-    check_replaceable(target, option="--report")
-    found = {entry.name for entry in target.iterdir()} if is_there(target) else set()
-    if found and not _is_gallery(target, found):
-        raise UsageError(
-            f"{target} holds other files than a gallery, such as "
-            f"{min(found - {PAGE, COUNTS, THUMBNAILS} or found)!r}; name a new folder for it"
-        )
+    check_report_folder(folder, "gallery", _strangers)
+
+
+def _strangers(target: Path, found: set[str]) -> set[str]:
+    """Return the names that are in no gallery; of a folder that only looks like one, all."""
+    if _is_gallery(target, found):
+        return set()
+    return found - {PAGE, COUNTS, THUMBNAILS} or found
 
 
 def _is_gallery(target: Path, found: set[str]) -> bool:

@@ -15,7 +15,6 @@ from ghostclas.spec import ModelSpec, PreprocessSpec
 REPORT_SECONDS = 3.0
 """The curves and the pages of a report, which hold at most a few dozen photos."""
 
-
 LEAST_TIMED = 60.0
 """In a shorter budget, in seconds, timing the export would leave no time to train."""
 

@@ -60,8 +60,8 @@ def train_head(
         data: labelled photos; see ``data.open_splits``.
         weights: the bundle that gives the features: ``default``, a bundle or a run.
         output: the run directory; ``runs/<data>-<network>-fast`` when absent.
-        val_fraction: part of the photos to set aside where there is no ``val`` part; see
-        ``data.open_splits``. max_bad: the share of photos that may be unreadable.
+        val_fraction: part of the photos to set aside where there is no ``val`` part, as in ``open_splits``.
+        max_bad: the share of photos that may be unreadable.
         seed: which photos are set aside, and the folds of the cross-validation.
         quiet: no progress on stderr.
 
