@@ -18,6 +18,7 @@ PAGES = (
     "*.md",
     "docs/*.md",
     "docs/*/**/*.png",
+    "docs/images/*.webp",
     "benchmarks/results/**/*.md",
     "benchmarks/results/**/*.png",
     "deploy/*",
