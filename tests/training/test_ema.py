@@ -25,6 +25,13 @@ def test_the_decay_rises_to_what_is_set(step: int, decay: float) -> None:
     assert ema.state["num_batches_tracked"] == 7, "whole numbers are copied"
 
 
+def test_without_warm_up_the_weights_of_the_start_keep_their_share() -> None:
+    ema = EMA(model(1.0), 0.9, warm_up=False)
+    for step in range(1, 6):
+        ema.update(model(2.0), step)
+    torch.testing.assert_close(ema.state["weight"], torch.full((2,), 0.9**5 + (1 - 0.9**5) * 2))
+
+
 def test_without_decay_it_is_a_copy_and_never_the_model_itself() -> None:
     source = model(1.0)
     ema = EMA(source, 0.0)

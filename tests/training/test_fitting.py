@@ -5,7 +5,7 @@ from math import ceil
 import pytest
 
 from ghostclas.training.config import resolve_config
-from ghostclas.training.fitting import EPOCHS, FITTED, STEPS, small
+from ghostclas.training.fitting import EPOCHS, FITTED, KEPT, STEPS, small
 from ghostclas.training.recipes import recipe_names
 
 
@@ -22,6 +22,13 @@ def test_every_number_of_images_gets_enough_steps_and_a_sensible_length(images: 
     assert steps * schedule["epochs"] >= STEPS or schedule["epochs"] == EPOCHS[1]
     assert schedule["warmup_epochs"] < schedule["epochs"] / 10
     assert 1 <= loop["validate_every"] <= schedule["epochs"]
+    assert loop["ema"] ** (steps * schedule["epochs"]) == pytest.approx(KEPT, rel=0.02)
+
+
+def test_fewer_images_move_the_weights_less() -> None:
+    rates = [small(images)["optimizer"]["lr"] for images in (80, 240, 800, 2_000)]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
 
 
 def test_the_recipe_holds_what_it_says_it_holds() -> None:
@@ -41,7 +48,9 @@ def test_a_size_that_is_given_is_the_size_at_which_the_model_works() -> None:
 
 def test_what_is_given_wins_over_the_number_of_images() -> None:
     data = {"data": {"path": "photos"}}
-    config = resolve_config("small", ["loop.batch_size=8"], {**data, "schedule": {"epochs": 5}}, images=80)
-    assert (config.schedule.epochs, config.loop.batch_size) == (5, 8)
-    assert config.schedule.warmup_epochs == 1, "at most a fifth of the epochs that were chosen"
+    config = resolve_config("small", ["loop.batch_size=8"], {**data, "schedule": {"epochs": 3}}, images=80)
+    assert (config.schedule.epochs, config.loop.batch_size) == (3, 8)
+    assert config.schedule.warmup_epochs == pytest.approx(0.6), (
+        "a fifth of the epochs that were chosen"
+    )
     assert resolve_config("finetune", [], data, images=80) == resolve_config("finetune", [], data)

@@ -82,8 +82,9 @@ class ModelConfig(Frozen):
     """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name.
 
     ``fit_head`` starts a classifier that the weights lack from a logistic regression on the network's
-    features, see ``training.probing``. ``int8`` trains and validates under the rounding of int8, see
-    ``models.int8``.
+    features, see ``training.probing``. ``freeze_statistics`` normalises by the batch norms' means and
+    variances that the weights bring, and keeps them; a few images estimate them badly. ``int8`` trains and
+    validates under the rounding of int8, see ``models.int8``.
     """
 
     name: str = "ghostnet_x1_0"
@@ -91,6 +92,7 @@ class ModelConfig(Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     weights: str | None = None
     fit_head: bool = False
+    freeze_statistics: bool = False
     int8: bool = False
 
 
@@ -195,15 +197,17 @@ class ScheduleConfig(Frozen):
 
 class LoopConfig(Frozen):
     """How the loop runs. ``batch_size`` counts over all processes; ``accumulate`` splits it into that many
-    micro-batches. ``save_minutes`` is the time between checkpoints within an epoch. Every
-    ``validate_every``-th epoch is validated, and always the last. On a CPU, ``keep_memory`` makes the process
-    keep the memory that a step has freed for the next one, see ``training.memory``.
+    micro-batches. ``ema`` is the decay of the average of the weights; without ``ema_warmup`` it holds from
+    the first step on, see ``training.ema``. ``save_minutes`` is the time between checkpoints within an epoch.
+    Every ``validate_every``-th epoch is validated, and always the last. On a CPU, ``keep_memory`` makes the
+    process keep the memory that a step has freed for the next one, see ``training.memory``.
     """
 
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 128
     accumulate: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema_warmup: bool = True
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: Literal["auto", "cpu"] = "auto"
     compile: bool = False

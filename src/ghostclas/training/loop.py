@@ -134,7 +134,7 @@ class Trainer:
             self.forward = compile_training(self.network)
         elif loop.compile:
             self.forward = torch.compile(self.network, dynamic=False)
-        self.ema = EMA(self.model, loop.ema)
+        self.ema = EMA(self.model, loop.ema, warm_up=loop.ema_warmup)
 
         device, num_classes = self.accelerator.device, len(self.train_source.classes)
         statistics = self.config.data.preprocess
@@ -257,7 +257,7 @@ class Trainer:
         finally:
             with self.stop.held():
                 self.model.load_state_dict(current)
-                self.model.train()
+                self._set_training()
         images, top1, top5, loss = self.accelerator.reduce(counts, "sum").tolist()
         if images == 0:
             raise DataError(
@@ -268,6 +268,13 @@ class Trainer:
             result["top5"] = 100 * top5 / images
         self.position.validation_seconds = time.monotonic() - began
         return result
+
+    def _set_training(self) -> None:
+        self.wrapped.train()
+        if self.config.model.freeze_statistics:
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def _train_epoch(self) -> None:
         config, position = self.config, self.position
@@ -288,7 +295,7 @@ class Trainer:
             world=self.accelerator.num_processes,
             start=position.step_in_epoch,
         )
-        self.wrapped.train()
+        self._set_training()
         loss_sum = torch.zeros((), device=self.accelerator.device)
         loss_images = 0
         # Reading the loss waits until the GPU has finished its queue.
