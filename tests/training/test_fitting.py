@@ -50,7 +50,5 @@ def test_what_is_given_wins_over_the_number_of_images() -> None:
     data = {"data": {"path": "photos"}}
     config = resolve_config("small", ["loop.batch_size=8"], {**data, "schedule": {"epochs": 3}}, images=80)
     assert (config.schedule.epochs, config.loop.batch_size) == (3, 8)
-    assert config.schedule.warmup_epochs == pytest.approx(0.6), (
-        "a fifth of the epochs that were chosen"
-    )
+    assert config.schedule.warmup_epochs == pytest.approx(0.6), "a fifth of the epochs that were chosen"
     assert resolve_config("finetune", [], data, images=80) == resolve_config("finetune", [], data)

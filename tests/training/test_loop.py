@@ -201,3 +201,15 @@ def test_a_folder_smaller_than_a_batch_is_learned_in_batches_of_all_its_images(t
     assert [entry["step"] for entry in log] == list(range(1, 9))
     assert all(entry["loss"] >= FLOOR for entry in log)
     assert log[-1]["loss"] < 0.9 * log[0]["loss"]
+
+
+@pytest.mark.usefixtures("weights_only")
+def test_frozen_statistics_stay_those_of_the_start_and_all_else_learns(folder: Path, tmp_path: Path) -> None:
+    short = ("model.freeze_statistics=true", "schedule.epochs=1")
+    run = train(config=settings(folder, *short), output=tmp_path / "run")
+    state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)["model"]
+    means = [value for name, value in state.items() if name.endswith("running_mean")]
+    scales = [value for name, value in state.items() if name.endswith("norm.weight")]
+    assert means
+    assert not any(mean.any() for mean in means)
+    assert any((scale != 1).any() for scale in scales)
