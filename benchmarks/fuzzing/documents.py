@@ -9,7 +9,7 @@ from random import Random
 from fuzzing.mutation import scramble, scramble_json
 from fuzzing.target import Target
 from ghostclas.bench.diff import compare, other_machine
-from ghostclas.bench.report import markdown, notes, tables
+from ghostclas.bench.report import notes, tables, write_report
 from ghostclas.bench.results import Results, Settings, read_results
 from ghostclas.data import open_source
 from ghostclas.ssld.classmap import map_classes
@@ -31,7 +31,7 @@ def _read_measurement(path: Path) -> None:
     results = read_results(path)
     compare(results, results)
     other_machine(results, results)
-    markdown(results)
+    write_report(results, path.parent / "report")
     assert tables(results)
     assert notes(results)
 

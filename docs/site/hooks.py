@@ -19,6 +19,7 @@ PAGES = (
     "docs/*.md",
     "docs/*/**/*.png",
     "docs/images/*.webp",
+    "docs/*/**/*.svg",
     "benchmarks/results/**/*.md",
     "benchmarks/results/**/*.png",
     "deploy/*",

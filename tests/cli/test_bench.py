@@ -29,7 +29,7 @@ def test_the_command_writes_a_report_that_can_be_read_again(
     assert "batch 2, 1 thread" in shown.out
     assert f"open: {report}" in shown.err
     assert [case.model for case in read_results(report).cases] == ["small"]
-    assert (report / "batches.png").is_file()
+    assert "Photos a second" in (report / "index.html").read_text(encoding="utf-8")
 
 
 def test_json_is_one_object_on_stdout(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ WRITING = (
     ("export --model MODEL --output .", "manifest.json"),
     (
         "bench --model MODEL --engine onnxruntime --rounds 1 --threads 1 --batch 1 --latency-only --report .",
-        "index.md",
+        "index.html",
     ),
 )
 

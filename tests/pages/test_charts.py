@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import inf, nan
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ghostclas.pages.charts import COLOURS, Chart, Line, drawing
+from ghostclas.pages.charts import COLOURS, Chart, Line, drawing, picture
 
 SIDES = {"left": 54.0, "right": 508.0, "top": 14.0, "bottom": 272.0}
 
@@ -50,6 +51,74 @@ def test_what_is_not_finite_is_left_out() -> None:
 @pytest.mark.parametrize("lines", [[], [Line("a", [])]])
 def test_nothing_is_an_empty_chart(lines: list[Line]) -> None:
     assert drawing(Chart("loss", "epoch", lines))["lines"] == []
+
+
+def test_equal_ratios_are_equally_far_apart_on_a_logarithmic_axis() -> None:
+    line = Line("a", [(1, 1.0), (2, 10.0), (4, 100.0)])
+    drawn = drawing(Chart("c", "threads", [line], ticks=(1, 2, 4), log_x=True, log_y=True))
+    assert places(drawn["lines"][0]["path"]) == [(54, 272), (281, 143), (508, 14)]
+    assert [text for _, text in drawn["up"]] == ["1", "2", "5", "10", "20", "50", "100"]
+    assert [text for _, text in drawn["across"]] == ["1", "2", "4"]
+
+
+@given(st.floats(1e-3, 1e6), st.floats(1, 1e6))
+def test_logarithmic_ticks_span_the_values(low: float, ratio: float) -> None:
+    line = Line("a", [(1, low), (2, low * ratio)])
+    drawn = drawing(Chart("c", "x", [line], log_y=True))
+    assert 2 <= len(drawn["up"]) <= 14
+    assert (drawn["up"][0][0], drawn["up"][-1][0]) == (SIDES["bottom"], SIDES["top"])
+
+
+def test_error_bars_are_upright_or_across() -> None:
+    upright = drawing(Chart("c", "x", [Line("a", [(0, 5.0), (1, 5.0)], [4, 0], [6, 10])], bars=True))
+    assert [box[1::2] for box in upright["lines"][0]["bars"]] == [(117.2, 168.8), (14, 272)]
+    assert upright["lines"][0]["band"] == ""
+    across = drawing(Chart("c", "x", [Line("a", [(5.0, 1)], [0], [10])], bars=True, across=True))
+    ((left, top, right, bottom),) = across["lines"][0]["bars"]
+    assert (left, right) == (54, 508)
+    assert top == bottom
+
+
+def test_lines_of_one_name_share_a_place_in_the_legend() -> None:
+    lines = [Line("a", [(0, 1)], look=3), Line("a", [(1, 2)], look=3), Line("b", [(0, 0)], look=1)]
+    legend = drawing(Chart("c", "x", lines, legend=True))["legend"]
+    assert [(line["name"], line["colour"]) for line in legend] == [
+        ("a", "var(--line-3)"),
+        ("b", "var(--line-1)"),
+    ]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=8))
+def test_labels_are_within_the_axes(points: list[tuple[float, float]]) -> None:
+    labels = [(f"model_{number}", x, y) for number, (x, y) in enumerate(points)]
+    drawn = drawing(Chart("c", "x", [Line("a", points)], labels=labels))
+    for label in drawn["labels"]:
+        wide = 8.0 * len(label["text"])
+        left = label["x"] - wide * {"start": 0, "middle": 0.5, "end": 1}[label["anchor"]]
+        assert left >= SIDES["left"] - 0.1
+        assert left + wide <= SIDES["right"] + 0.1
+        assert SIDES["top"] <= label["y"] <= SIDES["bottom"]
+
+
+def test_labels_of_points_that_are_close_do_not_overlap() -> None:
+    labels = [(f"model_{number}", 5 + 0.01 * number, 5.0) for number in range(4)]
+    points = [(0.0, 0.0), *((x, y) for _, x, y in labels), (10.0, 10.0)]
+    drawn = drawing(Chart("c", "x", [Line("a", points)], labels=labels))["labels"]
+    boxes = []
+    for label in drawn:
+        left = label["x"] - 56 * {"start": 0, "middle": 0.5, "end": 1}[label["anchor"]]
+        boxes.append((left, label["y"]))
+    for number, (left, bottom) in enumerate(boxes):
+        for other_left, other_bottom in boxes[:number]:
+            assert abs(left - other_left) >= 56 or abs(bottom - other_bottom) >= 16
+
+
+def test_a_picture_is_an_svg_file_with_its_legend() -> None:
+    chart = Chart("a < b", "x", [Line("one & all", [(0, 1), (1, 2)])], legend=True)
+    root = ElementTree.fromstring(picture(chart))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.get("aria-label") == "a < b"
+    assert "one & all" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @given(

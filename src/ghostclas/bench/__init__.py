@@ -10,7 +10,7 @@
     results = measure(cases, Settings(threads=(1,), batches=(1,), rounds=3, cold_starts=0, passes=0))
     write_report(results, "bench")
 
-``ghostclas.bench.run`` measures, ``report`` and ``plots`` present, ``diff`` compares two measurements, and
+``ghostclas.bench.run`` measures, ``report`` and ``charts`` present, ``diff`` compares two measurements, and
 ``recommend`` chooses. ``ghostclas.timing`` interleaves all compared cases, in a random order. ``noise`` times
 one graph twice, as if it were two.
 """

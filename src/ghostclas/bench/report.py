@@ -1,22 +1,27 @@
-"""The report of a measurement: the tables of the terminal and the page, and the directory with all files."""
+"""The report of a measurement: the tables of the terminal and the page, and the page itself."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ghostclas.bench.cases import FIXED_THREADS
+from ghostclas.bench.charts import accuracy_charts, model_charts, runtimes
 from ghostclas.bench.noise import warning
-from ghostclas.bench.plots import PLOTS, draw
 from ghostclas.bench.results import CaseResult, Results
 from ghostclas.bench.statistics import Spread
-from ghostclas.errors import UsageError
-from ghostclas.extras import require
-from ghostclas.files import check_folder, write_bytes
+from ghostclas.errors import DataError
+from ghostclas.files import write_bytes
+from ghostclas.pages import check_page, write_html
+from ghostclas.pages.charts import drawing
+from ghostclas.progress import rounded_rate
 
-JSON, PAGE = "bench.json", "index.md"
+JSON, PAGE = "bench.json", "index.html"
+
+_PAGE = Path(__file__).with_name("pages") / "bench.html.jinja"
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 NAMES = ("model", "engine", "precision", "px")
 
@@ -86,74 +91,116 @@ def notes(results: Results) -> list[str]:
     return lines
 
 
-def markdown(results: Results, plots: Sequence[str] = ()) -> str:
-    """Return the page as Markdown."""
-    noise = results.noise
-    lines = [
-        "# Benchmark",
-        "",
-        f"{results.machine}.",
-        f"ghostclas {results.ghostclas}, "
-        + ", ".join(f"{name} {version}" for name, version in results.machine.packages.items())
-        + f"; {results.measured}.",
-        "",
-    ]
-    if said := warning(noise):
-        lines += [f"**Warning: {said}.**", ""]
-    elif noise:
-        lines += [
-            f"Two equal graphs, timed as if they were two, differ by {noise.difference:.1%} at most.",
-            "",
-        ]
-    for table in tables(results):
-        lines += [f"## {table.title}", "", *_pipes(table), ""]
-    lines += [f"- {note}" for note in notes(results)] + [""]
-    for name in plots:
-        lines += [f"![{PLOTS[name].title}]({name})", ""]
-    table = details(results)
-    lines += [f"## {table.title}", "", *_pipes(table), ""]
-    if results.skipped:
-        lines += ["## Not measured", "", *(f"- {line}" for line in results.skipped), ""]
-    return "\n".join(lines)
-
-
 def check_report(directory: str | os.PathLike[str]) -> None:
     """Check before the measurement that ``write_report`` can write.
 
     Raises:
-        UsageError: there is a file at ``directory``, or it cannot be written to.
-        MissingExtraError: matplotlib is not installed.
+        UsageError: there is a file at ``directory``, it cannot be written to, or has somebody else's page.
+        MissingExtraError: jinja2 is not installed.
     """
-    require("matplotlib", extra="report")
-    if Path(directory).exists() and not Path(directory).is_dir():
-        raise UsageError(f"{directory} is a file; name a directory for the report")
-    check_folder(directory, option="--report")
+    check_page(Path(directory))
 
 
 def write_report(results: Results, directory: str | os.PathLike[str]) -> Path:
-    """Write ``bench.json``, ``index.md`` and the plots, and return the path of the page.
+    """Write ``index.html``, which needs no other file, and ``bench.json``; return the path of the page.
 
     Files of those names are replaced; others stay.
 
     Raises:
-        UsageError: the directory cannot be written.
-        MissingExtraError: matplotlib is not installed.
+        UsageError: as :func:`check_report`.
+        DataError: the directory cannot be written.
+        MissingExtraError: jinja2 is not installed.
     """
-    check_report(directory)
     folder = Path(directory)
+    check_report(folder)
+    page = write_html(_PAGE, folder, **_page(results))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / JSON, results.model_dump_json(indent=1).encode() + b"\n")
-        drawn = draw(results)
-        for name in PLOTS:
-            if name in drawn:
-                write_bytes(folder / name, drawn[name])
-            else:
-                (folder / name).unlink(missing_ok=True)
-        write_bytes(folder / PAGE, markdown(results, list(drawn)).encode())
     except OSError as error:
-        raise UsageError(f"cannot write the report to {folder}: {error.strerror}") from None
-    return folder / PAGE
+        raise DataError(f"cannot write to {folder}: {error.strerror}") from None
+    return page
+
+
+def _page(results: Results) -> dict[str, Any]:
+    models = model_charts(results)
+    return {
+        "models": list(dict.fromkeys(case.model for case in results.cases)),
+        "runtimes": list(runtimes(results)),
+        "tiles": _tiles(results),
+        "warning": warning(results.noise),
+        "accuracy": [drawing(chart) for chart in accuracy_charts(results)],
+        "model_charts": [(model, [drawing(chart) for chart in charts]) for model, charts in models],
+        "tables": [(table, _values(table)) for table in (*tables(results), details(results))],
+        "notes": notes(results),
+        "facts": _facts(results),
+        "skipped": results.skipped,
+    }
+
+
+def _tiles(results: Results) -> list[tuple[str, str, str, str]]:
+    """Return the best figures: what each is, its value, its unit, and the case that has it."""
+    found: list[tuple[str, str, str, str]] = []
+    threads = min(results.settings.threads)
+    timed = [(ms.p50, case) for case in results.cases if (ms := case.ms(threads))]
+    if timed:
+        value, case = min(timed, key=lambda entry: entry[0])
+        found.append((f"One photo, {_count(threads, 'thread')}", f"{value:.2f}", "ms", _case(case)))
+    rates = [(rate.p50, case) for case in results.cases if (rate := case.images_per_second)]
+    if rates:
+        value, case = max(rates, key=lambda entry: entry[0])
+        found.append(("From files to labels", rounded_rate(value), "photos/s", _case(case)))
+    starts = [(start.p50, case) for case in results.cases if (start := case.cold_start_ms)]
+    if starts:
+        value, case = min(starts, key=lambda entry: entry[0])
+        found.append(("Cold start", f"{value:,.0f}", "ms", _case(case)))
+    measured = [
+        (case.accuracy.top1, case) for case in results.cases if case.accuracy and case.accuracy.measured
+    ]
+    if measured:
+        value, case = max(measured, key=lambda entry: entry[0])
+        found.append(("Top-1", f"{value:.1f}", "%", _case(case)))
+    return found
+
+
+def _case(case: CaseResult) -> str:
+    return f"{case.model} in {case.engine}, {case.precision}"
+
+
+def _facts(results: Results) -> dict[str, str]:
+    """Return what was measured on, and how."""
+    machine, settings, noise = results.machine, results.settings, results.noise
+    cores = (
+        str(machine.cores)
+        if machine.cores == machine.all_cores
+        else f"{machine.cores} of {machine.all_cores}"
+    )
+    facts = {
+        "Processor": machine.cpu,
+        "Cores": cores,
+        "Memory": f"{machine.memory / 2**30:.1f} GiB" if machine.memory else "",
+        "Instructions": " ".join(machine.instructions),
+        "Governor": machine.governor or "",
+        "Load before": "" if machine.load is None else f"{machine.load:.2f}",
+        "System": f"{machine.system}, Python {machine.python}",
+        "Versions": ", ".join(
+            f"{name} {version}"
+            for name, version in {"ghostclas": results.ghostclas, **machine.packages}.items()
+        ),
+        "Measured": results.measured.replace("T", " ").replace("+00:00", " UTC"),
+        "Latencies": f"{_count(settings.rounds, 'round')} of {_count(settings.runs, 'run')}, interleaved",
+        "Noise": f"two equal graphs differ by {noise.difference:.1%} at most" if noise else "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _values(table: Table) -> list[list[float | None]]:
+    """Return the figures of a table, by which its page sorts the rows."""
+    return [[_figure(cell) for cell in row] for row in table.rows]
+
+
+def _figure(cell: str) -> float | None:
+    found = _NUMBER.search(cell.replace(",", ""))
+    return float(found[0]) if found else None
 
 
 def _latency(results: Results) -> Table:
@@ -222,9 +269,3 @@ def _count(number: int, noun: str) -> str:
 
 def _percentiles(ms: Spread) -> tuple[float, ...]:
     return ms.p25, ms.p50, ms.p75, ms.p95, ms.p99
-
-
-def _pipes(table: Table) -> list[str]:
-    marks = ["---"] * table.names + ["---:"] * (len(table.header) - table.names)
-    rows = [table.header, marks, *([cell.replace("|", "\\|") for cell in row] for row in table.rows)]
-    return ["| " + " | ".join(row) + " |" for row in rows]

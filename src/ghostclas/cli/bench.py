@@ -49,7 +49,7 @@ SplitOption = Annotated[
 RoundsOption = Annotated[int, typer.Option(min=1, help="Fewer give a first impression, more average noise.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print every figure as one JSON object.")]
 ReportOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write bench.json, index.md and plots there.")
+    Path | None, typer.Option(metavar="DIR", help="Write a page with charts, and bench.json, there.")
 ]
 ToleranceOption = Annotated[
     float, typer.Option(min=0, help="The part by which a time, a rate or a size may be worse.")
@@ -106,7 +106,7 @@ def bench(
         print_next(str(write_report(results, report)), why="open")
     else:
         chosen = [word for name in model or () for word in ("--model", name)]
-        print_next("ghostclas", "bench", *chosen, "--report", "bench", why="for plots and every figure")
+        print_next("ghostclas", "bench", *chosen, "--report", "bench", why="for charts and every figure")
 
 
 @app.command("diff")

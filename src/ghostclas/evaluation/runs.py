@@ -14,8 +14,8 @@ from ghostclas.bundle.manifest import MANIFEST
 from ghostclas.errors import UsageError
 from ghostclas.evaluation.logs import best_entry, column, interval, read_log, spent, top1_line
 from ghostclas.extras import require
-from ghostclas.files import check_folder, is_folder, is_there, read_regular
-from ghostclas.pages import write_html
+from ghostclas.files import is_folder, is_there, read_regular
+from ghostclas.pages import check_page, write_html
 from ghostclas.pages.charts import COLOURS, Chart, Line, drawing
 
 DEPTH = 3
@@ -25,7 +25,6 @@ DRAWN = 2 * COLOURS
 """So many runs have curves of their own looks; the page draws those with the best top-1."""
 
 _PAGE = Path(__file__).with_name("pages") / "runs.html.jinja"
-_MARK = b'<meta name="generator" content="ghostclas">'
 _OWN = {"bundle", "checkpoints", "report"}
 _MINUTES = 180
 _MAX_SETTINGS = 1 << 20
@@ -177,21 +176,6 @@ def write_runs(runs: Sequence[PastRun], folder: Path) -> Path:
         charts=[drawing(chart) for chart in charts],
         left_out=len(runs) - len(drawn),
     )
-
-
-def check_page(folder: Path) -> None:
-    """Raise before the runs are read what writing their page would raise after it.
-
-    Raises:
-        UsageError, MissingExtraError: as :func:`write_runs`.
-    """
-    require("jinja2", extra="report")
-    if is_there(folder) and not is_folder(folder):
-        raise UsageError(f"{folder} is a file; name a folder for the page")
-    check_folder(folder, option="--report")
-    page = folder / "index.html"
-    if is_there(page) and _MARK not in page.read_bytes():
-        raise UsageError(f"{page} is a page of somebody else; name another folder for this one")
 
 
 def _runs_below(folder: Path, depth: int) -> Iterator[Path]:

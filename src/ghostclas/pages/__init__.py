@@ -13,7 +13,10 @@ import ghostclas
 from ghostclas import imaging
 from ghostclas.errors import DataError, UsageError
 from ghostclas.extras import require
-from ghostclas.files import check_replaceable, is_folder, is_there, write_text
+from ghostclas.files import check_folder, check_replaceable, is_folder, is_there, write_text
+
+MARK = b'<meta name="generator" content="ghostclas">'
+"""What tells a page of this package from somebody else's."""
 
 
 def render(template: Path, **values: Any) -> str:
@@ -80,6 +83,24 @@ def check_report_folder(
         raise UsageError(
             f"{target} holds other files than a {what}, such as {min(others)!r}; name a new folder for it"
         )
+
+
+def check_page(folder: Path) -> None:
+    """Raise before the work what writing the page of ``--report`` into a folder would raise after it.
+
+    Other files may be in the folder.
+
+    Raises:
+        UsageError: it is a file, cannot be written to, or has a page that this package did not write.
+        MissingExtraError: jinja2 is not installed.
+    """
+    require("jinja2", extra="report")
+    if is_there(folder) and not is_folder(folder):
+        raise UsageError(f"{folder} is a file; name a folder for the page")
+    check_folder(folder, option="--report")
+    page = folder / "index.html"
+    if is_there(page) and MARK not in page.read_bytes():
+        raise UsageError(f"{page} is a page of somebody else; name another folder for this one")
 
 
 def thumbnail(data: bytes, side: int) -> str:
