@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ghostclas.bundle import Bundle
 from ghostclas.errors import UsageError
 from ghostclas.prediction import Classifier, Gallery, check_gallery
+from ghostclas.prediction.explanation import Explainer
 from ghostclas.spec import Label, Prediction, PredictionError, PreprocessSpec, ResizeSpec
 from tests.colours import SIDE, colour_bundle, colour_folder, colour_photo
+from tests.images import write_photo
 
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '<img src=x onerror="document.title=1">&amp;\u2028.png'
@@ -171,6 +174,43 @@ def test_an_error_leaves_the_earlier_gallery(tmp_path: Path, error: BaseExceptio
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing half-written is left"
 
 
+def test_the_least_certain_photos_show_what_spoke_for_their_label(
+    tmp_path: Path, small_bundle: Bundle
+) -> None:
+    photos = [write_photo(tmp_path / f"{number}.jpg", seed=number) for number in range(5)]
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    explainer = Explainer(small_bundle)
+    with (
+        Gallery(tmp_path / "out", model="small") as gallery,
+        Classifier.load(small_bundle, engine="onnxruntime", threads=1) as classifier,
+    ):
+        answers = list(classifier.stream([*photos, tmp_path / "bad.jpg"], watch=gallery.keep))
+        for prediction in answers:
+            gallery.add(Path(prediction.file or ""), prediction)
+        uncertain = [a.file or "" for a in sorted(answers[:5], key=lambda a: a.score or 0)][:3]
+        wanted = {file: explainer.explain(file).heat for file in uncertain[1:]}
+        Path(uncertain[0]).unlink()
+        assert gallery.explain(explainer, 3, threads=2) == 2, "one is gone"
+    page = tmp_path / "out" / "index.html"
+    shown = {photo["file"]: photo for group in data_of(page)["groups"] for photo in group["photos"]}
+    assert {file for file, photo in shown.items() if "heat" in photo} == set(wanted)
+    for file, heat in wanted.items():
+        digits = [[int(digit, 16) for digit in row] for row in shown[file]["heat"]]
+        assert np.max(digits) == 15
+        np.testing.assert_allclose(digits, 15 * heat / heat.max(), atol=0.51)
+    assert "the 2 least certain photos have it" in page.read_text(encoding="utf-8")
+
+
+def test_a_network_that_cannot_be_explained_has_a_gallery_all_the_same(tmp_path: Path) -> None:
+    bundle = colour_bundle(tmp_path / "colours")
+    photo = colour_photo(tmp_path / "red.png", "red")
+    with Gallery(tmp_path / "out", model="colours") as gallery:
+        gallery.keep(0, pixels())
+        gallery.add(photo, answer("red", 0.9))
+        assert gallery.explain(Explainer(bundle)) == 0
+    assert "Why" not in (tmp_path / "out" / "index.html").read_text(encoding="utf-8").split("<script>")[0]
+
+
 # ------------------------------------------------------------------ in a browser
 
 
@@ -193,6 +233,7 @@ def test_the_page_filters_and_runs_nothing_that_a_name_holds(tmp_path: Path, bro
             gallery.keep(number, pixels())
             file = HOSTILE if number == 0 else f"{number}.png"
             gallery.add(tmp_path / "photos" / "0.png", answer(label, 0.3 + number / 50, file))
+        gallery._heat = {0: ["0f", "7a"]}
         error = PredictionError(code="truncated", message="<i>cut</i> short")
         gallery.add(tmp_path / HOSTILE, Prediction(file=HOSTILE, error=error))
     page = browser.new_page()
@@ -205,6 +246,17 @@ def test_the_page_filters_and_runs_nothing_that_a_name_holds(tmp_path: Path, bro
     first = page.locator("figure").first
     assert first.locator(".key").inner_text() == HOSTILE
     first.locator("img").evaluate("image => image.decode()")
+    heat = page.locator(".heat")
+    assert heat.count() == 1
+    assert heat.evaluate("canvas => getComputedStyle(canvas).opacity") == "0"
+    yellow = "canvas => [...canvas.getContext('2d').getImageData(111, 0, 1, 1).data].map(Math.round)"
+    red, green, blue, alpha = heat.evaluate(yellow)
+    assert red > green > blue
+    assert 150 < alpha < 175
+    page.locator("#why").check()
+    from playwright.sync_api import expect
+
+    expect(heat).to_have_css("opacity", "1")
     assert first.locator("a").evaluate("link => link.href") == (tmp_path / "photos" / "0.png").as_uri()
     assert page.locator("figure").count() == 24 + 1
     page.get_by_role("button", name="Show 6 more of 6").click()

@@ -100,6 +100,7 @@ def predict_command(
         _undo(undo, alone=not paths and sort is None)
         return
     from ghostclas.prediction import Classifier, PredictionFiles
+    from ghostclas.prediction.explanation import Explainer
 
     order = _order(sort, min_score, copy=copy, move=move, link=link)
     if resume and output is None:
@@ -162,6 +163,7 @@ def predict_command(
             for photo, prediction in kept:
                 gallery.add(photo, prediction)
             gallery.add_labelled(earlier, classifier.preprocess, threads=usable_cores())
+            gallery.explain(Explainer(classifier.bundle), threads=usable_cores())
         sorting = _sort([*earlier, *kept], order, classifier.classes) if order else None
         if gallery and sorting and sorting.how == "move":
             gallery.moved = sorting.placed

@@ -139,6 +139,23 @@ class Explainer:
             photo=picture,
         )
 
+    def heat(self, pixels: NDArray[np.uint8], label: int) -> NDArray[np.float32]:
+        """Return what speaks for a class in a photo that is prepared already.
+
+        Args:
+            pixels: uint8 ``[crop, crop, 3]``, from ``imaging.preprocess``.
+            label: the index of the class.
+
+        Returns:
+            float32 ``[H, W]``, 0 or more, in units of the logit.
+
+        Raises:
+            UsageError, BundleError: as :meth:`explain`.
+        """
+        engine, index = self._open(), self._index(label)
+        _, maps = engine.run_with_maps(pixels[None])
+        return heat_of(maps[0], engine.head.gradient(maps[0].mean((1, 2), np.float64), index))
+
     def close(self) -> None:
         """Free what the runtime holds; the next explanation opens it again."""
         with self._opening:

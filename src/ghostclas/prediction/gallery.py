@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ghostclas.errors import ImageError, UsageError
+from ghostclas.errors import BundleError, ImageError, UsageError
 from ghostclas.files import is_folder, replacing_folder
 from ghostclas.imaging import preprocess
 from ghostclas.pages import check_report_folder, render
+from ghostclas.prediction.explanation import Explainer
 from ghostclas.spec import Prediction, PreprocessSpec
 
 PAGE, COUNTS, THUMBNAILS = "index.html", "gallery.json", "thumbnails"
 SIDE = 224
 """The largest side of a thumbnail in pixels."""
+EXPLAINED = 100
+"""So many photos, the least certain, are explained; each is decoded and computed once more."""
 
 _TEMPLATE = Path(__file__).with_name("pages") / "gallery.html.jinja"
 _MARK = b'<meta name="generator" content="ghostclas">'
 _QUALITY = 78
 _IN_A_FOLDER = 1000
+_STEPS = 15
+"""The heat of a place is one hexadecimal digit."""
 _OTHERS = 2
 """So many labels beside the best one are shown."""
 
@@ -65,6 +70,7 @@ class Gallery:
         self._model = model
         self._photos: list[Shown] = []
         self._kept: set[int] = set()
+        self._heat: dict[int, Sequence[str]] = {}
         self._stack = ExitStack()
         self.moved: Mapping[Path, Path] = {}
         """Where photos are now that are not where they were when they were added."""
@@ -126,6 +132,33 @@ class Gallery:
         """Add the photo at ``path``; its number is the count of those before it."""
         self._photos.append(Shown(path, prediction, len(self._photos)))
 
+    def explain(self, explainer: Explainer, count: int = EXPLAINED, *, threads: int = 1) -> int:
+        """Add to the ``count`` least certain photos what speaks for their label, as the page can show it.
+
+        They are decoded again, ``threads`` at once. Nothing is added where the network does not end in a
+        pooled feature map.
+
+        Returns:
+            How many photos were explained.
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        shown = [photo for photo in self._photos if photo.number in self._kept and photo.prediction.top]
+        shown.sort(key=lambda photo: photo.prediction.top[0].score)
+
+        def add_heat(photo: Shown) -> None:
+            # A photo that is gone since has its labels all the same.
+            with suppress(ImageError):
+                pixels = preprocess(photo.path, explainer.bundle.preprocess)
+                self._heat[photo.number] = _digits(explainer.heat(pixels, photo.prediction.top[0].index))
+
+        with (
+            suppress(BundleError),
+            ThreadPoolExecutor(threads, thread_name_prefix="ghostclas-explanation") as pool,
+        ):
+            list(pool.map(add_heat, shown[:count]))
+        return len(self._heat)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -171,6 +204,7 @@ class Gallery:
             labels=labels,
             unknown=len(unknown),
             bad=len(bad),
+            explained=len(self._heat),
             data={
                 "names": names,
                 "groups": [
@@ -199,6 +233,8 @@ class Gallery:
         top = [[index[best.label], round(best.score, 4)] for best in prediction.top[: 1 + _OTHERS]]
         if photo.number in self._kept:
             shown["picture"] = _thumbnail(photo.number)
+        if photo.number in self._heat:
+            shown["heat"] = self._heat[photo.number]
         return {**shown, "top": top}
 
     def _link(self, path: Path) -> str:
@@ -223,6 +259,13 @@ def _group(prediction: Prediction) -> str | int:
     if prediction.error:
         return _BAD
     return _UNKNOWN if prediction.unknown else str(prediction.label)
+
+
+def _digits(heat: NDArray[np.float32]) -> list[str]:
+    """Return the heat as one hexadecimal digit a place, 0 to the photo's most; a string is a row."""
+    most = max(float(heat.max()), float(np.finfo(np.float32).tiny))
+    steps = np.rint(_STEPS * heat / most).astype(int)
+    return ["".join(f"{step:x}" for step in row) for row in steps.tolist()]
 
 
 def _thumbnail(number: int) -> str:
