@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ghostclas.errors import UsageError
-from ghostclas.evaluation.runs import DRAWN, check_page, read_runs, write_runs
+from ghostclas.evaluation.runs import DRAWN, read_runs, write_runs
+from ghostclas.pages import check_page
 from tests.evaluation.past import past_run, past_runs
 
 HOSTILE = "<script>alert(1)</script>"

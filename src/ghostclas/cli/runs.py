@@ -24,7 +24,8 @@ def runs_command(
     Prints a row for each run below the given folders (runs when absent), the best first, with its top-1, the
     95 % interval of that, and its settings.
     """
-    from ghostclas.evaluation.runs import check_page, read_runs, write_runs
+    from ghostclas.evaluation.runs import read_runs, write_runs
+    from ghostclas.pages import check_page
     from ghostclas.progress import duration
 
     if report:
