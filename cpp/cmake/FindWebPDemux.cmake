@@ -1,7 +1,7 @@
 # libwebp and its demuxer, which hold the animation decoder: target WebP::demux.
 find_path(WebPDemux_INCLUDE_DIR webp/demux.h)
 find_library(WebPDemux_LIBRARY NAMES webpdemux libwebpdemux)
-find_library(WebPDemux_WEBP_LIBRARY NAMES webp libwebp)
+find_library(WebPDemux_WEBP_LIBRARY NAMES webp libwebp webpdecoder libwebpdecoder)
 find_library(WebPDemux_SHARPYUV_LIBRARY NAMES sharpyuv libsharpyuv)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(WebPDemux
