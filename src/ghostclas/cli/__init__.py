@@ -17,7 +17,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -26,11 +27,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ghostclas.cli.console import discard_stdout
+from ghostclas.cli.console import discard_stdout, note
 from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
+from ghostclas.cli.volume import add_volume, behind_the_verb
 from ghostclas.errors import GhostclasError, Terminated, UsageError, command_line, did_you_mean
 from ghostclas.files import is_there
 from ghostclas.terminal import printable_message
+from ghostclas.volume import Volume, changing_volume, volume
 
 COMMANDS: Mapping[str, str] = {
     "predict": "predict:predict_command",
@@ -81,6 +84,8 @@ class LazyGroup(TyperGroup):
             target = verb
         command = typer.main.get_command(target)
         command.name = cmd_name
+        if ctx.obj is not None:
+            add_volume(command, ctx.obj)
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -128,7 +133,10 @@ def ghostclas(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Turn a folder of photos into a small, fast image classifier, and put it to work."""
+    """Turn a folder of photos into a small, fast image classifier, and put it to work.
+
+    Every command takes --quiet (results and errors only) and --verbose (what was chosen and why, too).
+    """
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -138,9 +146,13 @@ def main(args: Sequence[str] | None = None) -> int:
     words and flags have 2. An interrupt returns 130, SIGTERM during training 143, a closed pipe ends quietly.
     A bug raises.
     """
-    args = list(sys.argv[1:] if args is None else args) or ["--help"]
     _replace_closed_streams()
     _use_utf8()
+    with changing_volume(note) as change:
+        return _main(behind_the_verb(sys.argv[1:] if args is None else args), change)
+
+
+def _main(args: list[str], change: Callable[[Volume], None]) -> int:
     if COMPLETION_VARIABLE in os.environ:
         # A shell asks what it could complete; typer answers it before any verb runs.
         from typer.completion import completion_init  # type: ignore[attr-defined]
@@ -149,10 +161,12 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with ending_with_ctrl_c(args[0]):
             code = typer.main.get_command(app).main(
-                args=_with_resume_auto(args), prog_name="ghostclas", standalone_mode=False
+                args=_with_resume_auto(args), prog_name="ghostclas", standalone_mode=False, obj=change
             )
         sys.stdout.flush()
     except GhostclasError as error:
+        if volume() is Volume.VERBOSE:
+            note(traceback.format_exc().rstrip())
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)

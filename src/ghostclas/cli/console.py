@@ -16,6 +16,7 @@ import typer
 
 from ghostclas.errors import UsageError, command_line
 from ghostclas.terminal import printable, printable_json, printable_lines, printable_message
+from ghostclas.volume import Volume, volume
 
 T = TypeVar("T")
 
@@ -63,8 +64,9 @@ def discard_stdout() -> None:
 
 
 def note(text: str) -> None:
-    """Write one message about the work to stderr."""
-    typer.echo(printable_message(text), err=True)
+    """Write one message about the work to stderr, unless --quiet was given."""
+    if volume() is not Volume.QUIET:
+        typer.echo(printable_message(text), err=True)
 
 
 def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
@@ -19,12 +20,16 @@ FLOATS: Sequence[Precision] = ("fp32", "fp16")
 """File precisions that are computed in float32 by default; the first is the most precise."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Choice(NamedTuple):
     """An engine, the file that it opens, and its arithmetic if that is not the file's precision."""
 
     engine: str
     file: BundleFile
     inference_precision: Precision | None = None
+    why: str = "as asked for"
 
 
 def open_engine(
@@ -67,6 +72,13 @@ def open_engine(
         _choose_automatically(bundle, wanted, optimize_for)
         if name == "auto"
         else _choose_file(name, bundle, wanted)
+    )
+    _log.info(
+        "engine: %s with %s in %s, %s",
+        choice.engine,
+        choice.file.entry.path,
+        choice.inference_precision or choice.file.entry.precision,
+        choice.why,
     )
     return load_file(
         choice.engine,
@@ -200,7 +212,8 @@ def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_
     if precision is not None and all(entry.precision != precision for entry in runnable):
         able = [name for name in ENGINES if precision in ENGINES[name].inference_precisions]
         for name in sorted(able, key=lambda name: name not in installed):
-            return _choose_file(name, bundle, precision)
+            chosen = _choose_file(name, bundle, precision)
+            return chosen._replace(why=f"which computes in {precision}; there is no file in it")
     entries = {entry.path: entry for entry in runnable if precision in (None, entry.precision)}
     default = next(iter(entries.values()), None)
     compared = {
@@ -218,19 +231,23 @@ def _choose_automatically(bundle: Bundle, precision: Precision | None, optimize_
         )
         and (name == DEFAULT_ENGINE or is_known(name, BundleFile(bundle, entry)))
     ]
+    first = f"the first of the installed {', '.join(installed)}"
     if precision is None and optimize_for == "throughput":
         for name, entry in files:
             for other in ENGINES[name].inference_precisions:
                 if compared.get((name, entry.path, other)) and is_faster_in(name, other):
-                    return Choice(name, BundleFile(bundle, entry), other)
+                    why = f"{first} with right answers in {other}, in which this processor is faster"
+                    return Choice(name, BundleFile(bundle, entry), other, why)
     for name, entry in files:
         if compared.get((name, entry.path, None)):
-            return Choice(name, BundleFile(bundle, entry))
+            why = f"{first} with right answers on files that were made or verified here"
+            return Choice(name, BundleFile(bundle, entry), None, why)
     for name in installed:
         if default is None or compared.get((name, default.path, None)) is False:
             continue
         if default.format in ENGINES[name].formats:
-            return Choice(name, BundleFile(bundle, default))
+            why = f"{first} that reads the default file; nothing was compared"
+            return Choice(name, BundleFile(bundle, default), None, why)
     formats = sorted({entry.format for entry in entries.values()})
     raise BundleError(
         f"{bundle.path}: no installed engine reads a file of this bundle "

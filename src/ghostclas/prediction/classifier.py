@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,8 @@ Compute: TypeAlias = Callable[[UInt8], NDArray[np.float32]]
 Watch: TypeAlias = Callable[[int, UInt8], None]
 """Called with the position of a photo and its decoded pixels, uint8 ``[crop, crop, 3]``."""
 Item = TypeVar("Item")
+
+_log = logging.getLogger(__name__)
 
 BATCH_SIZE = 4
 BATCH_SIZE_IN_BF16 = 8
@@ -121,6 +124,7 @@ class Classifier:
             batch_size = BATCH_SIZE_IN_BF16 if opened.inference_precision == "bf16" else BATCH_SIZE
         # All workers may decode at once, so a caller that limits the cores gets one worker a core.
         per_core = workers_per_core(opened.name) if cores >= usable_cores() else 1
+        _log.info("batches of %d photos on %d threads, on %d cores", batch_size, cores * per_core, cores)
         return cls(model, opened, batch_size=batch_size, workers=cores * per_core)
 
     @property
