@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,19 @@ def test_a_bad_photo_is_a_result_in_its_place(folder: Path, tmp_path: Path, caps
     assert len(good["similar"]) == 2
     assert run("similar", tmp_path / "bad.png", "--in", tmp_path / "bad.png") == 2
     assert run("similar", tmp_path / "bad.png", "--in", folder, "--top", "0") == 2
+
+
+def test_photos_are_found_in_a_zip_as_they_are_in_its_folder(
+    folder: Path, tmp_path: Path, capsys: Shown
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "photos"))
+    query = tmp_path / "query.png"
+    query.write_bytes(encode(photo(160, 120, 1)))
+    words = ("similar", query, "--engine", "onnxruntime", "--in")
+    assert run(*words, folder) == 0
+    wanted = capsys.readouterr().out.replace(str(folder), str(archive / "photos"))
+    for computed in (3, 0):
+        assert run(*words, archive) == 0
+        shown = capsys.readouterr()
+        assert shown.out == wanted
+        assert f"3 photos in {archive}, {computed} of them new or changed" in shown.err

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def similar_command(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Photos, folders or patterns.")],
     folder: Annotated[
-        Path, typer.Option("--in", metavar="DIR", help="Where to look: a folder of photos, best one a label.")
+        Path,
+        typer.Option(
+            "--in", metavar="DIR|ZIP", help="Where to look: photos in folders, best one a label, or a .zip."
+        ),
     ],
     model: Annotated[str, typer.Option(help="A bundle, a run, a model name, or default.")] = "default",
     top: Annotated[int, typer.Option(help="The number of similar photos of each photo.")] = 5,

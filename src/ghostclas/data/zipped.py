@@ -101,6 +101,11 @@ class ZipTree:
         with _errors_of(f"{self.archive}/{name}"):
             return _content(archive, entry, entry.file_size)
 
+    def stamp(self, path: str) -> tuple[int, int]:
+        """Return the size and the checksum of the entry at ``path``, which :meth:`walk` listed."""
+        entry = self._zip().getinfo(f"{self.folder}/{path}" if self.folder else path)
+        return entry.file_size, entry.CRC
+
     def _head(self, path: str) -> bytes:
         archive = self._zip()
         with suppress(ImageError), _errors_of(path):

@@ -22,18 +22,18 @@ import numpy.typing as npt
 
 from ghostclas.bundle import Bundle
 from ghostclas.data.storage import SPLIT_NAMES
-from ghostclas.errors import BundleError, ImageError, UsageError
+from ghostclas.errors import BundleError, DataError, ImageError, UsageError
 from ghostclas.evaluation.calibration import ReliabilityBin
 from ghostclas.evaluation.comparison import Comparison
 from ghostclas.evaluation.evaluation import Evaluation, readable
 from ghostclas.evaluation.metrics import Ints, wilson_interval
 from ghostclas.evaluation.table import HEADER, write_table
-from ghostclas.files import read_regular, replacing_folder
-from ghostclas.imaging import MAX_BYTES
+from ghostclas.files import replacing_folder
 from ghostclas.pages import check_report_folder, data_uri, render, thumbnail
 from ghostclas.pages.charts import Chart, drawing
 from ghostclas.prediction.explanation import Explainer
 from ghostclas.prediction.similar import PhotoIndex, SimilarPhoto
+from ghostclas.prediction.stored_photos import read_photo
 
 PAGE, FIGURES, TABLE = "index.html", "report.json", "predictions.csv"
 MISTAKES = 24
@@ -305,8 +305,8 @@ def _seen(similar: SimilarPhoto | None) -> dict[str, Any] | None:
     if similar is None:
         return None
     try:
-        uri = thumbnail(read_regular(Path(similar.file), MAX_BYTES), _THUMBNAIL)
-    except (ImageError, OSError):
+        uri = thumbnail(read_photo(similar.file), _THUMBNAIL)
+    except (DataError, ImageError, OSError):
         return None
     return {
         "uri": uri,

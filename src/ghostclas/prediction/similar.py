@@ -1,9 +1,9 @@
 """The photos of a folder that are most like a photo, by the cosine of their features.
 
 The features of a folder are computed once and kept in the cache folder (see ``cache``), one file for each
-folder, model and engine. A photo is computed again when its size or its time of change is another. The folder
-itself is only read. The file is replaced whole, also when the work is interrupted, so another process finds
-the former index or the new one.
+folder, model and engine. A photo is computed again when its size or its time of change is another; in a
+``.zip``, its size or its checksum. The folder itself is only read. The file is replaced whole, also when the
+work is interrupted, so another process finds the former index or the new one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from safetensors import SafetensorError
 
 from ghostclas.cache import cache_directory
 from ghostclas.errors import DataError, UsageError
-from ghostclas.files import is_folder, read_regular, write_bytes
+from ghostclas.files import read_regular, write_bytes
 from ghostclas.imaging import ImageSource
-from ghostclas.prediction.photos import find_images
+from ghostclas.prediction.stored_photos import open_photos
 from ghostclas.progress import Progress
 from ghostclas.spec import Frozen, PredictionError
 
@@ -90,23 +90,20 @@ class PhotoIndex:
 
         Args:
             classifier: gives the features; its bundle's file needs that output.
-            folder: photos at any depth; the first folder below it, or below ``train`` or ``val``, is the
-                label.
+            folder: a folder, or a ``.zip`` of one, with photos at any depth; the first folder below it, or
+                below ``train`` or ``val``, is the label.
             cache: the cache folder; see ``cache.cache_directory``.
             progress: called with the number of photos done and the number that are to be computed.
 
         Raises:
-            UsageError: ``folder`` is none, or the engine gives no features.
+            UsageError: ``folder`` is neither, or the engine gives no features.
             BundleError: the bundle's file gives no features.
-            DataError: no photo in the folder can be read.
+            DataError: no photo in it can be read, or the archive cannot.
         """
-        root = Path(folder)
-        if not is_folder(root):
-            raise UsageError(f"{root} is no folder of photos")
-        place = _place(classifier, root, cache_directory(cache))
+        photos = open_photos(folder)
+        stamps = found = photos.stamps
+        place = _place(classifier, photos.folder, cache_directory(cache))
         kept = _Kept.read(place)
-        found = {path.relative_to(root).as_posix(): path for path in find_images([root], literal=True)}
-        stamps = {name: _stamp(path) for name, path in found.items()}
         known = {name: row for row, name in enumerate(kept.names)}
         fresh = [name for name in found if name not in known or kept.stamp(known[name]) != stamps[name]]
         rows: dict[str, Halves] = {
@@ -115,10 +112,10 @@ class PhotoIndex:
         bad: dict[str, PredictionError] = {}
         unkept: str | None = None
         try:
-            answers = classifier.stream_features(found[name] for name in fresh)
+            answers = classifier.stream_features(photos.open(fresh))
             for number, (name, answer) in enumerate(zip(fresh, answers, strict=True), 1):
                 if isinstance(answer, PredictionError):
-                    bad[name] = answer
+                    bad[name] = photos.error(name) or answer
                 else:
                     rows[name] = _unit(answer[None])[0].astype(np.float16)
                 if progress:
@@ -130,8 +127,16 @@ class PhotoIndex:
                 unkept = _Kept(names, np.array([stamps[name] for name in names]), features).write(place)
         if not names:
             first = next((f": {key}: {error.message}" for key, error in bad.items()), "")
-            raise DataError(f"there is no photo in {root} that can be read{first}")
-        return cls(classifier, root, names, np.stack([rows[name] for name in names]), bad, len(fresh), unkept)
+            raise DataError(f"there is no photo in {photos.folder} that can be read{first}")
+        return cls(
+            classifier,
+            photos.folder,
+            names,
+            np.stack([rows[name] for name in names]),
+            bad,
+            len(fresh),
+            unkept,
+        )
 
     def label(self, row: int) -> str | None:
         """Return the label of the photo in a row: the folder that it is in."""
@@ -251,15 +256,6 @@ def _place(classifier: Classifier, folder: Path, cache: Path) -> Path:
     ]
     text = json.dumps(identity, sort_keys=True).encode("utf-8", "surrogateescape")
     return cache / FOLDER / f"{hashlib.sha256(text).hexdigest()[:32]}.safetensors"
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes with the content of a file: its size and its time of change in nanoseconds."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
