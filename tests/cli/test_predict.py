@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,37 +16,11 @@ import pytest
 from PIL import Image
 
 from ghostclas.bundle import Bundle
-from ghostclas.cli import main
-from ghostclas.cli.predict import _counted
 from ghostclas.prediction import Classifier
 from tests import images
 from tests.full_disk import largest_file
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(small_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run predict on the small model; returns exit code, stdout and stderr."""
-
-    def predict(*arguments: str | Path) -> tuple[int, str, str]:
-        code = main(["predict", "--model", str(small_bundle.path), *map(str, arguments)])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return predict
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three good photos in two folders, and one file that is none."""
-    root = tmp_path / "photos"
-    (root / "sub").mkdir(parents=True)
-    for seed, name in enumerate(("b.png", "a.jpg", "sub/c.webp")):
-        kind = {"png": "PNG", "jpg": "JPEG", "webp": "WebP"}[name.rpartition(".")[2]]
-        (root / name).write_bytes(images.encode(images.photo(80, 60, seed), kind))
-    (root / "notes.txt").write_text("not a photo", encoding="utf-8")
-    return root
 
 
 def objects(stdout: str) -> list[dict[str, Any]]:
@@ -104,35 +77,7 @@ def test_arguments_keep_their_order(run: Run, folder: Path) -> None:
     assert [Path(o["file"]).name for o in objects(out)] == ["c.webp", "b.png", "a.jpg"]
 
 
-def test_a_dash_is_a_list_on_stdin(small_bundle: Bundle, folder: Path) -> None:
-    listed = f"\ufeff{folder / 'b.png'}\n\n{folder / 'a.jpg'}\r\n{folder / '[ab].jpg'}\n"
-    done = subprocess.run(
-        [sys.executable, "-m", "ghostclas", "predict", "-", "--json", "--model", str(small_bundle.path)],
-        input=listed.encode(),
-        capture_output=True,
-        check=False,
-    )
-    found = objects(done.stdout.decode())
-    assert [Path(o["file"]).name for o in found] == ["b.png", "a.jpg", "[ab].jpg"], "no mark, no pattern"
-    assert [o["error"] and o["error"]["code"] for o in found] == [None, None, "not_found"]
-    assert done.returncode == 3
-
-
-def test_the_demo_labels_photographs_that_are_installed(run: Run) -> None:
-    pytest.importorskip("skimage", reason="the extra 'demo' is not installed")
-    code, out, _ = run("--demo", "--json")
-    assert code == 0
-    assert [Path(o["file"]).name for o in objects(out)][:3] == ["chelsea.png", "coffee.png", "rocket.jpg"]
-    assert all(o["error"] is None for o in objects(out))
-
-
 # ------------------------------------------------------------------ what is printed
-
-
-def test_one_line_says_what_was_left_out_of_a_folder(run: Run, folder: Path) -> None:
-    code, _, err = run(folder, "--json")
-    assert code == 0
-    assert "left out 1 file that is no image: 1 .txt\n" in err
 
 
 def test_an_object_of_json_has_exactly_the_promised_shape(run: Run, folder: Path) -> None:
@@ -159,20 +104,6 @@ def test_the_python_answer_is_the_answer_on_the_command_line(
     _, out, _ = run(folder / "a.jpg", "--json")
     (expected,) = Classifier.load(small_bundle).predict(str(folder / "a.jpg"))
     assert out == expected.model_dump_json() + "\n"
-
-
-def test_photos_are_counted_in_the_background(folder: Path) -> None:
-    total = _counted([str(folder), str(folder / "a.jpg")])
-    for thread in threading.enumerate():
-        if thread.name == "ghostclas-count":
-            thread.join()
-    assert total == [4]
-
-
-def test_photos_whose_names_come_one_by_one_are_not_counted(folder: Path) -> None:
-    assert _counted([str(folder), "-"]) == []
-    assert _counted([str(folder / "a.jpg")]) == []
-    assert not any(thread.name == "ghostclas-count" for thread in threading.enumerate())
 
 
 # ------------------------------------------------------------------ bad photos
@@ -277,162 +208,6 @@ def test_output_of_nothing_writes_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert run(tmp_path / "none", "--output", tmp_path / "answers")[0] == 3
     assert not list((tmp_path / "answers").glob("predictions.*l"))
-
-
-def test_a_second_run_into_the_same_output_is_refused_and_resume_adds_to_it(
-    run: Run, folder: Path, tmp_path: Path
-) -> None:
-    answers = tmp_path / "answers"
-    assert run(folder / "a.jpg", "--output", answers)[0] == 0
-    code, _, err = run(folder, "--output", answers)
-    assert code == 2
-    assert "from an earlier run; add --resume" in err
-    code, _, err = run(folder, "--output", answers, "--resume")
-    assert code == 0
-    assert "2 photos after 1" in err
-    lines = (answers / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [Path(json.loads(line)["file"]).name for line in lines] == ["a.jpg", "b.png", "c.webp"]
-    assert run(folder, "--output", answers, "--resume")[0] == 0
-    assert (answers / "predictions.jsonl").read_text(encoding="utf-8").splitlines() == lines
-
-
-def test_resume_without_output_is_refused(run: Run, folder: Path) -> None:
-    assert run(folder, "--resume")[0] == 2
-
-
-def test_a_report_is_a_gallery_of_every_photo_and_resume_adds_the_earlier_ones(
-    run: Run, folder: Path, tmp_path: Path
-) -> None:
-    report, answers = folder / "gallery", tmp_path / "answers"
-    code, out, err = run(folder, "--report", report)
-    assert (code, out) == (0, "")
-    assert f"open: {report / 'index.html'}" in err
-    assert len(list(report.rglob("*.jpg"))) == 3
-    assert run(folder / "a.jpg", "--output", answers)[0] == 0
-    code, _, err = run(folder, "--output", answers, "--report", report, "--resume")
-    assert code == 0
-    assert "2 photos after 1" in err, "the thumbnails in the folder are no photos of it"
-    page = (report / "index.html").read_text(encoding="utf-8")
-    assert all(name in page for name in ("a.jpg", "b.png", "c.webp"))
-    assert len(list(report.rglob("*.jpg"))) == 3
-    assert json.loads((report / "gallery.json").read_text(encoding="utf-8"))["photos"] == 3
-
-
-def test_a_report_needs_a_folder_of_its_own(run: Run, folder: Path) -> None:
-    before = sorted(folder.rglob("*"))
-    code, _, err = run(folder, "--report", folder)
-    assert code == 2
-    assert "holds other files than a gallery" in err
-    assert sorted(folder.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("options", "hint"),
-    [
-        (["--report", "out", "--output", "out"], "--output out is in it"),
-        (["--report", "out", "--sort", "out/sorted", "--move"], "--sort out/sorted is in it"),
-        (["--sort", "photos", "--move"], "are in photos already"),
-        (["--sort", ".", "--move"], "are in . already"),
-    ],
-)
-def test_folders_that_would_swallow_each_other_are_refused(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], hint: str
-) -> None:
-    monkeypatch.chdir(folder.parent)
-    before = sorted(folder.parent.rglob("*"))
-    code, _, err = run("photos", *options)
-    assert code == 2
-    assert hint in err
-    assert sorted(folder.parent.rglob("*")) == before
-
-
-def test_an_interrupted_sorting_says_how_to_take_it_back(
-    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(source: Path, target: Path, how: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("ghostclas.prediction.sorting.place", interrupted)
-    code, _, err = run(folder, "--sort", tmp_path / "s")
-    assert code == 130
-    assert f"ghostclas predict --undo {tmp_path / 's'}" in err
-
-
-def test_sorting_copies_and_undo_takes_it_back(run: Run, folder: Path) -> None:
-    target = folder / "sorted"
-    (folder / "broken.jpg").write_bytes(b"broken")
-    before = sorted(folder.rglob("*"))
-    code, out, err = run(folder, "--sort", target, "--min-score", "0", "--json")
-    assert code == 3, "one photo is broken"
-    assert f"to take it back: ghostclas predict --undo {target}" in err
-    answers = {o["file"]: o["top"][0]["label"] for o in objects(out[: out.index("folder")]) if o["top"]}
-    for file, label in answers.items():
-        assert (target / label / Path(file).name).read_bytes() == Path(file).read_bytes()
-    assert len(answers) == 3
-    assert sum(int(line.split()[-1]) for line in out.splitlines() if line[0] not in "{f") == 3
-    code, _, err = run(folder, "--sort", target, "--min-score", "0")
-    assert "3 photos are in" in err, "photos that are sorted are no new ones"
-    assert main(["predict", "--undo", str(target)]) == 0
-    assert sorted(path for path in folder.rglob("*") if path != target) == before
-
-
-def test_sorting_moves_or_links_when_told_and_the_gallery_knows_where(
-    run: Run, folder: Path, tmp_path: Path
-) -> None:
-    content = (folder / "a.jpg").read_bytes()
-    code, out, _ = run(folder, "--sort", tmp_path / "s", "--min-score", "1", "--link")
-    assert (code, out.split()) == (0, ["folder", "linked", "unsure", "3"])
-    assert (tmp_path / "s" / "unsure" / "a.jpg").readlink() == folder / "a.jpg"
-    assert main(["predict", "--undo", str(tmp_path / "s" / "sorted.csv")]) == 0
-    code, out, _ = run(
-        folder, "--sort", tmp_path / "s", "--min-score", "1", "--move", "--report", tmp_path / "g"
-    )
-    assert code == 0
-    assert (tmp_path / "s" / "unsure" / "a.jpg").read_bytes() == content
-    assert not (folder / "a.jpg").exists()
-    assert '"link": "../s/unsure/a.jpg"' in (tmp_path / "g" / "index.html").read_text(encoding="utf-8")
-    (tmp_path / "s" / "unsure" / "b.png").unlink()
-    assert main(["predict", "--undo", str(tmp_path / "s")]) == 3
-    assert (folder / "a.jpg").read_bytes() == content
-
-
-@pytest.mark.parametrize(
-    ("options", "hint"),
-    [
-        (["--move"], "add --sort"),
-        (["--min-score", "0.5"], "add --sort"),
-        (["--sort", "s", "--move", "--link"], "one of --move and --link"),
-        (["--sort", "s", "--min-score", "60"], "between 0 and 1"),
-        (["--undo", "s"], "give it alone"),
-    ],
-)
-def test_options_of_sorting_that_mean_nothing_are_refused(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], hint: str
-) -> None:
-    monkeypatch.chdir(folder)
-    code, _, err = run("a.jpg", *options)
-    assert code == 2
-    assert hint in err
-    assert not (folder / "s").exists()
-
-
-def test_an_interrupt_keeps_the_answers_and_says_how_to_go_on(
-    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = Classifier.stream
-
-    def interrupted(self: Classifier, sources: Any, top: int = 5, **options: Any) -> Any:
-        yield next(iter(stream(self, sources, top, **options)))
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "stream", interrupted)
-        code, _, err = run(folder, "--output", tmp_path / "answers")
-    assert code == 130
-    assert "1 answers are kept: to continue, give the same command with --resume" in err
-    assert run(folder, "--output", tmp_path / "answers", "--resume")[0] == 0
-    lines = (tmp_path / "answers/predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full on this system")
@@ -543,14 +318,6 @@ def test_a_full_disk_is_one_line_and_resume_keeps_the_answers_before_it(
     with (output / "predictions.jsonl").open(encoding="utf-8") as lines:
         files = [json.loads(line)["file"] for line in lines]
     assert len(files) == len(set(files)) == 3
-
-
-def test_a_table_for_excel_needs_a_folder(run: Run, folder: Path, tmp_path: Path) -> None:
-    code, _, err = run(folder, "--excel")
-    assert code == 2
-    assert "add --output DIR" in err
-    assert run(folder, "--excel", "--output", tmp_path / "out")[0] == 0
-    assert (tmp_path / "out" / "predictions.csv").read_bytes().startswith(b"\xef\xbb\xbffile,")
 
 
 class Terminal(io.StringIO):

@@ -489,5 +489,6 @@ def test_a_folder_is_all_of_its_photos(classifier: Classifier, tmp_path: Path) -
     assert [one.file for one in classifier.predict(tmp_path)] == expected
     assert [one.file for one in classifier.predict(f"{tmp_path}/")] == expected
     assert len(classifier.embed(tmp_path)) == 3
-    # A call with one path is one prediction, whatever is there.
-    assert classifier(tmp_path).error is not None
+    # A call is one prediction or a list of them by its type; a folder would be either.
+    with pytest.raises(UsageError, match=r"is a folder(.|\n)*classifier\.predict\("):
+        classifier(tmp_path)

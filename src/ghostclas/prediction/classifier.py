@@ -152,10 +152,19 @@ class Classifier:
     def __call__(
         self, photos: ImageSource | Iterable[ImageSource], *, top: int = 5
     ) -> Prediction | list[Prediction]:
-        """Label one photo and return its prediction, or several and return a list; see :meth:`predict`."""
+        """Label one photo and return its prediction, or several and return a list; see :meth:`predict`.
+
+        Raises:
+            UsageError: the path of a folder, which stands for several photos: ``predict`` takes it.
+        """
         if not is_one(photos):
             return self.predict(photos, top)
         _refuse_file(photos)
+        if isinstance(photos, str | os.PathLike) and is_folder(photos):
+            raise UsageError(
+                f"{os.fspath(photos)} is a folder, and a call labels one photo or a list of them\n"
+                f"       for all photos in it: classifier.predict({os.fspath(photos)!r})"
+            )
         (prediction,) = self.stream([cast("ImageSource", photos)], top)
         return prediction
 
