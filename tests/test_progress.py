@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,38 @@ def test_a_phase_is_shown_at_once_on_a_terminal_and_seldom_in_a_log(clock: Clock
         line.clear()
     assert terminal.getvalue() == "one\r   \rtwo\r   \r"
     assert log.getvalue() == ""
+
+
+NOTEBOOK = """
+from ghostclas.progress import ProgressLine, is_shown
+for quiet in (None, True):
+    line = ProgressLine(enabled=is_shown(quiet))
+    line.step("a state that is rewritten")
+    line.say(f"a line that stays, quiet={quiet}")
+"""
+
+
+def test_a_notebook_shows_progress_unless_told_not_to() -> None:
+    pytest.importorskip("ipykernel")
+    manager, client = pytest.importorskip("jupyter_client.manager").start_new_kernel()
+    try:
+        shown: list[str] = []
+
+        def collect(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "error":
+                shown.extend(message["content"]["traceback"])
+            if message["msg_type"] == "stream":
+                assert message["content"]["name"] == "stderr"
+                shown.append(message["content"]["text"])
+
+        client.execute_interactive(NOTEBOOK, timeout=120, output_hook=collect)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    state = "a state that is rewritten"
+    assert "".join(shown) == f"{state}\r{' ' * len(state)}\ra line that stays, quiet=None\n"
+
+
+def test_a_program_shows_no_progress_unless_told_to() -> None:
+    assert not progress.in_notebook()
+    assert [progress.is_shown(quiet) for quiet in (None, True, False)] == [False, False, True]

@@ -22,8 +22,8 @@ _FIRST_SECONDS = 1.0
 class ProgressLine:
     """Shows the state of some work on ``stream``, stderr when absent.
 
-    It shows nothing when ``enabled`` is false, or after ``--quiet``. Without a terminal, a state becomes a
-    line of its own every ``plain_seconds``.
+    It shows nothing when ``enabled`` is false, or after ``--quiet``. Without a terminal or a notebook, a
+    state becomes a line of its own every ``plain_seconds``.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class ProgressLine:
     ) -> None:
         self.stream = stream or sys.stderr
         self.enabled = enabled and volume() is not Volume.QUIET
-        self.live = self.enabled and self.stream.isatty()
+        self.live = self.enabled and (self.stream.isatty() or in_notebook())
         self._interval = REFRESH_SECONDS if self.live else plain_seconds
         self._shown = 0.0 if self.live else time.monotonic()
         self._width = 0
@@ -70,6 +70,22 @@ class ProgressLine:
             self.stream.write("\r" + " " * self._width + "\r")
             self.stream.flush()
             self._width = 0
+
+
+def in_notebook() -> bool:
+    """Return whether the kernel of a notebook runs this process."""
+    # Whoever is in one has imported it.
+    ask = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return ask is not None and getattr(ask(), "kernel", None) is not None
+
+
+def is_shown(quiet: bool | None) -> bool:
+    """Return whether a function of the package shows its progress.
+
+    Args:
+        quiet: what its caller asked for; when ``None``, progress is shown in a notebook and nowhere else.
+    """
+    return in_notebook() if quiet is None else not quiet
 
 
 def console_progress(noun: str = "images") -> Progress:

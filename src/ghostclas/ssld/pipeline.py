@@ -29,7 +29,7 @@ from ghostclas.data import Splits
 from ghostclas.data.pool import open_pool
 from ghostclas.errors import UsageError
 from ghostclas.files import check_folder
-from ghostclas.progress import ProgressLine
+from ghostclas.progress import ProgressLine, is_shown
 from ghostclas.ssld.config import DistilConfig, TeacherConfig
 from ghostclas.ssld.mining import Mined, classes_of, mine, open_mined, select_images, survey
 from ghostclas.ssld.mining_page import write_page
@@ -64,7 +64,7 @@ def distil(
     adapt_teacher: bool = False,
     output: str | Path | None = None,
     resume: Resume = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
     count: Count | None = None,
 ) -> Run:
     """Distil a teacher into a small network with the help of unlabelled images, in all four steps.
@@ -81,7 +81,7 @@ def distil(
         output: the run directory; ``runs/<data>-<network>-ssld`` when absent.
         resume: continue the run in ``output``, or the newest of that name; see ``train``. With ``output``,
             arguments that are absent keep the run's own values.
-        quiet: show no progress on stderr.
+        quiet: show no progress on stderr; when absent, progress is shown in a notebook alone.
         count: called with the number of images scored and their total.
 
     Returns:
@@ -106,7 +106,7 @@ def distil(
     state = PartialState(cpu=config.loop.device == "cpu", timeout=_WAIT_LIMIT)
     path, continued = run_path(config, output, resume=resume, suffix="-ssld")
     run = RunDirectory(path)
-    progress = ProgressLine(enabled=state.is_main_process and not quiet)
+    progress = ProgressLine(enabled=state.is_main_process and is_shown(quiet))
     try:
         splits = splits_of(config)
         if state.is_main_process:
@@ -133,7 +133,7 @@ class _Steps:
     progress: ProgressLine
     splits: Splits
     pool: str
-    quiet: bool
+    quiet: bool | None
     count: Count | None
 
     def run(self) -> Run:
@@ -327,7 +327,7 @@ def train_student(
     output: str | Path | None = None,
     resume: Resume = False,
     verb: Sequence[str] | None = ("ghostclas", "ssld", "distil"),
-    quiet: bool = True,
+    quiet: bool | None = None,
     keep_processes: bool = False,
 ) -> Run:
     """Train a student on the teacher's answers to labelled and mined images: the third step, a run.
@@ -345,7 +345,7 @@ def train_student(
         output: the run directory.
         resume: continue the run in ``output``.
         verb: see ``train``.
-        quiet: show no progress on stderr.
+        quiet: show no progress on stderr; when absent, progress is shown in a notebook alone.
         keep_processes: see ``train``.
     """
     if config is None:
@@ -381,7 +381,7 @@ def finetune(
     settings: Iterable[str] = (),
     output: str | Path | None = None,
     resume: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Run:
     """Train a distilled student on the labels at a hundredth of the rate: the fourth step, a run.
 
@@ -392,7 +392,7 @@ def finetune(
         settings: as for ``train``.
         output: the run directory.
         resume: continue the run in ``output``.
-        quiet: show no progress on stderr.
+        quiet: show no progress on stderr; when absent, progress is shown in a notebook alone.
     """
     given: dict[str, Any] = {"data": {"path": str(Path(labeled))}}
     config = resolve_config(recipe, settings, given, schema=SsldConfig)
@@ -408,7 +408,7 @@ def adapt(
     output: str | Path | None = None,
     resume: bool = False,
     verb: Sequence[str] | None = ("ghostclas", "train"),
-    quiet: bool = True,
+    quiet: bool | None = None,
     keep_processes: bool = False,
 ) -> Run:
     """Train a teacher on the labels, from its own weights; the run's bundle is the adapted teacher.
@@ -421,7 +421,7 @@ def adapt(
         output: the run directory.
         resume: continue the run in ``output``.
         verb: see ``train``.
-        quiet: show no progress on stderr.
+        quiet: show no progress on stderr; when absent, progress is shown in a notebook alone.
         keep_processes: see ``train``.
 
     Raises:

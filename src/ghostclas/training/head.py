@@ -24,7 +24,7 @@ from ghostclas.exporting.new_classifier import with_classifier, with_pooled_feat
 from ghostclas.extras import require
 from ghostclas.files import is_there, write_text
 from ghostclas.prediction import Classifier
-from ghostclas.progress import ProgressLine
+from ghostclas.progress import ProgressLine, is_shown
 from ghostclas.spec import PredictionError
 from ghostclas.training.finishing import few_images_note, measure_run
 from ghostclas.training.logistic import fit_classifier
@@ -52,7 +52,7 @@ def train_head(
     val_fraction: float | None = None,
     max_bad: float = MAX_BAD,
     seed: int = 0,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Run:
     """Train the last layer alone on the features of a bundle, and return the run.
 
@@ -63,7 +63,7 @@ def train_head(
         val_fraction: part of the photos to set aside where there is no ``val`` part, as in ``open_splits``.
         max_bad: the share of photos that may be unreadable.
         seed: which photos are set aside, and the folds of the cross-validation.
-        quiet: no progress on stderr.
+        quiet: no progress on stderr; when absent, progress is shown in a notebook alone.
 
     Returns:
         The run. Its bundle predicts, verifies, exports and is trained on as any other.
@@ -87,7 +87,7 @@ def train_head(
     if is_there(path) and any(path.iterdir()):
         raise UsageError(f"{path} is not empty; choose another --output")
     check_target(path / "bundle")
-    progress = ProgressLine(enabled=not quiet)
+    progress = ProgressLine(enabled=is_shown(quiet))
     for note in (*splits.notes, few_images_note(len(splits.val.samples))):
         if note:
             progress.say(note)

@@ -29,7 +29,7 @@ from ghostclas.models import create_model
 from ghostclas.models.cpu import speed_up
 from ghostclas.models.int8 import simulate_int8
 from ghostclas.processor import usable_cores
-from ghostclas.progress import ProgressLine
+from ghostclas.progress import ProgressLine, is_shown
 from ghostclas.spec import Metric, ModelSpec
 from ghostclas.training.budget import seconds_to_finish
 from ghostclas.training.checkpoint import read_checkpoint
@@ -74,7 +74,7 @@ def train(
     splits: Splits | None = None,
     objective: ObjectiveFactory | None = None,
     verb: Sequence[str] | None = ("ghostclas", "train"),
-    quiet: bool = True,
+    quiet: bool | None = None,
     keep_processes: bool = False,
     began: float | None = None,
     **overrides: Any,
@@ -106,7 +106,7 @@ def train(
         objective: builds what the steps minimise; the labels' cross-entropy when absent.
         verb: the command that continues such a run, which a person who stops it is told; ``None`` where the
             caller tells it.
-        quiet: no progress on stderr.
+        quiet: no progress on stderr; when absent, progress is shown in a notebook alone.
         keep_processes: leave the group of processes as it is, for another run in the same ones.
         began: when the budget ``time`` began, by ``time.monotonic``; now, when absent.
         overrides: groups of settings that win over the recipe: ``optimizer={"momentum": 0.8}``. ``model`` may
@@ -167,7 +167,7 @@ def train(
     accelerator = _accelerator(config, path)
     check_batch(config.loop, len(splits.train.samples), world=accelerator.num_processes)
     run = RunDirectory(path)
-    progress = ProgressLine(enabled=accelerator.is_main_process and not quiet)
+    progress = ProgressLine(enabled=accelerator.is_main_process and is_shown(quiet))
     if config.loop.keep_memory and accelerator.device.type == "cpu":
         keep_freed_memory()
     try:
