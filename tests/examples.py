@@ -10,6 +10,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
+import typer
+
+from ghostclas.cli import app
+from ghostclas.errors import did_you_mean
+
 ROOT = Path(__file__).parent.parent
 PAGES = (
     ROOT / "README.md",
@@ -151,3 +156,22 @@ def _commands(code: str) -> Iterator[str]:
 def words_of(line: str) -> list[str]:
     """Return the arguments of a command line, without its first word."""
     return shlex.split(line, comments=True)[1:]
+
+
+def unknown_words(line: str) -> list[str]:
+    """Return the options of a command line that its command has not, with the nearest that it has."""
+    words = words_of(line)
+    command = root = typer.main.get_command(app)
+    context = command.make_context("ghostclas", [], resilient_parsing=True)
+    while words and hasattr(command, "get_command"):
+        below = command.get_command(context, words[0])
+        if below is None:
+            break
+        command, words = below, words[1:]
+        context = command.make_context(str(command.name), [], resilient_parsing=True)
+    if command is root and words and not words[0].startswith("-"):
+        return words[:1]
+    options = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    known = {name for option in options for name in option.opts} | set(context.help_option_names)
+    used = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-", "--"}
+    return [option + did_you_mean(option, known) for option in sorted(used - known)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ghostclas import imaging
 from ghostclas.bundle import default_bundle_path
 from ghostclas.prediction import Classifier
 from tests import images
@@ -23,6 +27,8 @@ from tests.real_data import CLOTHING
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "elsewhere.md"
 NODE = ROOT / ".venvs" / "node" / "node_modules"
+KOTLIN = ROOT / ".venvs" / "kotlin" / "node_modules" / "kotlin-compiler"
+STAND_INS = Path(__file__).parent / "programs" / "kotlin"
 MAX_LINES = 40
 PHOTOS = 100
 SAME = 1e-5
@@ -131,3 +137,66 @@ def test_the_cpp_program_gives_the_same_scores(photos: Sequence[str], right: Sco
     found = difference(ran([tmp_path / "label", default_bundle_path(), *photos], **runtime), right)
     print(f"C++, {len(photos)} photos: {found:.1e}")
     assert found <= SAME
+
+
+def leaves(part: Any, path: str = "") -> Iterator[str]:
+    """Yield the leaves of a JSON document, such as ``preprocess.crop=112``."""
+    if isinstance(part, dict | list):
+        for name, below in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from leaves(below, f"{path}.{name}" if path else str(name))
+    else:
+        yield f"{path}={part}"
+
+
+def test_the_stand_ins_read_the_leaves_of_a_manifest() -> None:
+    assert list(leaves({"a": {"b": 1, "c": ["x", "y"]}})) == ["a.b=1", "a.c.0=x", "a.c.1=y"]
+
+
+@pytest.mark.slow
+def test_the_kotlin_program_compiles_and_gives_the_same_scores(
+    photos: Sequence[str], right: Scores, tmp_path: Path
+) -> None:
+    """Android and ONNX Runtime's Java are stand-ins; the test runs the model on the pixels that the program makes."""
+    if shutil.which("javac") is None:
+        pytest.skip("no javac here")
+    if not KOTLIN.is_dir():
+        pytest.skip("no kotlin-compiler in .venvs/kotlin, which ./check makes")
+    (tmp_path / "label.kt").write_text(program("kotlin"), encoding="utf-8")
+    classes = tmp_path / "classes"
+    ran(["javac", "-d", classes, *STAND_INS.rglob("*.java")])
+    compiler = os.pathsep.join(map(str, sorted((KOTLIN / "lib").glob("*.jar"))))
+    kotlin = ["java", "-cp", compiler, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", "-kotlin-home", KOTLIN]
+    sources = [tmp_path / "label.kt", STAND_INS / "main.kt"]
+    ran([*kotlin, "-no-reflect", "-classpath", classes, "-d", classes, *sources])
+
+    manifest = json.loads((default_bundle_path() / "manifest.json").read_text(encoding="utf-8"))
+    (tmp_path / "leaves").write_text("\n".join(leaves(manifest)), encoding="utf-8")
+    upright = {str(tmp_path / f"{number}.png"): photo for number, photo in enumerate(photos)}
+    for path, photo in upright.items():
+        imaging.decode(Path(photo)).save(path, compress_level=1)
+    run = ["java", "-cp", os.pathsep.join([str(classes), compiler]), "MainKt"]
+    answers = tmp_path / "answers"
+    size = manifest["preprocess"]["crop"]
+    with (
+        Classifier.load("default", engine="onnxruntime") as classifier,
+        subprocess.Popen(
+            [*run, tmp_path / "leaves", answers, *upright], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while pixels := process.stdout.read(size * size * 3):
+            images = np.frombuffer(pixels, np.uint8).reshape(1, size, size, 3)
+            (logits,) = classifier.engine.run(images)
+            process.stdin.write(struct.pack(f">i{len(logits)}f", len(logits), *logits))
+            process.stdin.flush()
+    assert process.returncode == 0
+    printed = "".join(
+        f"{upright[path]}\t{rest}\n"
+        for path, _, rest in (
+            line.partition("\t") for line in answers.read_text(encoding="utf-8").splitlines()
+        )
+    )
+    found = difference(printed, right)
+    print(f"Kotlin, {len(photos)} photos: {found:.1e}")
+    assert found <= CLOSE

@@ -12,7 +12,6 @@ import yaml
 
 from ghostclas.bundle import Bundle, copy_bundle
 from ghostclas.cli import app
-from ghostclas.errors import did_you_mean
 from ghostclas.training import config as training_config
 from ghostclas.training.recipes import recipe_text
 from tests.examples import (
@@ -21,7 +20,7 @@ from tests.examples import (
     docstring_examples,
     page_examples,
     source_command_lines,
-    words_of,
+    unknown_words,
 )
 from tests.training.photos import photo_folder
 
@@ -97,25 +96,6 @@ def test_both_readmes_have_the_same_code() -> None:
         if where in lines:
             lines[where].append(line)
     assert lines[CHINESE] == lines[ENGLISH]
-
-
-def unknown_words(line: str) -> list[str]:
-    """Return the options of a command line that its command has not, with the nearest that it has."""
-    words = words_of(line)
-    command = root = typer.main.get_command(app)
-    context = command.make_context("ghostclas", [], resilient_parsing=True)
-    while words and hasattr(command, "get_command"):
-        below = command.get_command(context, words[0])
-        if below is None:
-            break
-        command, words = below, words[1:]
-        context = command.make_context(str(command.name), [], resilient_parsing=True)
-    if command is root and words and not words[0].startswith("-"):
-        return words[:1]
-    options = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-    known = {name for option in options for name in option.opts} | set(context.help_option_names)
-    used = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-", "--"}
-    return [option + did_you_mean(option, known) for option in sorted(used - known)]
 
 
 def verbs() -> list[str]:

@@ -23,6 +23,7 @@ PAGES = (
     "benchmarks/results/**/*.md",
     "benchmarks/results/**/*.png",
     "deploy/*",
+    "docker/*",
 )
 _LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
 

