@@ -21,6 +21,7 @@ PAGES = (
     ROOT / "README.zh-CN.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "zh").glob("*.md")),
 )
 SERVED = ROOT / "docs" / "serving.md"
 """Its examples need a server; the tests of ``serve`` run them."""

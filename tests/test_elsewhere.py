@@ -156,7 +156,7 @@ def test_the_stand_ins_read_the_leaves_of_a_manifest() -> None:
 def test_the_kotlin_program_compiles_and_gives_the_same_scores(
     photos: Sequence[str], right: Scores, tmp_path: Path
 ) -> None:
-    """Android and ONNX Runtime's Java are stand-ins; the test runs the model on the pixels that the program makes."""
+    """Android and ONNX Runtime's Java are stand-ins; the test runs the model on the program's pixels."""
     if shutil.which("javac") is None:
         pytest.skip("no javac here")
     if not KOTLIN.is_dir():
@@ -165,7 +165,14 @@ def test_the_kotlin_program_compiles_and_gives_the_same_scores(
     classes = tmp_path / "classes"
     ran(["javac", "-d", classes, *STAND_INS.rglob("*.java")])
     compiler = os.pathsep.join(map(str, sorted((KOTLIN / "lib").glob("*.jar"))))
-    kotlin = ["java", "-cp", compiler, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", "-kotlin-home", KOTLIN]
+    kotlin: list[str | Path] = [
+        "java",
+        "-cp",
+        compiler,
+        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
+        "-kotlin-home",
+        KOTLIN,
+    ]
     sources = [tmp_path / "label.kt", STAND_INS / "main.kt"]
     ran([*kotlin, "-no-reflect", "-classpath", classes, "-d", classes, *sources])
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (
     "*.md",
     "docs/*.md",
+    "docs/zh/*.md",
     "docs/*/**/*.png",
     "docs/images/*.webp",
     "docs/*/**/*.svg",
