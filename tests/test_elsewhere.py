@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "elsewhere.md"
 NODE = ROOT / ".venvs" / "node" / "node_modules"
 KOTLIN = ROOT / ".venvs" / "kotlin" / "node_modules" / "kotlin-compiler"
-STAND_INS = Path(__file__).parent / "programs" / "kotlin"
+STAND_INS = Path(__file__).parent / "programs"
 MAX_LINES = 40
 PHOTOS = 100
 SAME = 1e-5
@@ -152,6 +152,38 @@ def test_the_stand_ins_read_the_leaves_of_a_manifest() -> None:
     assert list(leaves({"a": {"b": 1, "c": ["x", "y"]}})) == ["a.b=1", "a.c.0=x", "a.c.1=y"]
 
 
+def answers_of(program: Sequence[str | Path], upright: Mapping[str, str], answers: Path) -> str:
+    """Run a program that sends pixels and takes logits; return its answers with the photos' own names."""
+    crop = manifest()["preprocess"]["crop"]
+    with (
+        Classifier.load("default", engine="onnxruntime") as classifier,
+        subprocess.Popen(
+            [*program, answers, *upright], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while pixels := process.stdout.read(crop * crop * 3):
+            (logits,) = classifier.engine.run(np.frombuffer(pixels, np.uint8).reshape(1, crop, crop, 3))
+            process.stdin.write(struct.pack(f">i{len(logits)}f", len(logits), *logits))
+            process.stdin.flush()
+    assert process.returncode == 0
+    lines = (line.partition("\t") for line in answers.read_text(encoding="utf-8").splitlines())
+    return "".join(f"{upright[path]}\t{rest}\n" for path, _, rest in lines)
+
+
+def manifest() -> Any:
+    return json.loads((default_bundle_path() / "manifest.json").read_text(encoding="utf-8"))
+
+
+def upright(photos: Sequence[str], folder: Path, ending: str) -> dict[str, str]:
+    """Write the photos upright and in RGB, and return the photo of each file."""
+    files = {str(folder / f"{number}.{ending}"): photo for number, photo in enumerate(photos)}
+    for file, photo in files.items():
+        imaging.decode(Path(photo)).save(file)
+    return files
+
+
 @pytest.mark.slow
 def test_the_kotlin_program_compiles_and_gives_the_same_scores(
     photos: Sequence[str], right: Scores, tmp_path: Path
@@ -163,47 +195,46 @@ def test_the_kotlin_program_compiles_and_gives_the_same_scores(
         pytest.skip("no kotlin-compiler in .venvs/kotlin, which ./check makes")
     (tmp_path / "label.kt").write_text(program("kotlin"), encoding="utf-8")
     classes = tmp_path / "classes"
-    ran(["javac", "-d", classes, *STAND_INS.rglob("*.java")])
+    ran(["javac", "-d", classes, *(STAND_INS / "kotlin").rglob("*.java")])
     compiler = os.pathsep.join(map(str, sorted((KOTLIN / "lib").glob("*.jar"))))
-    kotlin: list[str | Path] = [
-        "java",
-        "-cp",
-        compiler,
-        "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
-        "-kotlin-home",
-        KOTLIN,
-    ]
-    sources = [tmp_path / "label.kt", STAND_INS / "main.kt"]
-    ran([*kotlin, "-no-reflect", "-classpath", classes, "-d", classes, *sources])
-
-    manifest = json.loads((default_bundle_path() / "manifest.json").read_text(encoding="utf-8"))
-    (tmp_path / "leaves").write_text("\n".join(leaves(manifest)), encoding="utf-8")
-    upright = {str(tmp_path / f"{number}.png"): photo for number, photo in enumerate(photos)}
-    for path, photo in upright.items():
-        imaging.decode(Path(photo)).save(path, compress_level=1)
-    run = ["java", "-cp", os.pathsep.join([str(classes), compiler]), "MainKt"]
-    answers = tmp_path / "answers"
-    size = manifest["preprocess"]["crop"]
-    with (
-        Classifier.load("default", engine="onnxruntime") as classifier,
-        subprocess.Popen(
-            [*run, tmp_path / "leaves", answers, *upright], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        while pixels := process.stdout.read(size * size * 3):
-            images = np.frombuffer(pixels, np.uint8).reshape(1, size, size, 3)
-            (logits,) = classifier.engine.run(images)
-            process.stdin.write(struct.pack(f">i{len(logits)}f", len(logits), *logits))
-            process.stdin.flush()
-    assert process.returncode == 0
-    printed = "".join(
-        f"{upright[path]}\t{rest}\n"
-        for path, _, rest in (
-            line.partition("\t") for line in answers.read_text(encoding="utf-8").splitlines()
-        )
-    )
+    kotlinc: list[str | Path] = ["java", "-cp", compiler, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
+    sources = [tmp_path / "label.kt", STAND_INS / "kotlin" / "main.kt"]
+    options: list[str | Path] = ["-kotlin-home", KOTLIN, "-no-reflect", "-classpath", classes, "-d", classes]
+    ran([*kotlinc, *options, *sources])
+    (tmp_path / "leaves").write_text("\n".join(leaves(manifest())), encoding="utf-8")
+    both = os.pathsep.join([str(classes), compiler])
+    run: list[str | Path] = ["java", "-cp", both, "MainKt", tmp_path / "leaves"]
+    printed = answers_of(run, upright(photos, tmp_path, "png"), tmp_path / "answers")
     found = difference(printed, right)
     print(f"Kotlin, {len(photos)} photos: {found:.1e}")
+    assert found <= CLOSE
+
+
+@pytest.mark.slow
+def test_the_swift_program_compiles_and_gives_the_same_scores(
+    photos: Sequence[str], right: Scores, tmp_path: Path
+) -> None:
+    """ONNX Runtime's package is a stand-in; the test runs the model on the program's pixels."""
+    swiftc = shutil.which("swiftc")
+    if swiftc is None:
+        pytest.skip("no swiftc here")
+    (tmp_path / "label.swift").write_text(program("swift"), encoding="utf-8")
+    bindings = tmp_path / "libOnnxRuntimeBindings.a"
+    library: list[str | Path] = ["-emit-library", "-static", "-emit-module", "-parse-as-library"]
+    module = tmp_path / "OnnxRuntimeBindings.swiftmodule"
+    names: list[str | Path] = [
+        "-module-name",
+        "OnnxRuntimeBindings",
+        "-emit-module-path",
+        module,
+        "-o",
+        bindings,
+    ]
+    ran([swiftc, *library, *names, STAND_INS / "swift" / "bindings.swift"])
+    sources = [tmp_path / "label.swift", STAND_INS / "swift" / "main.swift"]
+    ran([swiftc, "-O", "-I", tmp_path, *sources, bindings, "-o", tmp_path / "label"])
+    run = [tmp_path / "label", default_bundle_path() / "manifest.json"]
+    printed = answers_of(run, upright(photos, tmp_path, "ppm"), tmp_path / "answers")
+    found = difference(printed, right)
+    print(f"Swift, {len(photos)} photos: {found:.1e}")
     assert found <= CLOSE
