@@ -91,12 +91,21 @@ def test_a_file_of_another_length_is_refused_on_opening(copy: Path) -> None:
 
 
 def test_an_unknown_file_or_format_is_told_with_what_there_is(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"no ncnn file .*there is: onnx fp32.*--format ncnn"):
+    with pytest.raises(BundleError, match=r"no ncnn file .*there is: onnx fp32(.|\n)*--format ncnn"):
         bundle.file("ncnn")
     with pytest.raises(BundleError, match="no onnx int8 file"):
         bundle.file("onnx", "int8")
     with pytest.raises(BundleError, match=r"no model.bin in this bundle"):
         bundle.read("model.bin")
+
+
+def test_a_missing_file_is_told_with_the_command_that_adds_it() -> None:
+    with pytest.raises(BundleError) as told:
+        Bundle.open(default_bundle_path()).file("openvino", "int8")
+    assert str(told.value).splitlines()[1] == (
+        "       add it with: ghostclas export --model default --format openvino --precision int8 "
+        "--calibration PHOTOS --output BUNDLE"
+    )
 
 
 def test_files_without_an_input_of_their_own_come_along(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ghostclas.bundle.manifest import (
 )
 from ghostclas.bundle.reference import Reference
 from ghostclas.bundle.store import Folder, Store, io_errors, open_store
-from ghostclas.errors import BundleError
+from ghostclas.errors import BundleError, command_line
 from ghostclas.files import write_bytes
 from ghostclas.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 
@@ -150,11 +150,20 @@ class Bundle:
                 return BundleFile(self, entry)
         wanted = " ".join(word for word in (format, precision) if word) or "model"
         present = ", ".join(f"{entry.format} {entry.precision}" for entry in runnable) or "none"
+        built_in = self.path == default_bundle_path()
+        adding = command_line(
+            "ghostclas",
+            "export",
+            *("--model", "default" if built_in else str(self.path)),
+            *("--format", format or "onnx"),
+            *(("--precision", precision) if precision else ()),
+            *(("--calibration", "PHOTOS") if precision == "int8" else ()),
+            # The built-in model is not changed.
+            *(("--output", "BUNDLE") if built_in else ()),
+        )
         raise BundleError(
-            f"{self.path}: there is no {wanted} file in this bundle (there is: {present}); "
-            f"add it with: ghostclas export --model {self.path} --format {format or 'onnx'}"
-            + (f" --precision {precision}" if precision else "")
-            + (" --calibration PHOTOS" if precision == "int8" else "")
+            f"{self.path}: there is no {wanted} file in this bundle (there is: {present})\n"
+            f"       add it with: {adding}"
         )
 
     def read(self, name: str) -> bytes:

@@ -157,10 +157,13 @@ def _findings(found: Audit) -> str:
     lines += _list("odd", (f"{item.file.name} {item.message}" for item in found.odd))
     verdict = "no leaks, and every file can be read"
     if not found.clean:
-        verdict = (
-            f"{found.leaked:,} images leak between splits, {len(found.unreadable):,} files cannot be read"
-        )
+        unreadable = _count(len(found.unreadable), "file")
+        verdict = f"{_count(found.leaked, 'image')} in two splits, {unreadable} unreadable"
     return "\n".join([*lines, verdict])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _equal(group: Group) -> str:
