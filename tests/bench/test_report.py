@@ -24,6 +24,12 @@ def test_every_setting_is_a_column_once(family: Results) -> None:
     assert header[4:9] == ("1 thread", "2 threads", "4 threads", "batch 4, 2 threads", "batch 8, 2 threads")
 
 
+def test_figures_that_nobody_measured_are_no_column(family: Results) -> None:
+    alone = results(case(top1=None, cold_start_ms=None, images_per_second=None, peak_memory=None))
+    assert tables(alone)[1].header[4:] == ("MB", "MACs", "FLOPs")
+    assert tables(family)[1].header[-1] == "top-1 %"
+
+
 def page_of(measured: Results, folder: Path) -> str:
     return write_report(measured, folder).read_text(encoding="utf-8")
 

@@ -236,7 +236,20 @@ def _rest(results: Results) -> Table:
         )
         for case in results.cases
     ]
-    return Table("Size, cost and the whole way from files to labels", header, tuple(rows))
+    return _without_empty_columns(
+        Table("Size, cost and the whole way from files to labels", header, tuple(rows))
+    )
+
+
+def _without_empty_columns(table: Table) -> Table:
+    """Return the table without figures that no row has, such as those that ``--latency-only`` leaves out."""
+    kept = [
+        place
+        for place in range(len(table.header))
+        if place < table.names or any(row[place] for row in table.rows)
+    ]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return table._replace(header=tuple(table.header[place] for place in kept), rows=rows)
 
 
 def _names(case: CaseResult) -> tuple[str, ...]:
