@@ -2,9 +2,11 @@
 
     python benchmarks/export_table.py ../shared/data/tiny-imagenet-200.zip [--rounds 30] [--formats onnx,...]
 
-Exports to a temporary bundle and checks every file in every engine, on the reference and on all validation
-images. Times one photo with one and with two threads; a round times every file and engine once, so that a
-disturbance affects all of them.
+Exports to a bundle and checks every file in every engine, on the reference and on validation images. Times
+one photo with one and with two threads; a round times every file and engine once, so that a disturbance
+affects all of them. ``--bundle DIR`` keeps the files, and exports only those that are not there.
+``--images N`` takes so many validation images, evenly spread. ``--rounds 0`` times nothing, for a machine
+with other work.
 """
 
 from __future__ import annotations
@@ -14,31 +16,50 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from documents import fill, machine, table
+from numpy.typing import NDArray
 
 from ghostclas import imaging
 from ghostclas.bundle import Bundle, BundleFile, copy_bundle, default_bundle_path
 from ghostclas.data import open_source
 from ghostclas.engines import ENGINES, installed_engines
 from ghostclas.engines.choice import load_file
+from ghostclas.errors import GhostclasError
 from ghostclas.exporting.additions import add_format
 from ghostclas.exporting.formats import FORMATS
 from ghostclas.exporting.quantize import Policy, measure_top1, quantize
 
-PACKAGES = {"mnn": "MNN", "litert": "ai-edge-litert", "inductor": "torch"}
+PACKAGES = {
+    "mnn": "MNN",
+    "litert": "ai-edge-litert",
+    "inductor": "torch",
+    "paddle": "paddlepaddle",
+}
 THREADS = (1, 2)
 REST_SECONDS, WARMUP = 0.05, 3
 
 
-def exported(folder: Path, formats: list[str], data: str) -> Bundle:
+class Pair(NamedTuple):
+    """A file of the bundle and an engine that runs it."""
+
+    engine: str
+    file: BundleFile
+
+
+def exported(folder: Path, formats: Sequence[str], data: str) -> Bundle:
     """Return a copy of the built-in model with all files that this machine can make."""
-    bundle = copy_bundle(Bundle.open(default_bundle_path()), folder)
+    there = (folder / "manifest.json").is_file()
+    bundle = Bundle.open(folder) if there else copy_bundle(Bundle.open(default_bundle_path()), folder)
     for name in formats:
         for precision in FORMATS[name].precisions:
-            default = bundle.file().entry
+            files = {(entry.format, entry.precision) for entry in bundle.manifest.files}
+            if (name, precision) in files:
+                continue
             if precision == "int8":
                 print(f"quantizing {name}", file=sys.stderr)
                 bundle, _ = quantize(
@@ -49,10 +70,79 @@ def exported(folder: Path, formats: list[str], data: str) -> Bundle:
                     policy=Policy(smaller=True),
                     say=lambda line: print(f"  {line}", file=sys.stderr),
                 )
-            elif (name, precision) != (default.format, default.precision):
+            else:
                 print(f"exporting {name} {precision}", file=sys.stderr)
-                bundle = add_format(bundle, name, precision=precision)
+                try:
+                    bundle = add_format(bundle, name, precision=precision)
+                except GhostclasError as error:
+                    print(f"left out: {error}", file=sys.stderr)
     return bundle
+
+
+def validation(bundle: Bundle, data: str, count: int | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return ``count`` evenly spread validation images, or all, and their labels."""
+    source = open_source(data)
+    total = len(source.samples)
+    chosen = np.linspace(0, total - 1, min(count or total, total)).round().astype(int)
+    print(f"decoding {len(chosen)} images", file=sys.stderr)
+    pixels = np.stack([imaging.preprocess(source.read(i), bundle.preprocess) for i in chosen])
+    return pixels, np.array([source.samples[i].label for i in chosen])
+
+
+def latencies(pairs: Sequence[Pair], pixels: NDArray[np.uint8], rounds: int, threads: int) -> list[float]:
+    """Return the median milliseconds of one photo for each pair, all of them timed in turn."""
+    engines = [load_file(pair.engine, pair.file, threads=threads) for pair in pairs]
+    times: list[list[float]] = [[] for _ in pairs]
+    for number in range(rounds + WARMUP):
+        photo = pixels[number % len(pixels)][None]
+        for pair, engine, found in zip(pairs, engines, times, strict=True):
+            if pair.engine in ("torch", "inductor"):
+                import torch
+
+                torch.set_num_threads(threads)
+            # The threads of the previous engine may still spin for a while.
+            time.sleep(REST_SECONDS)
+            for _ in range(WARMUP):
+                engine.run(photo)
+            began = time.perf_counter()
+            engine.run(photo)
+            if number >= WARMUP:
+                found.append(1000 * (time.perf_counter() - began))
+    for engine in engines:
+        engine.close()
+    return [statistics.median(found) for found in times]
+
+
+def megabytes(bundle: Bundle, form: str, precision: str) -> str:
+    """Return the size of the files of a format and precision."""
+    files = [entry for entry in bundle.manifest.files if (entry.format, entry.precision) == (form, precision)]
+    return f"{sum(entry.bytes for entry in files) / 1e6:.1f}"
+
+
+def rows(
+    bundle: Bundle, pairs: Sequence[Pair], top1: Sequence[float], times: Sequence[Sequence[float]]
+) -> list[list[str]]:
+    """Return the rows of the table: files that an engine here runs, then those that none does."""
+    parity = {
+        (result.file, result.engine): result for result in bundle.manifest.parity if result.arithmetic is None
+    }
+    found = []
+    for place, pair in enumerate(pairs):
+        entry = pair.file.entry
+        result = parity.get((entry.path, pair.engine))
+        compared = [f"{result.max_abs:.1e}", f"{result.top1_agreement:.0%}"] if result else ["", ""]
+        medians = [f"{column[place]:.2f}" for column in times]
+        size = megabytes(bundle, entry.format, entry.precision)
+        found.append(
+            [entry.format, entry.precision, size, pair.engine, *compared, f"{top1[place]:.1f}", *medians]
+        )
+    run = {(pair.file.entry.format, pair.file.entry.precision) for pair in pairs}
+    others = {(entry.format, entry.precision): None for entry in bundle.manifest.files if entry.input}
+    for form, precision in others:
+        if (form, precision) not in run:
+            size = megabytes(bundle, form, precision)
+            found.append([form, precision, size, "none here", "", "", "", *("" for _ in times)])
+    return found
 
 
 def main() -> None:
@@ -60,77 +150,39 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--images", type=int)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = exported(Path(folder) / "bundle", arguments.formats.split(","), arguments.data)
-        val = open_source(arguments.data)
-        print(f"decoding {len(val.samples)} images", file=sys.stderr)
-        pixels = np.stack(
-            [imaging.preprocess(val.read(i), bundle.preprocess) for i in range(len(val.samples))]
-        )
-        labels = np.array([sample.label for sample in val.samples])
+        kept = arguments.bundle or Path(folder) / "bundle"
+        bundle = exported(kept, arguments.formats.split(","), arguments.data)
+        pixels, labels = validation(bundle, arguments.data, arguments.images)
         pairs = [
-            (name, BundleFile(bundle, entry))
+            Pair(name, BundleFile(bundle, entry))
             for entry in bundle.manifest.files
             for name in installed_engines()
             if entry.input is not None and entry.format in ENGINES[name].formats
         ]
-        parity = {
-            (result.file, result.engine): result
-            for result in bundle.manifest.parity
-            if result.arithmetic is None
-        }
-        accuracy: dict[tuple[str, str], float] = {}
-        times: dict[tuple[str, str, int], list[float]] = {}
-        for name, file in pairs:
-            accuracy[name, file.entry.path] = measure_top1(name, file, pixels, labels)
-            print(f"{file.entry.path} in {name}: {accuracy[name, file.entry.path]:.2f} %", file=sys.stderr)
-        for threads in THREADS:
-            engines = [(name, file, load_file(name, file, threads=threads)) for name, file in pairs]
-            for round_number in range(arguments.rounds + 3):
-                for name, file, engine in engines:
-                    photo = pixels[round_number % len(pixels)][None]
-                    if name in ("torch", "inductor"):
-                        import torch
-
-                        torch.set_num_threads(threads)
-                    # The threads of the previous engine may still spin for a while.
-                    time.sleep(REST_SECONDS)
-                    for _ in range(WARMUP):
-                        engine.run(photo)
-                    began = time.perf_counter()
-                    engine.run(photo)
-                    if round_number >= 3:
-                        times.setdefault((name, file.entry.path, threads), []).append(
-                            1000 * (time.perf_counter() - began)
-                        )
-            for _, _, engine in engines:
-                engine.close()
-        sizes: dict[tuple[str, str], int] = {}
-        for entry in bundle.manifest.files:
-            sizes[entry.format, entry.precision] = sizes.get((entry.format, entry.precision), 0) + entry.bytes
-    rows = []
-    for name, file in pairs:
-        entry = file.entry
-        result = parity.get((entry.path, name))
-        compared = [f"{result.max_abs:.1e}", f"{result.top1_agreement:.0%}"] if result else ["", ""]
-        medians = [f"{statistics.median(times[name, entry.path, threads]):.2f}" for threads in THREADS]
-        size = f"{sizes[entry.format, entry.precision] / 1e6:.1f}"
-        best = f"{accuracy[name, entry.path]:.2f}"
-        rows.append([entry.format, entry.precision, size, name, *compared, best, *medians])
-    for entry in bundle.manifest.files:
-        if entry.format == "coreml" and entry.input is not None:
-            size = f"{sizes['coreml', entry.precision] / 1e6:.1f}"
-            rows.append(["coreml", entry.precision, size, "on a Mac only", *[""] * 5])
+        top1 = []
+        for pair in pairs:
+            top1.append(measure_top1(pair.engine, pair.file, pixels, labels))
+            print(f"{pair.file.entry.path} in {pair.engine}: {top1[-1]:.2f} %", file=sys.stderr)
+        threads = THREADS if arguments.rounds else ()
+        times = [latencies(pairs, pixels, arguments.rounds, count) for count in threads]
+        lines = rows(bundle, pairs, top1, times)
     packages = list(dict.fromkeys(PACKAGES.get(name, name) for name in installed_engines()))
+    timed = (
+        f", latency that of one photo, the median of {arguments.rounds} interleaved rounds" if times else ""
+    )
     crop = bundle.preprocess.crop
     note = (
         f"The built-in model at {crop} x {crop}. Differences from the training framework are on the "
-        f"reference images, top-1 is on the {len(labels):,} validation images of Tiny-ImageNet, latency that "
-        f"of one photo, the median of {arguments.rounds} interleaved rounds. {machine(packages)}"
+        f"reference images, top-1 is on {len(labels):,} validation images of Tiny-ImageNet{timed}. "
+        f"{machine(packages)}"
     )
-    header = "format|precision|MB|engine|max difference|same class|top-1 %|ms, 1 thread|ms, 2 threads"
-    fill("export.md", "table", [*table(header, rows), "", note])
+    latency = "".join(f"|ms, {count} thread{'s' * (count > 1)}" for count in threads)
+    header = f"format|precision|MB|engine|max difference|same class|top-1 %{latency}"
+    fill("export.md", "table", [*table(header, lines), "", note])
 
 
 if __name__ == "__main__":
