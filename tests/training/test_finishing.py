@@ -17,8 +17,8 @@ from tests.training.photos import photos
 
 @pytest.fixture
 def evaluation(tiny_bundle: Bundle, tmp_path: Path) -> Evaluation:
-    """The bundle on 36 photos, two of three labelled with its answers: right more often than it believes."""
-    content = list(photos(classes=6, each=6, side=64).values())
+    """The bundle on 60 photos, two of three labelled with its answers: right more often than it believes."""
+    content = list(photos(classes=6, each=10, side=64).values())
     with Classifier.load(tiny_bundle.path) as classifier:
         for number, prediction in enumerate(classifier.predict(content, top=2)):
             label = prediction.top[number % 3 == 0].label
@@ -41,7 +41,7 @@ def some(evaluation: Evaluation, rows: slice) -> Evaluation:
 def test_enough_images_store_a_temperature(
     evaluation: Evaluation, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finishing, "CALIBRATION_IMAGES", 36)
+    monkeypatch.setattr(finishing, "CALIBRATION_IMAGES", 60)
     said: list[str] = []
     after = calibrated(tiny_bundle, evaluation, said.append)
     stored = temperature(tiny_bundle)
@@ -50,7 +50,7 @@ def test_enough_images_store_a_temperature(
     assert after.top1 == evaluation.top1
     assert after.fitted.after.nll < after.fitted.before.nll
     (line,) = said
-    assert "on 18 images that it was not fitted on" in line
+    assert "on 30 images that it was not fitted on" in line
 
 
 def test_few_images_store_the_temperature_of_all_of_them(evaluation: Evaluation, tiny_bundle: Bundle) -> None:
@@ -60,7 +60,7 @@ def test_few_images_store_the_temperature_of_all_of_them(evaluation: Evaluation,
     assert stored == after.calibration.temperature != 1
     assert after.calibration.nll < evaluation.calibration.nll
     (line,) = said
-    assert "on 36 images, each half at the temperature of the other" in line
+    assert "on 60 images, each half at the temperature of the other" in line
 
 
 def test_a_temperature_that_does_not_help_images_it_does_not_know_is_not_stored(

@@ -27,7 +27,8 @@ from ghostclas.spec import Metric
 CALIBRATION_IMAGES = 500
 """From this many images on, one half fits the temperature and the other measures it."""
 
-LEAST_CALIBRATION_IMAGES = 20
+LEAST_CALIBRATION_IMAGES = 50
+"""A temperature fitted on 20 clothing photos made the calibration error 13 % on others; it was 9 % without."""
 
 UNKNOWN_COST = 0.01
 """A threshold that no one asked for may turn this share of the right answers into unknown photos."""
