@@ -28,7 +28,7 @@ CALIBRATION_IMAGES = 500
 """From this many images on, one half fits the temperature and the other measures it."""
 
 LEAST_CALIBRATION_IMAGES = 50
-"""A temperature fitted on 20 clothing photos made the calibration error 13 % on others; it was 9 % without."""
+"""A temperature from 20 clothing photos made the calibration error of others 13 %; without, it was 9 %."""
 
 UNKNOWN_COST = 0.01
 """A threshold that no one asked for may turn this share of the right answers into unknown photos."""
