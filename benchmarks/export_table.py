@@ -5,8 +5,8 @@
 Exports to a bundle and checks every file in every engine, on the reference and on validation images. Times
 one photo with one and with two threads; a round times every file and engine once, so that a disturbance
 affects all of them. ``--bundle DIR`` keeps the files, and exports only those that are not there.
-``--images N`` takes so many validation images, evenly spread. ``--rounds 0`` times nothing, for a machine
-with other work.
+``--images N`` takes so many validation images, evenly spread. ``--rounds 0`` times nothing and ``--images 0``
+measures no accuracy, for a machine with other work.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def validation(bundle: Bundle, data: str, count: int | None) -> tuple[NDArray[np
     """Return ``count`` evenly spread validation images, or all, and their labels."""
     source = open_source(data)
     total = len(source.samples)
-    chosen = np.linspace(0, total - 1, min(count or total, total)).round().astype(int)
+    chosen = np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int)
     print(f"decoding {len(chosen)} images", file=sys.stderr)
     pixels = np.stack([imaging.preprocess(source.read(i), bundle.preprocess) for i in chosen])
     return pixels, np.array([source.samples[i].label for i in chosen])
@@ -131,17 +131,17 @@ def rows(
         entry = pair.file.entry
         result = parity.get((entry.path, pair.engine))
         compared = [f"{result.max_abs:.1e}", f"{result.top1_agreement:.0%}"] if result else ["", ""]
+        accuracy = [f"{top1[place]:.1f}"] if top1 else []
         medians = [f"{column[place]:.2f}" for column in times]
         size = megabytes(bundle, entry.format, entry.precision)
-        found.append(
-            [entry.format, entry.precision, size, pair.engine, *compared, f"{top1[place]:.1f}", *medians]
-        )
+        found.append([entry.format, entry.precision, size, pair.engine, *compared, *accuracy, *medians])
     run = {(pair.file.entry.format, pair.file.entry.precision) for pair in pairs}
     others = {(entry.format, entry.precision): None for entry in bundle.manifest.files if entry.input}
     for form, precision in others:
         if (form, precision) not in run:
             size = megabytes(bundle, form, precision)
-            found.append([form, precision, size, "none here", "", "", "", *("" for _ in times)])
+            empty = [""] * (2 + bool(top1) + len(times))
+            found.append([form, precision, size, "none here", *empty])
     return found
 
 
@@ -156,15 +156,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kept = arguments.bundle or Path(folder) / "bundle"
         bundle = exported(kept, arguments.formats.split(","), arguments.data)
-        pixels, labels = validation(bundle, arguments.data, arguments.images)
         pairs = [
             Pair(name, BundleFile(bundle, entry))
             for entry in bundle.manifest.files
             for name in installed_engines()
             if entry.input is not None and entry.format in ENGINES[name].formats
         ]
-        top1 = []
-        for pair in pairs:
+        top1: list[float] = []
+        count = 1 if arguments.images == 0 else arguments.images
+        pixels, labels = validation(bundle, arguments.data, count)
+        for pair in pairs if arguments.images != 0 else ():
             top1.append(measure_top1(pair.engine, pair.file, pixels, labels))
             print(f"{pair.file.entry.path} in {pair.engine}: {top1[-1]:.2f} %", file=sys.stderr)
         threads = THREADS if arguments.rounds else ()
@@ -175,13 +176,13 @@ def main() -> None:
         f", latency that of one photo, the median of {arguments.rounds} interleaved rounds" if times else ""
     )
     crop = bundle.preprocess.crop
+    judged = f", top-1 is on {len(labels):,} validation images of Tiny-ImageNet" if top1 else ""
     note = (
         f"The built-in model at {crop} x {crop}. Differences from the training framework are on the "
-        f"reference images, top-1 is on {len(labels):,} validation images of Tiny-ImageNet{timed}. "
-        f"{machine(packages)}"
+        f"reference images{judged}{timed}. {machine(packages)}"
     )
     latency = "".join(f"|ms, {count} thread{'s' * (count > 1)}" for count in threads)
-    header = f"format|precision|MB|engine|max difference|same class|top-1 %{latency}"
+    header = f"format|precision|MB|engine|max difference|same class{'|top-1 %' * bool(top1)}{latency}"
     fill("export.md", "table", [*table(header, lines), "", note])
 
 
