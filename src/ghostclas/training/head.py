@@ -74,7 +74,7 @@ def train_head(
         MissingExtraError: onnx or scipy is not installed.
     """
     refuse_url(str(data))
-    for package in ("onnx", "scipy", "jinja2", "matplotlib"):
+    for package in ("onnx", "scipy", "threadpoolctl", "jinja2", "matplotlib"):
         require(package, extra="fast")
     located = locate(weights)
     if located.kind not in ("bundle", "run"):

@@ -56,18 +56,13 @@ def fit_classifier(
     wide = features.astype(np.float64)
     mean, spread = wide.mean(axis=0), np.maximum(wide.std(axis=0), _LEAST_SPREAD)
     scaled = (wide - mean) / spread
-    folds = stratified_folds(labels, seed=seed)
-    losses = np.zeros(len(PENALTIES))
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        start = np.zeros((num_classes, scaled.shape[1] + 1))
-        for number, penalty in enumerate(PENALTIES):
-            start = _fit(scaled[~held_out], labels[~held_out], penalty, start)
-            losses[number] += _losses(scaled[held_out], labels[held_out], start).sum()
-    best = int(losses.argmin())
-    solution = np.zeros((num_classes, scaled.shape[1] + 1))
-    for penalty in PENALTIES[: best + 1]:
-        solution = _fit(scaled, labels, penalty, solution)
+    # Products this small take several threads twice as long as one.
+    with require("threadpoolctl", extra="fast").threadpool_limits(1, "blas"):
+        losses = _cross_validate(scaled, labels, num_classes, seed)
+        best = int(losses.argmin())
+        solution = np.zeros((num_classes, scaled.shape[1] + 1))
+        for penalty in PENALTIES[: best + 1]:
+            solution = _fit(scaled, labels, penalty, solution)
     weight = solution[:, :-1] / spread
     bias = solution[:, -1] - weight @ mean
     return LinearClassifier(
@@ -76,6 +71,19 @@ def fit_classifier(
         PENALTIES[best],
         float(losses[best] / len(labels)),
     )
+
+
+def _cross_validate(features: Floats, labels: Ints, num_classes: int, seed: int) -> Floats:
+    """Return the sum of the losses of images left out of a fit, for each of ``PENALTIES``."""
+    folds = stratified_folds(labels, seed=seed)
+    losses = np.zeros(len(PENALTIES))
+    for fold in np.unique(folds):
+        held_out = folds == fold
+        start = np.zeros((num_classes, features.shape[1] + 1))
+        for number, penalty in enumerate(PENALTIES):
+            start = _fit(features[~held_out], labels[~held_out], penalty, start)
+            losses[number] += _losses(features[held_out], labels[held_out], start).sum()
+    return losses
 
 
 def stratified_folds(labels: Ints, *, seed: int = 0, folds: int = FOLDS) -> Ints:
