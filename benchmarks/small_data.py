@@ -37,6 +37,8 @@ from ghostclas.processor import usable_cores
 HERE = Path(__file__).parent
 LINES, TABLE = HERE / "results" / "small_data.jsonl", HERE / "results" / "small_data.md"
 RUNS = Path("runs") / "small_data"
+BESIDE = "other work beside it"
+"""A note on the machine with which the minutes of a run say nothing."""
 METHODS = {
     "ghostclas": "ghostclas train",
     "fast": "ghostclas train --fast",
@@ -114,16 +116,18 @@ def write_table(found: list[dict[str, Any]]) -> None:
         for method, title in METHODS.items():
             rows = [line for line in found if (line["photos"], line["method"]) == (each, method)]
             if rows:
-                seeds = ", ".join(str(line["seed"]) for line in rows)
+                seeds = ", ".join(str(seed) for seed in sorted(line["seed"] for line in rows))
                 figures = " | ".join(_figure([line[key] for line in rows]) for key in ("top1", "ece"))
-                minutes = statistics.fmean(line["seconds"] for line in rows) / 60
-                text.append(f"| {each} | {title} | {seeds} | {figures} | {minutes:.1f} |")
+                alone = [line["seconds"] for line in rows if BESIDE not in line["machine"]]
+                minutes = f"{statistics.fmean(alone) / 60:.1f}" if alone else "-"
+                text.append(f"| {each} | {title} | {seeds} | {figures} | {minutes} |")
     low, high = wilson_interval(round(0.75 * 341), 341)
     machines = sorted({line["machine"] for line in found})
     text += [
         "",
         f"One run's top-1 is known to about {(high - low) / 2:.0f} points more or less, from the number of "
-        "photos alone. Minutes are those of the whole command, start and export included.",
+        "photos alone. Minutes are those of the whole command, start and export included, of runs that had "
+        f"the machine for themselves; others have the note: {BESIDE}.",
         "",
         f"{'; '.join(machines)}. `python benchmarks/small_data.py clothing` makes the rows that are missing.",
         "",
@@ -143,7 +147,7 @@ def main() -> None:
     parser.add_argument("--photos", default="10,30,100")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--note", default="", help="on the machine, such as: other work beside it")
+    parser.add_argument("--note", default="", help=f"on the machine, such as: {BESIDE}")
     arguments = parser.parse_args()
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     machine = f"{describe_machine()}, {usable_cores()} usable cores, OMP_NUM_THREADS {threads}"
