@@ -145,8 +145,8 @@ def test_models_of_which_auto_would_take_two_engines_share_one(full_bundle: Bund
 @needs_openvino
 def test_a_missing_int8_file_is_asked_for_in_the_engine_s_own_format(small_bundle: Bundle) -> None:
     with pytest.raises(
-        BundleError, match=r"no openvino int8 file .* --format openvino --precision int8 --cal"
+        BundleError, match=r"(?s)no openvino int8 file .* --format openvino --precision int8 --cal"
     ):
         open_engine("openvino", small_bundle, precision="int8")
-    with pytest.raises(BundleError, match=r"no onnx int8 file .* --format onnx --precision int8 --cal"):
+    with pytest.raises(BundleError, match=r"(?s)no onnx int8 file .* --format onnx --precision int8 --cal"):
         open_engine("onnxruntime", small_bundle, precision="int8")
