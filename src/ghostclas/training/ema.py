@@ -13,8 +13,8 @@ class EMA:
 
     At step t the decay is ``min(decay, (1 + t) / (10 + t))``, so that the first steps soon lose their weight.
     Decay 0 keeps a plain copy. Without ``warm_up`` the decay is constant, and of the weights that the model
-    started with ``decay ** t`` stays in the average. For good weights that is better than either end
-    (M. Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    started with ``decay ** t`` stays in the average (averages of good weights with fine-tuned ones: M.
+    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
     """
 
     def __init__(self, model: nn.Module, decay: float, *, warm_up: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Settings that depend on the number of images: those of the recipe for few photos.
 
-They come from trials on clothing photos, 10, 30 and 100 of a class. With 10, more steps, a higher rate or a
-smaller share of the start ended below the start itself; with 100, the opposite did.
+They come from trials on clothing photos outside benchmarks/small_data.py, one or two draws each. With 10 of a
+class, twice the steps at a higher rate ended below the start itself; with 100, the higher rate ended higher.
 """
 
 from __future__ import annotations
