@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ghostclas.terminal import printable, printable_json, printable_lines, printable_message
+from ghostclas.terminal import counted, printable, printable_json, printable_lines, printable_message
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,7 @@ def test_json_says_the_same_in_printable_characters() -> None:
     assert json.loads(shown) == value
     assert "小狗" in shown
     assert not any(sign in shown for sign in "\x9b\x7f\u202e\U000e0041")
+
+
+def test_a_count_takes_its_noun_with_it() -> None:
+    assert [counted(number, "file") for number in (0, 1, 1_200)] == ["0 files", "1 file", "1,200 files"]

@@ -1,4 +1,7 @@
-"""Text that may hold a stranger's names, made safe to print: its control characters are shown, not obeyed."""
+"""Text for people: counts with their nouns, and a stranger's names made safe to print.
+
+Of a name, control characters are shown, not obeyed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,11 @@ _CONTINUED = " " * 7
 _HIDDEN = re.compile(
     "[\0-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, which takes an ``s`` for all but one: ``1 file``, ``1,200 files``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def printable(text: str) -> str:

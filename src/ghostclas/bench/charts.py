@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from ghostclas.bench.results import CaseResult, Results
 from ghostclas.bench.statistics import Spread
 from ghostclas.pages.charts import Chart, Line
+from ghostclas.terminal import counted
 
 Point: TypeAlias = tuple[float, float, float, float]
 """x, y, and the bounds of the interval."""
@@ -88,7 +89,7 @@ def _against_latency(results: Results) -> Chart:
         at,
         runtime_of,
         title="Accuracy against latency",
-        x=f"milliseconds for one photo, {_count(threads)}",
+        x=f"milliseconds for one photo, {counted(threads, 'thread')}",
         log_x=True,
     )
 
@@ -186,7 +187,7 @@ def _batches(cases: Sequence[CaseResult], results: Results) -> Chart:
         results,
         sorted({1, *results.settings.batches}),
         lambda case, batch: _interval(case.ms(threads, batch), lambda ms: 1000 * batch / ms),
-        Chart("Photos a second", f"photos in a batch, {_count(threads)}", ()),
+        Chart("Photos a second", f"photos in a batch, {counted(threads, 'thread')}", ()),
     )
 
 
@@ -244,7 +245,3 @@ def _filling(charts: Iterable[Chart]) -> list[Chart]:
     """Return charts for rows of two; a single one is as wide as the row."""
     found = list(charts)
     return [replace(chart, wide=True) for chart in found] if len(found) == 1 else found
-
-
-def _count(threads: int) -> str:
-    return f"{threads} thread" if threads == 1 else f"{threads} threads"

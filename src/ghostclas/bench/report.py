@@ -17,6 +17,7 @@ from ghostclas.files import write_bytes
 from ghostclas.pages import check_page, write_html
 from ghostclas.pages.charts import drawing
 from ghostclas.progress import rounded_rate
+from ghostclas.terminal import counted
 
 JSON, PAGE = "bench.json", "index.html"
 
@@ -144,7 +145,7 @@ def _tiles(results: Results) -> list[tuple[str, str, str, str]]:
     timed = [(ms.p50, case) for case in results.cases if (ms := case.ms(threads))]
     if timed:
         value, case = min(timed, key=lambda entry: entry[0])
-        found.append((f"One photo, {_count(threads, 'thread')}", f"{value:.2f}", "ms", _case(case)))
+        found.append((f"One photo, {counted(threads, 'thread')}", f"{value:.2f}", "ms", _case(case)))
     rates = [(rate.p50, case) for case in results.cases if (rate := case.images_per_second)]
     if rates:
         value, case = max(rates, key=lambda entry: entry[0])
@@ -187,7 +188,7 @@ def _facts(results: Results) -> dict[str, str]:
             for name, version in {"ghostclas": results.ghostclas, **machine.packages}.items()
         ),
         "Measured": results.measured.replace("T", " ").replace("+00:00", " UTC"),
-        "Latencies": f"{_count(settings.rounds, 'round')} of {_count(settings.runs, 'run')}, interleaved",
+        "Latencies": f"{counted(settings.rounds, 'round')} of {counted(settings.runs, 'run')}, interleaved",
         "Noise": f"two equal graphs differ by {noise.difference:.1%} at most" if noise else "",
     }
     return {name: fact for name, fact in facts.items() if fact}
@@ -208,7 +209,9 @@ def _latency(results: Results) -> Table:
     few, most = min(settings.threads), results.threads
     columns = [(threads, 1) for threads in settings.threads]
     columns += [(most, batch) for batch in settings.batches if (most, batch) not in columns]
-    header = [f"{_count(t, 'thread')}" if b == 1 else f"batch {b}, {_count(t, 'thread')}" for t, b in columns]
+    header = [
+        f"{counted(t, 'thread')}" if b == 1 else f"batch {b}, {counted(t, 'thread')}" for t, b in columns
+    ]
     rows = [
         (
             *_names(case),
@@ -217,7 +220,7 @@ def _latency(results: Results) -> Table:
         )
         for case in results.cases
     ]
-    last = (f"p95, {_count(few, 'thread')}", f"p99, {_count(few, 'thread')}")
+    last = (f"p95, {counted(few, 'thread')}", f"p99, {counted(few, 'thread')}")
     return Table("Latency in ms", (*NAMES, *header, *last), tuple(rows))
 
 
@@ -274,10 +277,6 @@ def _tail(ms: Spread | None) -> tuple[str, str]:
 
 def _millions(value: int | None) -> str:
     return "" if value is None else f"{value / 1e6:,.1f} M"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _percentiles(ms: Spread) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ import typer
 from ghostclas.cli.console import print_next, say, say_json, table
 from ghostclas.errors import UsageError, did_you_mean
 from ghostclas.progress import console_progress
-from ghostclas.terminal import printable
+from ghostclas.terminal import counted, printable
 
 if TYPE_CHECKING:
     from ghostclas.datasets.audit import Audit, Group
@@ -157,13 +157,9 @@ def _findings(found: Audit) -> str:
     lines += _list("odd", (f"{item.file.name} {item.message}" for item in found.odd))
     verdict = "no leaks, and every file can be read"
     if not found.clean:
-        unreadable = _count(len(found.unreadable), "file")
-        verdict = f"{_count(found.leaked, 'image')} in two splits, {unreadable} unreadable"
+        unreadable = counted(len(found.unreadable), "file")
+        verdict = f"{counted(found.leaked, 'image')} in two splits, {unreadable} unreadable"
     return "\n".join([*lines, verdict])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _equal(group: Group) -> str:
