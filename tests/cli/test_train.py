@@ -37,12 +37,14 @@ def test_train_prints_its_result_and_the_next_command_and_goes_on_when_asked(
     run = tmp_path / "run"
     command = ["train", "--data", str(folder), "--recipe", "scratch", *SETTINGS, "--output", str(run)]
 
-    assert main([*command, "--time", "20m"]) == 0
+    assert main([*command, "--time", "20m", "--verbose"]) == 0
     out, err = capsys.readouterr()
     assert "top-1" in out
     assert f"bundle: {run / 'bundle'}" in out
     assert f"ghostclas predict --model {run / 'bundle'} PHOTO" in out + err
     assert "epoch 1/1  loss" in err
+    assert "recipe: scratch, given\n" in err
+    assert "\nsettings: sgd with a rate of " in err
     assert resolve_config(str(run / "config.yaml"), []).loop.time == 20
 
     assert main(command) == 2

@@ -46,6 +46,20 @@ def test_a_killed_worker_takes_its_own_requests_with_it_and_sigterm_none() -> No
         assert (len(load.errors), load.wrong) == (broken, [])
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_quiet_leaves_the_access_log_and_the_errors(workers: str, tmp_path: Path) -> None:
+    bundle = copy_bundle(builtin_bundle(), tmp_path / "pets")
+    with Server("--quiet", "--workers", workers, "--model", f"pets={bundle.path}") as server:
+        assert label(server.ready()["http"])
+        (bundle.path / "model.onnx").write_bytes(b"damaged")
+        server.send(signal.SIGHUP)
+        server.until("error: pets is not reloaded", times=int(workers))
+        server.send(signal.SIGTERM)
+        assert server.wait() == 0
+    assert [line["event"] for line in server.lines if "event" in line] == ["ready"]
+    assert len(server.messages) == int(workers)
+
+
 def test_all_protocols_are_served_by_all_workers() -> None:
     with Server("--workers", "2", "--brpc", "0", grpc=True) as server:
         ready = server.ready()

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,9 +109,11 @@ def started_from(folder: Path, output: Path, *more: str, model: str | None = Non
 @pytest.mark.slow
 @pytest.mark.usefixtures("weights_only")
 def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherwise(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "ghostclas")
     config = started_from(folder, tmp_path / "fine")
+    assert re.search(r"recipe: small, the default for \d+ images and weights to start from", caplog.text)
     assert config.model.weights == "default"
     assert config.model.fit_head
     assert "the classifier starts from a logistic regression" in capsys.readouterr().err

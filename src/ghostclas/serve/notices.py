@@ -8,12 +8,19 @@ import traceback
 
 from ghostclas.serve.failures import ServeError
 from ghostclas.terminal import printable_message
+from ghostclas.volume import Volume, volume
 
 _SECONDS_BETWEEN = 1.0
 
 
+def note(text: str) -> None:
+    """Write one message about the work, unless --quiet was given."""
+    if volume() is not Volume.QUIET:
+        notice(text)
+
+
 def notice(text: str) -> None:
-    """Write one message."""
+    """Write one message that --quiet does not silence: an error, or what is lost."""
     sys.stderr.write(printable_message(text) + "\n")
     sys.stderr.flush()
 

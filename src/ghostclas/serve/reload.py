@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ghostclas.errors import GhostclasError
 from ghostclas.serve.model import ServedModel, version_of
-from ghostclas.serve.notices import notice
+from ghostclas.serve.notices import note, notice
 from ghostclas.serve.opening import Opening, open_model
 from ghostclas.serve.service import Service
 from ghostclas.zoo import locate
@@ -63,7 +63,7 @@ class Reloader:
                 self._service.replace(model)
                 self._count(model.name, True)
             names = ", ".join(f"{model.name} (version {model.version})" for model in opened)
-            notice(f"reloaded: {names}" if opened else "reloaded: every model is as it was")
+            note(f"reloaded: {names}" if opened else "reloaded: every model is as it was")
             return True
 
     def _open(self, name: str, where: str) -> ServedModel | None:

@@ -31,6 +31,7 @@ from ghostclas.serve.notices import notice
 from ghostclas.serve.settings import Settings
 from ghostclas.serve.sockets import listen, port_of, reserve
 from ghostclas.serve.worker import Ready, tell
+from ghostclas.volume import volume
 
 assert sys.platform != "win32", "several workers need a POSIX system"
 
@@ -200,6 +201,7 @@ class _Supervisor:
             "brpc": None if self._brpc is None else self._brpc.fileno(),
             "grpc": None if self._grpc is None else port_of(self._grpc),
             "status": theirs,
+            "volume": volume().name,
         }
         assert slot.process.stdin is not None
         # Its end is seen elsewhere. The pipe stays open: the worker ends when it is closed.

@@ -26,7 +26,7 @@ from ghostclas.errors import GhostclasError, UsageError
 from ghostclas.serve.access_log import AccessLog, Record
 from ghostclas.serve.metrics import Metrics
 from ghostclas.serve.model import ServedModel
-from ghostclas.serve.notices import FailureReport, notice
+from ghostclas.serve.notices import FailureReport, note, notice
 from ghostclas.serve.opening import open_model
 from ghostclas.serve.reload import Reloader
 from ghostclas.serve.running import Running
@@ -34,6 +34,7 @@ from ghostclas.serve.security import exposure
 from ghostclas.serve.service import Service
 from ghostclas.serve.settings import Settings
 from ghostclas.serve.sockets import allow_open_files, listen
+from ghostclas.volume import Volume, changing_volume
 
 T = TypeVar("T")
 Ready = Mapping[str, Any]
@@ -116,18 +117,20 @@ def main() -> None:
         grpc=job["grpc"],
         shared=True,
     )
-    try:
-        code = _run(
-            settings,
-            listeners,
-            log,
-            lambda ready: tell_supervisor({"ready": ready}),
-            lambda: tell_supervisor({}),
-            signal.SIGTERM,
-        )
-    except GhostclasError as error:
-        notice(f"error: {error}")
-        code = error.exit_code
+    with changing_volume(notice) as change:
+        change(Volume[job["volume"]])
+        try:
+            code = _run(
+                settings,
+                listeners,
+                log,
+                lambda ready: tell_supervisor({"ready": ready}),
+                lambda: tell_supervisor({}),
+                signal.SIGTERM,
+            )
+        except GhostclasError as error:
+            notice(f"error: {error}")
+            code = error.exit_code
     end_at_once(code)
 
 
@@ -135,7 +138,7 @@ def tell(settings: Settings, ready: Ready) -> None:
     """Tell people what serves, where, and the next useful command."""
     for model in ready["models"]:
         batch = f"batches of up to {model['batch']}" if model["batch"] > 1 else "no batches"
-        notice(
+        note(
             f"serving {model['name']} (version {model['version']}) in {model['engine']}, "
             f"{model['precision']}, {batch}"
         )
@@ -144,11 +147,11 @@ def tell(settings: Settings, ready: Ready) -> None:
     others = [
         f"{protocol} on {host}:{ready[protocol]}" for protocol in ("grpc", "brpc") if ready.get(protocol)
     ]
-    notice(", ".join([f"{scheme}://{host}:{ready['http']} (REST, bRPC)", *others]))
+    note(", ".join([f"{scheme}://{host}:{ready['http']} (REST, bRPC)", *others]))
     if warning := exposure(settings.host, settings.security):
-        notice(warning)
+        note(warning)
     header = " -H 'Authorization: Bearer TOKEN'" if settings.security.token else ""
-    notice(f"next: curl{header} --data-binary @PHOTO {scheme}://{host}:{ready['http']}/predict")
+    note(f"next: curl{header} --data-binary @PHOTO {scheme}://{host}:{ready['http']}/predict")
 
 
 def _run(
@@ -220,7 +223,7 @@ async def _serve(
     await asyncio.wait([opening, stop], return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():
         # Nothing was accepted yet, and opening may take minutes.
-        notice("stopped before it served")
+        note("stopped before it served")
         end_at_once(0)
     metrics = Metrics()
     opened = opening.result()
@@ -274,7 +277,7 @@ async def _serve(
     ]
     announce({**{name: protocol.port for name, protocol in protocols.items()}, "models": models})
     await stop
-    notice(f"draining: {service.pending} requests are answered before the end")
+    note(f"draining: {service.pending} requests are answered before the end")
     complete = await _drain(service, list(protocols.values()), settings.limits.grace_seconds)
     for task in (beating, watching, reloading):
         task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ from ghostclas.models.int8 import simulate_int8
 from ghostclas.processor import usable_cores
 from ghostclas.progress import ProgressLine, is_shown
 from ghostclas.spec import Metric, ModelSpec
+from ghostclas.terminal import counted
 from ghostclas.training.budget import seconds_to_finish
 from ghostclas.training.checkpoint import read_checkpoint
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
@@ -48,6 +50,8 @@ from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.rundir import RunDirectory, choose_run
 from ghostclas.training.stopping import Stop
 from ghostclas.weights.reading import CLASSIFIER
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_RECIPE = "scratch"
 RECIPES_FROM_WEIGHTS = ((2_000, "small"), (20_000, "finetune"))
@@ -157,14 +161,22 @@ def train(
         # A mistake is told now, and not after the images were listed.
         zoo.locate(config.model.weights)
     splits = splits or splits_of(config)
+    why = None if complete else "given"
     if not complete:
         images = len(splits.train.samples)
-        if named is None and _has_weights_to_start_from(config.model, spec):
-            named = _recipe_from_weights(images)
+        if named is None:
+            started = _has_weights_to_start_from(config.model, spec)
+            named = _recipe_from_weights(images) if started else None
+            start = "weights to start from" if started else "no weights to start from"
+            why = f"the default for {counted(images, 'image')} and {start}"
         # A recipe may fit itself to the number of images.
         config = resolve_config(named or DEFAULT_RECIPE, settings, given, images=images).absolute()
     path, continued = run_path(config, output, resume=resume)
     accelerator = _accelerator(config, path)
+    if accelerator.is_main_process:
+        if why:
+            _log.info("recipe: %s, %s", named or DEFAULT_RECIPE, why)
+        _log.info("settings: %s", _choices(config))
     check_batch(config.loop, len(splits.train.samples), world=accelerator.num_processes)
     run = RunDirectory(path)
     progress = ProgressLine(enabled=accelerator.is_main_process and is_shown(quiet))
@@ -373,6 +385,24 @@ def _course(config: TrainConfig) -> str:
     limit = f" in at most {config.loop.time:g} minutes" if config.loop.time else ""
     return (
         f"epochs: {', '.join([f'{schedule.epochs:g}{limit}', *start])}; batches of {config.loop.batch_size}"
+    )
+
+
+def _choices(config: TrainConfig) -> str:
+    """Say the settings that decide most of the result and of the time."""
+    data, optimizer, loop = config.data, config.optimizer, config.loop
+    return ", ".join(
+        (
+            f"{optimizer.name} with a rate of {optimizer.lr:g} and a {config.schedule.name} schedule",
+            f"decay {optimizer.weight_decay:g}",
+            f"photos of {data.resolution} pixels to train and {data.eval_resolution} to validate",
+            f"average of the weights {loop.ema:g}" if loop.ema else "no average of the weights",
+            f"label smoothing {loop.label_smoothing:g}",
+            f"policy {config.augment.policy}",
+            f"validation every {loop.validate_every} epochs"
+            if loop.validate_every > 1
+            else "validation every epoch",
+        )
     )
 
 
