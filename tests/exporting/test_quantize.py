@@ -22,6 +22,7 @@ from ghostclas.exporting.quantize import (
     Policy,
     milliseconds,
     quantize,
+    worse_elsewhere,
     without_outliers,
 )
 from ghostclas.models.registry import create_model
@@ -63,6 +64,16 @@ def test_a_file_that_is_faster_in_one_engine_is_kept_and_a_smaller_one_where_tha
     assert Policy().keeps([slower, faster])
     assert not Policy().keeps([slower])
     assert Policy(smaller=True).keeps([slower])
+
+
+def test_an_engine_in_which_an_accurate_file_costs_too_much_is_named() -> None:
+    top1_float = {"onnxruntime": 60.36, "openvino": 60.36}
+    top1_int8 = {"onnxruntime": 59.7, "openvino": 59.86}
+    assert worse_elsewhere(["openvino"], top1_int8, top1_float) == [
+        "is not for onnxruntime, where its top-1 is 59.70 % against 60.36 % in float: "
+        "use it with --engine openvino"
+    ]
+    assert worse_elsewhere(["onnxruntime", "openvino"], top1_int8, top1_float) == []
 
 
 def test_half_a_point_of_top1_may_be_lost() -> None:

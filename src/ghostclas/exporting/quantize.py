@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -186,6 +186,8 @@ def quantize(
             ]
             for measured in found:
                 say(f"int8 {name} {measured}")
+            for warning in worse_elsewhere(accurate, top1, top1_float):
+                say(f"int8 {name} {warning}")
             if not policy.keeps(found):
                 figures = "; ".join(map(str, found))
                 raise ExportError(f"int8 is slower here than float: nothing was added. {name} {figures}")
@@ -202,6 +204,24 @@ def quantize(
         else "int8 could not be made"
     )
     raise ExportError("\n       ".join([f"{why}: nothing was added to {bundle.path}", *tried]))
+
+
+def worse_elsewhere(
+    accurate: Sequence[str], top1_int8: Mapping[str, float], top1_float: Mapping[str, float]
+) -> list[str]:
+    """Return a line for each engine in which a file that is accurate in others costs too much.
+
+    Args:
+        accurate: engines in which it is accurate.
+        top1_int8: top-1 in percent by engine.
+        top1_float: that of the float file.
+    """
+    return [
+        f"is not for {engine}, where its top-1 is {top1:.2f} % against {top1_float[engine]:.2f} % in float: "
+        f"use it with --engine {accurate[0]}"
+        for engine, top1 in top1_int8.items()
+        if engine not in accurate
+    ]
 
 
 def _keep(bundle: Bundle, trial: Bundle, name: str) -> Bundle:
