@@ -22,8 +22,8 @@ from ghostclas.exporting.quantize import (
     Policy,
     milliseconds,
     quantize,
-    worse_elsewhere,
     without_outliers,
+    worse_elsewhere,
 )
 from ghostclas.models.registry import create_model
 from ghostclas.models.saved import bundle_state
