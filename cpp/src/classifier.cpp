@@ -24,6 +24,7 @@ namespace ghostclas {
 namespace {
 
 constexpr std::size_t default_batch = 4;
+constexpr int most_threads = 1024;
 
 // A photo that waits: the name of its file, or what the caller has in memory.
 struct Source {
@@ -34,12 +35,11 @@ struct Source {
 using Batch = std::vector<Source>;
 using Answers = std::vector<Prediction>;
 
-// Threads that run tasks in the order in which they came.
+// Threads that run tasks in the order in which they came, started as tasks come: at most `most`, or as many as the
+// system gives. Where it gives none, whoever submits a task runs it.
 class Workers {
   public:
-    explicit Workers(std::size_t count) {
-        for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
-    }
+    explicit Workers(std::size_t most) : most_(most) {}
     ~Workers() {
         {
             const std::lock_guard lock(mutex_);
@@ -58,11 +58,33 @@ class Workers {
             const std::lock_guard lock(mutex_);
             tasks_.push(std::move(task));
         }
-        wake_.notify_one();
+        start_one();
+        if (threads_.empty()) {
+            run_next();
+        } else {
+            wake_.notify_one();
+        }
         return result;
     }
 
   private:
+    void start_one() {
+        if (threads_.size() >= most_) return;
+        try {
+            threads_.emplace_back([this] { work(); });
+        } catch (const std::exception&) {
+            // The system has no more threads, or no memory for their stacks.
+            most_ = threads_.size();
+        }
+    }
+
+    // Runs the task that is the only one.
+    void run_next() {
+        std::packaged_task<Answers()> task = std::move(tasks_.front());
+        tasks_.pop();
+        task();
+    }
+
     void work() {
         while (true) {
             std::packaged_task<Answers()> task;
@@ -81,6 +103,7 @@ class Workers {
     std::condition_variable wake_;
     std::queue<std::packaged_task<Answers()>> tasks_;
     bool has_ended_ = false;
+    std::size_t most_;
     std::vector<std::thread> threads_;
 };
 
@@ -106,12 +129,13 @@ struct Classifier::State {
     mutable MemoryBudget memory;  // large photos wait for each other
 
     State(const std::string& path, const Options& options) : bundle(path) {
-        const int cores = options.threads > 0 ? options.threads : usable_cores();
+        const int threads = std::min(options.threads, most_threads);
+        const int cores = threads > 0 ? threads : usable_cores();
         EngineOptions wanted;
         wanted.engine = options.engine;
         wanted.precision = options.precision;
         wanted.runtime = options.runtime;
-        wanted.threads = options.threads;
+        wanted.threads = threads;
         wanted.concurrency = cores;
         engine = open_engine(bundle, wanted);
         if (options.batch_size > 0) batch_size = options.batch_size;
@@ -127,7 +151,7 @@ struct Classifier::State {
 
     void prepare(const std::string& name, const Image& image, std::uint8_t* pixels) const {
         try {
-            if (image.size == 0 && image.width > 0) {
+            if (image.size == 0 && (image.width != 0 || image.height != 0)) {
                 preprocess_rgb(image.data, image.width, image.height, spec(), pixels);
             } else {
                 ghostclas::preprocess(name, image.data, image.size, spec(), pixels, &memory);
@@ -209,7 +233,7 @@ struct Classifier::State {
             return std::all_of(answers.begin(), answers.end(), [&](Prediction& prediction) { return give(prediction); });
         };
         Batch batch = take();
-        if (batch.size() < 2) {
+        if (batch.size() < 2 && batch_size >= 2) {
             // Starting threads for a single photo would only cost time.
             bool goes_on = true;
             for (; goes_on && !batch.empty(); batch = take()) goes_on = give_all(answer(batch, top));

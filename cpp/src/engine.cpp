@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 #include <string_view>
 #include <utility>
 
@@ -51,6 +53,21 @@ Port declared_port(const TensorSpec& spec) { return {spec.name, spec.dtype, spec
 std::string cut(const std::string& why) {
     const std::string line(first_of(on_one_line(why), shown));
     return line.empty() ? "it says no reason" : line;
+}
+
+// The number that 16 bits are in IEEE 754's binary16: a sign, 5 bits of exponent, 10 of fraction.
+float of_half(std::uint16_t bits) {
+    const int exponent = bits >> 10 & 0x1f;
+    const int fraction = bits & 0x3ff;
+    float value = 0;
+    if (exponent == 0x1f) {
+        value = fraction == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+    } else if (exponent == 0) {
+        value = std::ldexp(static_cast<float>(fraction), -24);
+    } else {
+        value = std::ldexp(static_cast<float>(fraction + 0x400), exponent - 25);
+    }
+    return (bits & 0x8000) != 0 ? -value : value;
 }
 
 // The ONNX file of this precision, or of the most precise that there is.
@@ -127,6 +144,19 @@ void check_rows(const Bundle& bundle, const FileEntry& entry, const char* engine
     if (shape == wanted) return;
     refuse(bundle, entry.path + " in " + engine + " gives " + shape_text({shape.begin(), shape.end()}) +
                        " where the manifest says " + shape_text({wanted.begin(), wanted.end()}) + "; export it again");
+}
+
+std::vector<float> as_float32(const void* values, std::size_t count, const TensorSpec& output) {
+    const auto converted = [&](auto first, auto convert) {
+        std::vector<float> floats(count);
+        std::transform(first, first + count, floats.begin(), convert);
+        return floats;
+    };
+    const auto widen = [](auto value) { return static_cast<float>(value); };
+    if (output.dtype == "float16") return converted(static_cast<const std::uint16_t*>(values), of_half);
+    if (output.dtype == "int8") return converted(static_cast<const std::int8_t*>(values), widen);
+    if (output.dtype == "uint8") return converted(static_cast<const std::uint8_t*>(values), widen);
+    return converted(static_cast<const float*>(values), widen);
 }
 
 void loading_failed(const Bundle& bundle, const FileEntry& entry, const char* runtime, const std::string& why) {

@@ -64,6 +64,9 @@ void check_signature(const Bundle& bundle, const FileEntry& entry, const char* r
 void check_rows(const Bundle& bundle, const FileEntry& entry, const char* engine, const std::vector<std::int64_t>& shape,
                 std::size_t count);
 
+// `count` values of the output's dtype, which every runtime gives as the manifest says, as float32.
+std::vector<float> as_float32(const void* values, std::size_t count, const TensorSpec& output);
+
 [[noreturn]] void loading_failed(const Bundle& bundle, const FileEntry& entry, const char* runtime, const std::string& why);
 [[noreturn]] void running_failed(const Bundle& bundle, const FileEntry& entry, const char* runtime, const std::string& why);
 

@@ -155,8 +155,7 @@ class OpenVinoEngine : public Engine {
             check_rows(bundle_, entry_, name(), found, count);
             void* rows = nullptr;
             check(api_.ov_tensor_data(output.get(), &rows));
-            const auto* first = static_cast<const float*>(rows);
-            std::vector<float> logits(first, first + count * static_cast<std::size_t>(found[1]));
+            std::vector<float> logits = as_float32(rows, count * static_cast<std::size_t>(found[1]), *entry_.output);
             const std::lock_guard lock(mutex_);
             idle_.push_back(std::move(request));
             return logits;

@@ -124,8 +124,7 @@ class OnnxRuntimeEngine : public Engine {
             check_rows(bundle_, entry_, name(), shape_of(output.get()), count);
             void* rows = nullptr;
             runtime_.check(api.GetTensorMutableData(output.get(), &rows));
-            const auto* logits = static_cast<const float*>(rows);
-            return {logits, logits + count * classes};
+            return as_float32(rows, count * classes, *entry_.output);
         } catch (const RuntimeProblem& problem) {
             running_failed(bundle_, entry_, runtime_name, problem.what());
         }

@@ -113,6 +113,11 @@ void preprocess(std::string_view name, const std::uint8_t* data, std::size_t siz
 
 void preprocess_rgb(const std::uint8_t* rgb, int width, int height, const PreprocessSpec& spec, std::uint8_t* out) {
     check_spec(spec);
+    if (rgb == nullptr || width < 1 || height < 1) {
+        throw Error(Kind::data, "empty",
+                    "the array has no pixels: [" + std::to_string(height) + " x " + std::to_string(width) + " x 3]");
+    }
+    check_size("the array", static_cast<std::uint64_t>(width), static_cast<std::uint64_t>(height), nullptr);
     const Source source{rgb, width, height};
     if (spec.library != ResizeLibrary::none) {
         const Cut cut = whole_cut(width, height, spec);

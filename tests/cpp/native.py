@@ -131,6 +131,12 @@ class NativeClassifier:
         call("preprocess", self._handle, ctypes.byref(given), pixels.ctypes.data_as(_Handle))
         return pixels
 
+    def preprocess_raw(self, data: bytes | None, width: int, height: int) -> None:
+        """Give pixels by their address, as C does."""
+        given = _Image(ctypes.cast(ctypes.c_char_p(data), _Handle), 0, width, height)
+        pixels = np.empty((self.crop, self.crop, 3), np.uint8)
+        call("preprocess", self._handle, ctypes.byref(given), pixels.ctypes.data_as(_Handle))
+
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the logits of a batch, float32 ``[N, classes]``."""
         pixels = np.ascontiguousarray(pixels)

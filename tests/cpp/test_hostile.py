@@ -1,0 +1,149 @@
+"""libghostclas where callers, bundles and systems are unusual: an answer or one line, never a crash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ghostclas.bundle import Bundle, FileContent, TensorSpec, default_bundle_path, write_bundle
+from ghostclas.engines import installed_engines, open_engine
+from ghostclas.prediction import Classifier
+from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
+from ghostclas.terminal import printable_json
+from tests.cpp.building import built
+from tests.cpp.native import NativeClassifier, NativeError, assert_same_line, runtime_folder
+from tests.images import encode, photo
+
+_SIDE = 32
+_CLASSES = 5000
+Kind: TypeAlias = Literal["float16", "int8", "uint8"]
+_ONNX_TYPES: dict[Kind, int] = {
+    "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
+    "uint8": TensorProto.UINT8,
+}
+
+
+def bundle_with_outputs(folder: Path, dtype: Kind) -> Bundle:
+    """Return a bundle whose network gives the mean of a photo, times a weight of each class, as ``dtype``."""
+    kind = _ONNX_TYPES[dtype]
+    weights = np.random.default_rng(0).uniform(0, 0.1, (3, _CLASSES)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["product"]),
+            helper.make_node("Cast", ["product"], ["logits"], to=kind),
+        ],
+        "linear",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", _SIDE, _SIDE, 3])],
+        [helper.make_tensor_value_info("logits", kind, ["N", _CLASSES])],
+        [numpy_helper.from_array(np.array([1, 2]), "axes"), numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return write_bundle(
+        folder,
+        name="linear",
+        spec=ModelSpec(name="linear", num_classes=_CLASSES),
+        classes=tuple(f"class {number}" for number in range(_CLASSES)),
+        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=_SIDE), crop=_SIDE),
+        files={
+            "model.onnx": FileContent(
+                model.SerializeToString(),
+                "onnx",
+                input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, _SIDE, _SIDE, 3)),
+                output=TensorSpec(name="logits", dtype=dtype, layout="NC", shape=(None, _CLASSES)),
+            )
+        },
+    )
+
+
+@pytest.mark.parametrize("dtype", _ONNX_TYPES)
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_logits_of_every_type_are_read_as_that_type(engine: str, dtype: Kind, tmp_path: Path) -> None:
+    if engine not in installed_engines():
+        pytest.skip(f"{engine} is not installed")
+    bundle = bundle_with_outputs(tmp_path / "linear", dtype)
+    images = np.random.default_rng(1).integers(0, 256, (64, _SIDE, _SIDE, 3), np.uint8)
+    native = NativeClassifier(bundle.path, engine=engine, runtime=str(runtime_folder(engine)))
+    np.testing.assert_array_equal(native.logits(images), open_engine(engine, bundle).run(images))
+    native.close()
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3)])
+def test_an_array_without_pixels_is_a_bad_photo(shape: tuple[int, ...]) -> None:
+    native = NativeClassifier(default_bundle_path())
+    array = np.empty(shape, np.uint8)
+    (line,) = native.image_lines([array])
+    (expected,) = Classifier.load(engine="onnxruntime").predict([array])
+    assert_same_line(line, printable_json(expected.model_dump_json()))
+    native.close()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "code"), [(5, -3, "empty"), (-5, 3, "empty"), (40_000, 40_000, "too_large")]
+)
+def test_sizes_that_no_array_has_are_a_bad_photo(width: int, height: int, code: str) -> None:
+    native = NativeClassifier(default_bundle_path())
+    with pytest.raises(NativeError) as refused:
+        native.preprocess_raw(b"abc", width, height)
+    assert refused.value.code == code
+    with pytest.raises(NativeError) as refused:
+        native.preprocess_raw(None, 5, 3)
+    assert refused.value.code == "empty"
+    native.close()
+
+
+def photos(folder: Path, count: int) -> list[Path]:
+    files = [folder / f"{number}.jpg" for number in range(count)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(photo(300, 200, number), "JPEG"))
+    return files
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of a process are POSIX")
+def test_more_threads_than_the_system_gives_are_no_crash(tmp_path: Path) -> None:
+    files = photos(tmp_path, 24)
+    program = built("ghostclas-infer") / "bin" / "ghostclas-infer"
+    command = [str(program), *map(str, files), "--model", str(default_bundle_path()), "--json"]
+    command += ["--runtime", str(runtime_folder()), "--batch-size", "1", "--threads"]
+    few = subprocess.run([*command, "2"], capture_output=True, check=True)
+    # The stacks of 1,024 threads, at 8 MB each, do not fit.
+    many = subprocess.run(
+        ["bash", "-c", 'ulimit -v 3000000 && exec "$@"', "bash", *command, "1024"],
+        capture_output=True,
+        check=False,
+    )
+    assert (many.returncode, many.stdout) == (0, few.stdout), many.stderr
+
+
+def running() -> int:
+    """Return how many threads this process has."""
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+
+def test_batches_of_one_photo_use_all_threads(tmp_path: Path) -> None:
+    files = photos(tmp_path, 60)
+    native = NativeClassifier(default_bundle_path(), threads=2, batch_size=1)
+    before, most, over = running(), 0, threading.Event()
+
+    def count() -> None:
+        nonlocal most
+        while not over.is_set():
+            most = max(most, running())
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    native.lines(files)
+    over.set()
+    counting.join()
+    native.close()
+    # The one that counts, and two that predict.
+    assert most == before + 3
