@@ -24,6 +24,7 @@ from ghostclas.evaluation import (
     fit_scores,
     open_both,
     store_scores,
+    unseen_part,
 )
 from ghostclas.evaluation import compare as compare_classifiers
 from ghostclas.evaluation import evaluate as evaluate_classifier
@@ -111,7 +112,8 @@ def evaluate(
     Args:
         model: see the head of this module.
         data: a folder, ``.zip``, list, shards or Parquet (see ``data.open_source``), or an open source.
-        split: ``train``, ``val`` or ``test`` of a folder with splits; ``val`` when absent.
+        split: ``train``, ``val`` or ``test`` of a folder with splits; ``val`` when absent. Or ``all`` of a
+            folder without splits; when absent, the part that the model's training set aside, if it did.
         engine: the runtime; the fastest installed one when absent. An open classifier keeps its own.
         precision: ``fp32``, ``fp16`` or ``int8``, if the model has several files.
         progress: called with the number of images done and their total.
@@ -122,7 +124,7 @@ def evaluate(
     """
     source = _source(data, split)
     with _classifier(model, engine, precision) as classifier:
-        return evaluate_classifier(classifier, source, progress=progress)
+        return evaluate_classifier(classifier, _part(source, data, split, classifier), progress=progress)
 
 
 def compare(
@@ -144,7 +146,8 @@ def compare(
     """
     source = _source(data, split)
     with _both(a, b, engine, precision) as (first, second):
-        return compare_classifiers(first, second, source, progress=progress)
+        part = _part(source, data, split, first, second)
+        return compare_classifiers(first, second, part, progress=progress)
 
 
 def calibrate(
@@ -181,7 +184,8 @@ def calibrate(
     with _classifier(model, engine) as classifier:
         if store:
             check_writable(classifier.bundle)
-        fit = fit_scores(classifier, source, foreign, cost=cost, progress=progress)
+        part = _part(source, data, split, classifier)
+        fit = fit_scores(classifier, part, foreign, cost=cost, progress=progress)
         if store:
             store_scores(classifier.bundle, fit)
     return fit
@@ -232,6 +236,13 @@ def _source(data: Data, split: str | None) -> Source:
     if split is not None:
         raise UsageError("an open source is measured as it is: leave split out, or give the path of the data")
     return data
+
+
+def _part(source: Source, data: Data, split: str | None, *classifiers: Classifier) -> Source:
+    """Return what is measured: an open source or a named split as it is, else what training set aside."""
+    if split is not None or not isinstance(data, str | os.PathLike):
+        return source
+    return unseen_part(source, [classifier.bundle for classifier in classifiers])
 
 
 @contextmanager

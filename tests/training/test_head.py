@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,30 @@ def test_unreadable_photos_are_left_out_and_listed_and_too_many_are_refused(tmp_
     run = train_head(root, output=tmp_path / "run", max_bad=0.1)
     assert run.bad_images == 1
     assert "0.png" in (run.path / "bad_images.txt").read_text(encoding="utf-8")
+
+
+def test_the_photos_that_it_set_aside_are_those_that_every_command_measures_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab, path = folder / "val", str(tmp_path / "fast")
+    run = ghostclas.train_head(lab, output=path)
+    assert run.images == 6
+    note = "measured on the 6 of 24 images that"
+    commands = (
+        ["eval", "--model", path, "--record"],
+        ["compare", path, path],
+        ["calibrate", "--model", path, "--cost", "0.2", "--dry-run"],
+    )
+    for command in commands:
+        assert main([*command, "--data", str(lab)]) == 0
+        shown = capsys.readouterr()
+        assert note in shown.err
+        assert f"{lab}: 6 images" in shown.out
+        assert main([*command, "--data", str(lab), "--split", "all"]) == 0
+        shown = capsys.readouterr()
+        assert "set aside" not in shown.err
+        assert f"{lab}: 24 images" in shown.out
+    assert main(["eval", "--model", path, "--data", str(folder / "train")]) == 0
+    assert "set aside" not in capsys.readouterr().err, "other photos, some of the same names"
+    assert main(["info", path]) == 0
+    assert re.search("set_aside +6 of 24 images, seed 0", capsys.readouterr().out)

@@ -75,6 +75,16 @@ def test_a_run_killed_at_any_instant_ends_with_the_weights_of_the_uninterrupted_
     assert_same_weights(tmp_path / "whole", broken)
 
 
+@pytest.mark.slow
+def test_a_model_is_measured_on_the_photos_that_its_run_set_aside(folder: Path, tmp_path: Path) -> None:
+    data = folder / "train"
+    run = train(config=settings(data, "schedule.epochs=1", "loop.seed=2"), output=tmp_path / "run")
+    again = ghostclas.evaluate(run.bundle, data)
+    assert again.images == run.images == 6
+    assert again.top1 == run.top1
+    assert ghostclas.evaluate(run.bundle, data, split="all").images == 36
+
+
 @pytest.mark.usefixtures("weights_only")
 def test_unreadable_images_are_listed_and_too_many_stop_the_run(tmp_path: Path) -> None:
     root = photo_folder(tmp_path / "photos")

@@ -13,9 +13,9 @@ from ghostclas.bench.machine import describe_machine, package_version
 from ghostclas.bench.photos import copied_photos, drawn_photos
 from ghostclas.bench.results import Accuracy, CaseResult, Results, Settings
 from ghostclas.bench.throughput import EndToEnd, measure_end_to_end
-from ghostclas.data import Source, open_source
+from ghostclas.data import Source, Subset, open_source
 from ghostclas.errors import DataError
-from ghostclas.evaluation import dataset_name, evaluate
+from ghostclas.evaluation import dataset_name, evaluate, unseen_part
 from ghostclas.prediction import Classifier
 
 Progress = Callable[[int, int], None]
@@ -40,7 +40,8 @@ def measure(
         cases: from ``find_cases``.
         settings: settings of the measurement.
         data: labelled images; accuracy is measured on all of them, and throughput on some.
-        split: the part of them; the validation part when absent.
+        split: the part of them; when absent the validation part or, in data without splits, what training set
+            aside.
         skipped: lines about what could not be measured, for the results.
         phase: see ``Phase``.
 
@@ -52,7 +53,10 @@ def measure(
     source = open_source(data, split) if data is not None else None
     latencies, noise = measure_latency(cases, settings, cores=machine.cores, progress=phase("latency"))
     photos, ends = _end_to_end(cases, settings, source, phase)
-    accuracies, failed = _accuracies(cases, data, source, phase)
+    judged = source if source is None or split else unseen_part(source, [case.bundle for case in cases])
+    accuracies, failed = _accuracies(cases, data, judged, phase)
+    if isinstance(judged, Subset):
+        failed.extend(judged.notes)
     macs = {id(case.bundle): count_macs(case.bundle) for case in cases}
     return Results(
         machine=machine,

@@ -43,9 +43,9 @@ def calibrate_command(
     Fits the temperature of its scores and the score below which a photo is unknown, and writes both into the
     model. Its files and the order of its labels stay as they are.
     """
-    from ghostclas.data import open_source
+    from ghostclas.data import open_source, source_notes
     from ghostclas.data.pool import open_pool
-    from ghostclas.evaluation import check_writable, fit_scores, remove_unknown, store_scores
+    from ghostclas.evaluation import check_writable, fit_scores, remove_unknown, store_scores, unseen_part
     from ghostclas.evaluation.unknown import check_determined
     from ghostclas.prediction import Classifier
     from ghostclas.zoo import locate
@@ -67,8 +67,12 @@ def calibrate_command(
         bundle = classifier.bundle
         if not dry_run:
             check_writable(bundle)
-        if split is None and source.location != str(data):
-            note(f"fitting on {source.location}; --split names another split")
+        if split is None:
+            source = unseen_part(source, [bundle])
+            for line in source_notes(source):
+                note(line)
+            if source.location != str(data):
+                note(f"fitting on {source.location}; --split names another split")
         fit = fit_scores(classifier, source, foreign, cost=cost, progress=console_progress())
     if as_json:
         say_json(fit.as_dict())

@@ -20,7 +20,10 @@ DataOption = Annotated[
     Path, typer.Option(help="Folder or .zip of images: one folder a class, or such in train/ and val/.")
 ]
 SplitOption = Annotated[
-    str | None, typer.Option(help="train, val or test; val when absent, if the data has splits.")
+    str | None,
+    typer.Option(
+        help="train, val or test; val when absent. Without splits: all; what training set aside when absent."
+    ),
 ]
 RootOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The directory of relative paths in a list.")
@@ -85,6 +88,7 @@ def evaluate_command(
         evaluate,
         most_similar,
         store_temperature,
+        unseen_part,
         write_report,
     )
     from ghostclas.prediction import Classifier
@@ -101,6 +105,8 @@ def evaluate_command(
         bundle = classifier.bundle
         if record or fit_temperature:
             check_writable(bundle)
+        if split is None:
+            source = unseen_part(source, [bundle])
         _note_split(data, source, split)
         evaluation = evaluate(classifier, source, progress=console_progress())
         similar = None
@@ -129,7 +135,7 @@ def evaluate_command(
             f"on {fitted.held_out:,} images that it was not fitted on"
         )
         if evaluation.unknown_below and not bundle.postprocess.unknown_below:
-            options = ["--data", str(data), "--model", model]
+            options = ["--data", str(data), *(["--split", split] if split else []), "--model", model]
             print_next("ghostclas", "calibrate", *options, why="no photo is unknown any more; for that")
     if page:
         print_next(str(page), why="open")
@@ -159,7 +165,7 @@ def compare_command(
     precision.
     """
     from ghostclas.data import open_source
-    from ghostclas.evaluation import check_report, compare, open_both, write_comparison
+    from ghostclas.evaluation import check_report, compare, open_both, unseen_part, write_comparison
 
     if report:
         check_report(report)
@@ -168,6 +174,8 @@ def compare_command(
         first,
         second,
     ):
+        if split is None:
+            source = unseen_part(source, [first.bundle, second.bundle])
         _note_split(data, source, split)
         comparison = compare(first, second, source, progress=console_progress("answers"))
     if as_json:

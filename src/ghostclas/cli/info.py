@@ -65,6 +65,8 @@ def info_command(
 def _fact(key: str, value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
+    if key == "set_aside":
+        return f"{value.get('held_out')} of {value.get('images')} images, seed {value.get('seed')}"
     # Only the version that wrote a file reads it.
     return "; ".join(f"{k} {v}" for k, v in value.items()) if key == "paddlelite" else _made(value)
 

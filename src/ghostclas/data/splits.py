@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from ghostclas.data.classes import first_few
+from ghostclas.data.set_aside import choose
 from ghostclas.data.source import Source, labels_of
 from ghostclas.data.storage import SPLIT_NAMES, WHOLE, find
 from ghostclas.data.subsets import Subset, align_source, source_notes
 from ghostclas.errors import DataError, UsageError
+
+ALL = "all"
+"""The split of every image, where a data set has one part only."""
 
 FEW_IMAGES = 500
 """With fewer images, a fifth of them is set aside: a tenth would tell little about the accuracy."""
@@ -56,8 +58,9 @@ def open_source(
 
     Args:
         path: see above.
-        split: ``train``, ``val`` or ``test``. By default everything; in a data set with splits, the one to
-            measure on: ``val`` if there is one, else ``test``, else ``train``.
+        split: ``train``, ``val`` or ``test``, or ``all`` of a data set without splits. By default everything;
+            in a data set with splits, the one to measure on: ``val`` if there is one, else ``test``, else
+            ``train``.
         root: what the paths in a list are relative to, by default the list's folder.
         label_file: class names by index for lists, shards and Parquet, one a line, with or without the index
             before it; by default the ``classes.txt`` or ``*label*.txt`` beside them.
@@ -68,7 +71,7 @@ def open_source(
         DataError: nothing usable at ``path``, no such split, or classes that the training part has not.
     """
     stored = find(Path(path), root=_path(root), label_file=_path(label_file))
-    if split is None:
+    if split is None or (split.lower() == ALL and len(stored.parts) == 1):
         name = next(name for name in (WHOLE, "val", "test", "train") if name in stored.parts)
     else:
         name = SPLIT_NAMES.get(split.lower(), split)
@@ -129,7 +132,7 @@ def open_splits(
         return Splits(train, val, notes=(*dict.fromkeys(notes), *_absent(val, "validation")))
     if val_fraction is None:
         val_fraction = 0.2 if len(train.samples) < FEW_IMAGES else 0.1
-    chosen = _set_aside(train, val_fraction, seed)
+    chosen = choose(train, val_fraction, seed)
     if not chosen.any():
         raise DataError(
             f"{train.location} has one image of each class, so none can be set aside for validation; "
@@ -164,21 +167,3 @@ def _absent(source: Source, kind: str) -> list[str]:
     counts = np.bincount(labels_of(source.samples), minlength=len(source.classes))
     absent = [name for name, count in zip(source.classes, counts, strict=True) if not count]
     return [f"no {kind} image of {first_few(map(repr, absent))}"] if absent else []
-
-
-def _set_aside(source: Source, fraction: float, seed: int) -> npt.NDArray[np.bool_]:
-    labels = labels_of(source.samples)
-    rank = np.array([_lot(sample.key, seed) for sample in source.samples], dtype=np.uint64)
-    order = np.lexsort((rank, labels))
-    chosen = np.zeros(len(labels), dtype=np.bool_)
-    start = 0
-    for count in np.bincount(labels, minlength=len(source.classes)).tolist():
-        take = min(max(1, round(count * fraction)), count - 1) if count else 0
-        chosen[order[start : start + take]] = True
-        start += count
-    return chosen
-
-
-def _lot(key: str, seed: int) -> int:
-    name = f"{seed}\0{key}".encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big")

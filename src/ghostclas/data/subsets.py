@@ -15,10 +15,11 @@ from ghostclas.data.source import Samples, Source, labels_of
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some images of a source, in the order of ``indices`` (int64 ``[N]``)."""
+    """Some images of a source, in the order of ``indices`` (int64 ``[N]``); ``notes`` say why these."""
 
     source: Source
     indices: npt.NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -100,7 +101,9 @@ def align_source(
 
 def source_notes(source: Source) -> tuple[str, ...]:
     """Return the notes for the user about how a source was read, such as which files were left out."""
-    while isinstance(source, Subset | Relabelled):
-        source = source.source
+    if isinstance(source, Relabelled):
+        return source_notes(source.source)
+    if isinstance(source, Subset):
+        return (*source_notes(source.source), *source.notes)
     notes: tuple[str, ...] = getattr(source, "notes", ())
     return notes

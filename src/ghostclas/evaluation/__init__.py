@@ -47,6 +47,7 @@ from ghostclas.evaluation.unknown import (
     store_scores,
     store_unknown,
 )
+from ghostclas.evaluation.unseen import unseen_part
 
 __all__ = [
     "BadImage",
@@ -82,6 +83,7 @@ __all__ = [
     "store_unknown",
     "summarize",
     "topk_accuracy",
+    "unseen_part",
     "write_comparison",
     "write_report",
 ]

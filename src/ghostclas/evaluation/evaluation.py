@@ -22,6 +22,7 @@ from ghostclas.errors import BundleError, DataError, ImageError
 from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, TemperatureFit, scores
 from ghostclas.evaluation.metrics import ClassMetrics, Ints, Logits, best_class, wilson_interval
 from ghostclas.evaluation.summary import Summary, summarize
+from ghostclas.evaluation.unseen import unseen_part
 from ghostclas.imaging import softmax
 from ghostclas.progress import Progress
 from ghostclas.spec import Metric, PredictionError, label_hash
@@ -190,7 +191,8 @@ def evaluate(
     Args:
         classifier: the model and the engine.
         source: labelled images, open or as a path for ``data.open_source``; their classes are matched to the
-            model's by name and may lack some.
+            model's by name and may lack some. Of a path, the images that training set aside; see
+            ``unseen_part``.
         progress: called after every image with the number of images done and their total.
 
     Raises:
@@ -199,7 +201,7 @@ def evaluate(
         BundleError: the model's logits are not finite.
     """
     if isinstance(source, str | os.PathLike):
-        source = open_source(source)
+        source = unseen_part(open_source(source), [classifier.bundle])
     source = align_source(source, classifier.classes)
     samples = source.samples
     total = len(samples)

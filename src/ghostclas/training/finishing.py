@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from ghostclas.bundle import Bundle, record_metric
+from ghostclas.data.set_aside import describe_set_aside
 from ghostclas.data.source import Source
 from ghostclas.evaluation import (
     Evaluation,
@@ -21,6 +24,7 @@ from ghostclas.evaluation import (
 from ghostclas.evaluation.calibration import calibrate
 from ghostclas.evaluation.metrics import wilson_interval
 from ghostclas.evaluation.report import Learned
+from ghostclas.evaluation.unseen import SET_ASIDE
 from ghostclas.prediction import Classifier
 from ghostclas.spec import Metric
 
@@ -65,6 +69,12 @@ def measure_run(
     record_metric(bundle, metric)
     write_report(evaluation, report, learned=learned, bundle=bundle)
     return metric
+
+
+def set_aside(val_source: Source, seed: int) -> dict[str, JsonValue]:
+    """Return what the provenance of the bundle says of images that were set aside; nothing if none were."""
+    record = describe_set_aside(val_source, seed)
+    return {SET_ASIDE: record.model_dump(mode="json")} if record else {}
 
 
 def calibrated(bundle: Bundle, evaluation: Evaluation, say: Callable[[str], None]) -> Evaluation:

@@ -26,7 +26,7 @@ from ghostclas.files import is_there, write_text
 from ghostclas.prediction import Classifier
 from ghostclas.progress import ProgressLine, is_shown
 from ghostclas.spec import PredictionError
-from ghostclas.training.finishing import few_images_note, measure_run
+from ghostclas.training.finishing import few_images_note, measure_run, set_aside
 from ghostclas.training.logistic import fit_classifier
 from ghostclas.training.places import run_name, unused_run
 from ghostclas.training.result import Run
@@ -124,6 +124,7 @@ def train_head(
                     "l2_penalty": fitted.penalty,
                     "cross_validation_loss": fitted.loss,
                     "seed": seed,
+                    **set_aside(splits.val, seed),
                 },
             )
     if found.bad:

@@ -37,7 +37,7 @@ from ghostclas.training.budget import seconds_to_finish
 from ghostclas.training.checkpoint import read_checkpoint
 from ghostclas.training.config import ModelConfig, TrainConfig, minutes, resolve_config
 from ghostclas.training.curves import draw_curves
-from ghostclas.training.finishing import few_images_note, measure_run
+from ghostclas.training.finishing import few_images_note, measure_run, set_aside
 from ghostclas.training.history import learned
 from ghostclas.training.input.shared_memory import SharedMemory, local_processes
 from ghostclas.training.loop import Trainer, check_batch
@@ -337,6 +337,7 @@ def _finish(
             "images": len(train_source.samples),
             "epoch": best["epoch"],
             "trained": made_now(),
+            **set_aside(val_source, config.loop.seed),
             **config.provenance(),
         },
     )
