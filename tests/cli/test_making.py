@@ -54,6 +54,20 @@ def test_a_report_is_a_gallery_of_every_photo_and_resume_adds_the_earlier_ones(
     assert json.loads((report / "gallery.json").read_text(encoding="utf-8"))["photos"] == 3
 
 
+@pytest.mark.parametrize(
+    ("option", "kept"), [("--report", "each result has its error"), ("--sort", "they stay where they are")]
+)
+def test_a_broken_photo_is_named_and_what_was_made_is_shown(
+    run: Run, folder: Path, tmp_path: Path, option: str, kept: str
+) -> None:
+    (folder / "a.jpg").write_bytes(b"broken")
+    code, _, err = run(folder, option, tmp_path / "made")
+    assert code == 3
+    assert f"{folder / 'a.jpg'} has no label: " in err
+    assert err.endswith(f"error: 1 of 3 photos could not be labelled; {kept}\n")
+    assert ("open: " if option == "--report" else "to take it back: ") in err
+
+
 def test_a_report_needs_a_folder_of_its_own(run: Run, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     code, _, err = run(folder, "--report", folder)

@@ -39,3 +39,22 @@ def test_programs_get_objects_and_files_leave_stdout_alone(
     showing.end(1)
     shown = capsys.readouterr().out
     assert (json.loads(shown)["top"][0]["label"] == "cat") if as_json else (shown == "")
+
+
+def test_errors_that_are_printed_nowhere_else_are_named_up_to_a_few(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    error = PredictionError(code="truncated", message="it is cut short")
+    bad = [Prediction(file=f"{number}.jpg", error=error) for number in range(7)]
+    for as_json, to_files in ((True, True), (False, False), (False, True)):
+        showing = Showing(as_json=as_json, to_files=to_files)
+        for done, prediction in enumerate(bad, 1):
+            showing.answer(prediction, done)
+        showing.end(len(bad))
+        shown = capsys.readouterr()
+        if to_files and not as_json:
+            named = [f"{number}.jpg has no label: it is cut short" for number in range(5)]
+            assert shown.err.splitlines() == [*named, "and 2 more"]
+        else:
+            assert shown.out.count("it is cut short") == 7
+            assert shown.err == ""

@@ -80,8 +80,8 @@ def predict_command(
     """Label photos.
 
     Prints the labels of each photo in the order given, best first. A photo that cannot be read is a result
-    with an error in its place; the exit code is then 3. With --output, --report or --sort, only counts are
-    printed.
+    with an error in its place; the exit code is then 3. With --output, --report or --sort, only counts and
+    the first errors are printed.
     """
     if undo is not None:
         undo_sort(undo, alone=not paths and sort is None)
@@ -173,20 +173,18 @@ def _close(labelled: _Labelled, photos: AskedPhotos, making: Making, model: str)
         note(f"{count}: {output / 'predictions.csv'}, {output / 'predictions.jsonl'}")
     if report:
         note(f"{count}: {report / 'index.html'}")
+        print_next(str(report / "index.html"), why="open")
     if sort:
         print_next("ghostclas", "predict", "--undo", str(sort), why="to take it back")
     if labelled.failed:
-        raise DataError(
-            f"{labelled.failed} of {done} photos could not be labelled; each result has its error"
-        )
+        kept = "each result has its error" if output or report or not sort else "they stay where they are"
+        raise DataError(f"{labelled.failed} of {done} photos could not be labelled; {kept}")
     if sorting and sorting.failed:
         raise DataError(f"{len(sorting.failed)} of {done + already} photos could not be put into {sort}")
     if photos.demo:
         print_next("ghostclas", "predict", "PHOTO_OR_FOLDER")
-    elif report:
-        print_next(str(report / "index.html"), why="open")
-    elif output is None and not sort:
+    elif output is None and not sort and not report:
         again = [*photos.words, *(["--model", model] if model != "default" else [])]
         print_next("ghostclas", "predict", *again, "--output", "predictions", why="to keep the answers")
-    elif not sort:
+    elif not sort and not report:
         print_next("ghostclas", "train", "--data", "FOLDER", why="for classes of your own")

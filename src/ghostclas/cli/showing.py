@@ -1,4 +1,4 @@
-"""What ``ghostclas predict`` prints while it labels: answers on stdout, or a count on stderr."""
+"""What ``ghostclas predict`` prints of its answers: lines on stdout, or a count and the errors on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ghostclas.cli.console import bar, fancy, say_json_text, say_styled
+from ghostclas.cli.console import bar, fancy, note, say_json_text, say_styled
 from ghostclas.progress import console_progress
 from ghostclas.terminal import printable
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from ghostclas.spec import Prediction
 
 
+NAMED = 5
+"""So many photos whose answers are printed nowhere get a line each that says why they have no label."""
+
+
 class Showing:
-    """Prints each answer, or nothing but a count where the answers go into files."""
+    """Prints each answer; where the answers go into files, a count and the photos that have no label."""
 
     def __init__(self, *, as_json: bool, to_files: bool) -> None:
         self._as_json = as_json
         self._to_files = to_files
         self._fancy = fancy()
+        self._unseen: list[str] = []
         self._progress = None if sys.stdout.isatty() and not to_files else console_progress("photos")
         self.total: Sequence[int] = ()
         """The number of photos, once it is known."""
@@ -38,14 +43,20 @@ class Showing:
             say_json_text(prediction.model_dump_json())
         elif not self._to_files:
             say_styled(answer_text(prediction, fancy=self._fancy))
+        elif prediction.error:
+            self._unseen.append(f"{prediction.file} has no label: {prediction.error.message}")
         if self._progress:
             # A count below the number done is no total: photos were added since.
             self._progress(done, self.total[0] if self.total and self.total[0] > done else None)
 
     def end(self, done: int) -> None:
-        """Show that there are no more than ``done`` photos."""
+        """Show that there are no more than ``done`` photos, and the first errors that are printed nowhere."""
         if self._progress:
             self._progress(done, done)
+        for line in self._unseen[:NAMED]:
+            note(line)
+        if len(self._unseen) > NAMED:
+            note(f"and {len(self._unseen) - NAMED:,} more")
 
 
 def answer_text(prediction: Prediction, *, fancy: bool) -> str:
