@@ -44,8 +44,10 @@ def test_sorting_copies_and_undo_takes_it_back(run: Run, folder: Path) -> None:
     assert sum(int(line.split()[-1]) for line in out.splitlines() if line[0] not in "{f") == 3
     code, _, err = run(folder, "--sort", target, "--min-score", "0")
     assert "3 photos are in" in err, "photos that are sorted are no new ones"
+    assert "they stay there; to sort anew, undo first" in err
+    assert len(objects(run(folder, "--json")[1])) == 4, "nor are they for a command that sorts nothing"
     assert main(["predict", "--undo", str(target)]) == 0
-    assert sorted(path for path in folder.rglob("*") if path != target) == before
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_sorting_moves_or_links_when_told_and_the_gallery_knows_where(

@@ -87,3 +87,21 @@ def test_folders_copied_through_macos_stay_the_same_class(tmp_path: Path) -> Non
     a = open_source(make_folder(tmp_path / "a", {composed: 1, "x": 1}))
     b = open_source(make_folder(tmp_path / "b", {decomposed: 1, "x": 1}))
     assert list(a.classes) == list(b.classes) == [composed, "x"]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_photos_without_a_certain_label_are_no_class_of_a_sorted_folder(zipped: bool, tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", {"ant": 1, "bee": 1, "unsure": 2, "unsure/deep": 1})
+    (root / "sorted.csv").write_bytes(b'"from","to","how"\n"/a.jpg","unsure/000.jpg","copy"\n')
+    path = zip_folder(root, tmp_path / "set.zip") if zipped else root
+    source = open_source(path)
+    assert source.classes == ("ant", "bee")
+    assert len(source.samples) == 2
+    note = "left out what earlier commands wrote: unsure/ (photos without a certain label)"
+    assert note in source_notes(source)
+
+
+def test_a_class_may_be_named_unsure(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, {"sure": 1, "unsure": 1})
+    (root / "sorted.csv").write_text("name,age\n", encoding="utf-8")
+    assert open_source(root).classes == ("sure", "unsure")

@@ -12,9 +12,10 @@ from typing import Any, get_args
 
 import pytest
 
+from ghostclas.data import open_source, source_notes
 from ghostclas.errors import UsageError
 from ghostclas.files import lock
-from ghostclas.prediction import placing, sorting
+from ghostclas.prediction import find_images, placing, sorting
 from ghostclas.prediction.placing import How
 from ghostclas.prediction.sorting import LIST, UNSURE, sort_photos, undo_sorting
 from ghostclas.spec import Label, Prediction, PredictionError
@@ -89,7 +90,9 @@ def test_photos_go_to_the_folder_of_their_label_and_back(
     undone = undo_sorting(tmp_path / "elsewhere")
     assert (undone.undone, undone.kept) == (8, [])
     assert tree(tmp_path / "holiday") == before
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not (tmp_path / "elsewhere").exists(), "an empty folder would be a class without images"
+    with pytest.raises(UsageError, match=r"nothing to take back in .*elsewhere"):
+        undo_sorting(tmp_path / "elsewhere")
 
 
 def test_the_list_is_a_table_of_from_and_to(tmp_path: Path, answers: list[Answer]) -> None:
@@ -203,7 +206,7 @@ def test_a_killed_process_has_lost_nothing(tmp_path: Path, how: str) -> None:
     assert 64 <= len(list((folder / "red").glob("*.jpg"))) < 3000, "it was killed on its way"
     assert undo_sorting(folder).kept == []
     assert tree(holiday) == before
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
 
 
 def test_an_undo_that_was_killed_goes_on(
@@ -325,8 +328,10 @@ def test_a_list_that_no_sorting_wrote_is_refused(tmp_path: Path, row: str) -> No
     path.write_text("file,label\n", encoding="utf-8")
     with pytest.raises(UsageError, match="is no list of sorted photos"):
         undo_sorting(path)
-    with pytest.raises(UsageError, match="is no list of sorted photos"):
-        undo_sorting(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    for nothing in ("absent", "empty"):
+        with pytest.raises(UsageError, match=f"nothing to take back in .*{nothing}"):
+            undo_sorting(tmp_path / nothing)
 
 
 def test_two_at_once_are_told_apart(tmp_path: Path, answers: list[Answer]) -> None:
@@ -343,3 +348,56 @@ def test_settings_that_mean_nothing_are_refused(tmp_path: Path) -> None:
         sort_into(tmp_path, [], "burn")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="between 0 and 1"):
         sort_into(tmp_path, [], min_score=60)
+
+
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (("gallery.json", "thumbnails"), "a gallery"),
+        (("manifest.json", "weights.safetensors"), "a bundle"),
+        (("predictions.csv", "predictions.jsonl"), None),
+    ],
+)
+def test_a_folder_that_photos_would_spoil_is_refused(
+    tmp_path: Path, answers: list[Answer], names: Sequence[str], what: str | None
+) -> None:
+    (tmp_path / "made").mkdir()
+    for name in names:
+        (tmp_path / "made" / name).touch()
+    before = sorted((tmp_path / "made").iterdir())
+    if what is None:
+        assert sort_into(tmp_path / "made", answers[:1]).folders == {"red": 1}
+        return
+    with pytest.raises(UsageError, match=f"made holds {what}; name another folder"):
+        sort_into(tmp_path / "made", answers[:1])
+    assert sorted((tmp_path / "made").iterdir()) == before
+
+
+def test_training_takes_the_labels_of_a_sorted_folder_as_classes_and_unsure_as_none(
+    tmp_path: Path, answers: list[Answer]
+) -> None:
+    sort_into(tmp_path / "sorted", answers)
+    source = open_source(tmp_path / "sorted")
+    assert source.classes == ("_CON", "a_b", "red")
+    assert any(f"{UNSURE}/ (photos without a certain label)" in line for line in source_notes(source))
+
+
+@pytest.mark.parametrize("how", get_args(How))
+def test_photos_that_are_sorted_below_their_folder_are_found_once(
+    tmp_path: Path, answers: list[Answer], how: How
+) -> None:
+    holiday = tmp_path / "holiday"
+    sort_into(holiday / "sub" / "sorted", answers[:-1], how)
+    assert len(list(find_images([holiday]))) == len(answers)
+    assert len(list(find_images([holiday / "sub" / "sorted"]))) == len(answers) - 1
+
+
+def test_a_sorted_folder_stands_for_its_photos_where_the_originals_are_not(
+    tmp_path: Path, answers: list[Answer]
+) -> None:
+    sort_into(tmp_path / "data" / "train", answers[:2])
+    assert len(list(find_images([tmp_path / "data"]))) == 2, "the originals lie elsewhere"
+    sort_into(tmp_path / "holiday" / "sorted", answers[:2])
+    for path, _ in answers[:2]:
+        path.unlink()
+    assert len(list(find_images([tmp_path / "holiday" / "sorted" / ".."]))) == len(answers), "they are gone"

@@ -67,7 +67,10 @@ def sort_answers(answers: Sequence[tuple[Path, Prediction]], order: Order, class
         did = {"copy": "copied", "move": "moved", "link": "linked"}[how]
         say(table(["folder", did], [[name, f"{count:,}"] for name, count in rows], right=(1,)))
     if sorting.already:
-        note(f"{sorting.already:,} photos are in {folder} already, as {sorting.record} says; they stay there")
+        note(
+            f"{sorting.already:,} photos are in {folder} already, as {sorting.record} says; they stay there; "
+            "to sort anew, undo first"
+        )
     for path, why in sorting.failed[:NAMED]:
         note(f"{path} stays where it is: {why}")
     if len(sorting.failed) > NAMED:

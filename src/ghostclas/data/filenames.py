@@ -27,6 +27,10 @@ UNREAD_PHOTOS = frozenset({HEIC, "JPEG 2000", "JPEG XL", "camera raw"})
 OUTPUT_FOLDER = "runs"
 """Where training runs go by default, in the working directory."""
 
+SORTED_LIST = "sorted.csv"
+"""What ``ghostclas predict --sort`` leaves in its folder; :mod:`ghostclas.prediction.sorting` writes it."""
+_SORTED_HEADER = b'"from","to","how"'
+
 _NAMED = 6
 """How many kinds of files one line names."""
 
@@ -120,6 +124,17 @@ def own_output(folder: str, exists: Callable[[str], bool]) -> str | None:
     if has("gallery.json") and has("thumbnails"):
         return "a gallery"
     return None
+
+
+def unsure_folder(folder: str, head: Callable[[str], bytes]) -> str | None:
+    """Return the folder of photos without a certain label, which is no class, if photos were sorted here.
+
+    Args:
+        folder: the path of a folder that has a file ``sorted.csv``; empty for the root of a tree.
+        head: returns the first bytes of a file.
+    """
+    start = f"{folder}/" if folder else ""
+    return f"{start}unsure" if head(f"{start}{SORTED_LIST}").startswith(_SORTED_HEADER) else None
 
 
 def describe_left_out(kinds: Mapping[str, int]) -> str:

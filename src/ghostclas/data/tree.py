@@ -10,7 +10,14 @@ from functools import partial
 from typing import Protocol
 
 from ghostclas.data.classes import CLASSES_FILE, class_names, first_few
-from ghostclas.data.filenames import OUTPUT_FOLDER, describe_left_out, other_kind, own_output
+from ghostclas.data.filenames import (
+    OUTPUT_FOLDER,
+    SORTED_LIST,
+    describe_left_out,
+    other_kind,
+    own_output,
+    unsure_folder,
+)
 from ghostclas.data.source import Samples
 from ghostclas.errors import DataError
 
@@ -74,7 +81,7 @@ class Listing:
             notes: further sentences for the user.
         """
         files, folders = sorted(files), sorted(folders)
-        outputs = _outputs(files, folders)
+        outputs = _outputs(files, folders, head)
         if outputs:
             files = [path for path in files if not _is_below(path, outputs)]
             named = first_few(f"{path}/ ({what})" for path, what in sorted(outputs.items()))
@@ -188,13 +195,15 @@ def labelled(
     return TreeSource(tree, classes, samples, folders, tuple(sorted(ignored.items())), notes)
 
 
-def _outputs(files: Sequence[str], folders: Sequence[str]) -> dict[str, str]:
+def _outputs(files: Sequence[str], folders: Sequence[str], head: Callable[[str], bytes]) -> dict[str, str]:
     """Return the folders that this package wrote, and what they are."""
     candidates = {posixpath.dirname(path) for path in files if posixpath.basename(path) in _MARKERS}
-    if not candidates:
+    sortings = [posixpath.dirname(path) for path in files if posixpath.basename(path) == SORTED_LIST]
+    if not candidates and not sortings:
         return {}
     present = {*files, *folders}
-    found: dict[str, str] = {}
+    unsure = (unsure_folder(folder, head) for folder in sortings)
+    found = {path: "photos without a certain label" for path in unsure if path and path in present}
     for folder in sorted(candidates):
         what = own_output(folder, present.__contains__)
         if what and folder:

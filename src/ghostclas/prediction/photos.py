@@ -13,6 +13,7 @@ from typing import BinaryIO, TypeVar
 
 from ghostclas.errors import UsageError
 from ghostclas.files import is_folder, is_there
+from ghostclas.prediction.sorting import holds_doubles
 
 Sortable = TypeVar("Sortable", str, tuple[str, bool])
 
@@ -38,7 +39,8 @@ def find_images(
     unreadable path is yielded as it is, so that it gets its own error in its place.
 
     The images of a folder are those that training takes (:mod:`ghostclas.data.filenames`). Photos in formats
-    that are not supported, such as HEIC, are yielded too, so that they get an error.
+    that are not supported, such as HEIC, are yielded too, so that they get an error. A folder
+    in it into which ``predict --sort`` copied or linked some of its photos is passed over.
 
     Larger folders and patterns are read and sorted in parts of ``SORTED_TOGETHER`` entries, in the order of
     the file system. The first of a million images therefore comes at once, and an unchanged folder gives the
@@ -91,13 +93,16 @@ def read_list(lines: BinaryIO) -> Iterator[str]:
 
 def _in_path(path: Path, left_out: Counter[str]) -> Iterator[Path]:
     if is_folder(path):
-        yield from _walk(path, left_out)
+        yield from _walk(path, path, left_out)
     else:
         yield path
 
 
 def _walk(
-    folder: Path, left_out: Counter[str], above: frozenset[tuple[int, int]] = frozenset()
+    folder: Path,
+    root: Path,
+    left_out: Counter[str],
+    above: frozenset[tuple[int, int]] = frozenset(),
 ) -> Iterator[Path]:
     # Data sets use links to folders, so links are followed, but not into a folder that holds the link.
     try:
@@ -109,9 +114,9 @@ def _walk(
             yield folder
             return
         with os.scandir(folder) as entries:
-            for name, is_folder in _sorted_in_parts(_photos_and_folders(folder, entries, left_out)):
+            for name, is_folder in _sorted_in_parts(_photos_and_folders(folder, root, entries, left_out)):
                 if is_folder:
-                    yield from _walk(folder / name, left_out, above | {identity})
+                    yield from _walk(folder / name, root, left_out, above | {identity})
                 else:
                     yield folder / name
     except OSError:
@@ -119,7 +124,7 @@ def _walk(
 
 
 def _photos_and_folders(
-    folder: Path, entries: Iterable[os.DirEntry[str]], left_out: Counter[str]
+    folder: Path, root: Path, entries: Iterable[os.DirEntry[str]], left_out: Counter[str]
 ) -> Iterator[tuple[str, bool]]:
     from ghostclas.data.filenames import UNREAD_PHOTOS, is_hidden, other_kind, own_output, read_head
 
@@ -128,7 +133,7 @@ def _photos_and_folders(
         if is_hidden(name):
             continue
         if entry.is_dir():
-            if not own_output(entry.path, os.path.exists):
+            if not own_output(entry.path, os.path.exists) and not holds_doubles(Path(entry.path), root):
                 yield name, True
             continue
         kind = other_kind(name, partial(read_head, folder / name))

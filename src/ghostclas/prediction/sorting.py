@@ -130,8 +130,11 @@ def check_sorting(folder: str | os.PathLike[str], *, how: How = "copy", min_scor
     """Raise before the photos are labelled what sorting them would raise after it.
 
     Raises:
-        UsageError: a setting means nothing, or the folder cannot be written or has a damaged list.
+        UsageError: a setting means nothing, the folder cannot be written, is a gallery, a training run or a
+            bundle, or has a damaged list.
     """
+    from ghostclas.data.filenames import own_output
+
     if how not in get_args(How):
         raise UsageError(f"photos are sorted by {', '.join(get_args(How))}, not {how!r}")
     if not 0 <= min_score <= 1:
@@ -139,6 +142,9 @@ def check_sorting(folder: str | os.PathLike[str], *, how: How = "copy", min_scor
     check_folder(folder, option="--sort")
     if (listed := Path(folder) / LIST).exists():
         read_rows(listed)
+    elif (what := own_output(os.fspath(folder), os.path.exists)) and what != "predictions":
+        # Predictions leave a folder to others; these would be refused or replaced with strangers in them.
+        raise UsageError(f"{folder} holds {what}; name another folder with --sort")
 
 
 def undo_sorting(path: str | os.PathLike[str]) -> Undoing:
@@ -146,7 +152,7 @@ def undo_sorting(path: str | os.PathLike[str]) -> Undoing:
 
     Moved photos go back to where they were. Copies and links are removed while the photo that they came from
     is still there, the copies only if they still have its bytes. Empty folders of labels are removed. A list
-    of which nothing is left is removed, too.
+    of which nothing is left is removed, too, and so is its folder if it is empty then.
 
     Args:
         path: ``sorted.csv``, or the folder that it is in. The folder may have been moved since.
@@ -156,7 +162,7 @@ def undo_sorting(path: str | os.PathLike[str]) -> Undoing:
     """
     file = Path(path) / LIST if is_folder(path) else Path(path)
     if not file.is_file():
-        raise UsageError(f"{file} is no list of sorted photos; it is {LIST} in the folder of --sort")
+        raise UsageError(f"there is nothing to take back in {path}: no {LIST} is there")
     with _held(file.parent):
         rows = read_rows(file)
         undoing, left = Undoing(), []
@@ -178,7 +184,29 @@ def undo_sorting(path: str | os.PathLike[str]) -> Undoing:
                 file.unlink()
         except OSError as error:
             raise _cannot_write(file, error) from None
+    if not left:
+        with suppress(OSError):
+            file.parent.rmdir()
     return undoing
+
+
+def holds_doubles(folder: Path, root: Path) -> bool:
+    """Whether photos were sorted into ``folder`` whose originals are still below ``root``.
+
+    The first rows of the list decide, as many as :func:`~ghostclas.data.filenames.read_head` reads.
+    """
+    from ghostclas.data.filenames import read_head
+
+    head = os.fsdecode(read_head(folder / LIST))
+    lines = csv.reader(io.StringIO(head, newline=""))
+    below = os.path.join(os.path.abspath(root), "")  # noqa: PTH100, PTH118  # as a list names photos
+    try:
+        if tuple(next(lines, ())) != _HEADER:
+            return False
+        rows = [row for row in map(_row, lines) if row]
+    except csv.Error:
+        return False
+    return any(row.source.startswith(below) and Path(row.source).is_file() for row in rows)
 
 
 def read_rows(file: Path) -> list[Row]:
