@@ -176,7 +176,8 @@ def calibrate(
         progress: called with the number of photos done and their total.
 
     Raises:
-        DataError: too few photos are right to keep the cost, or as :func:`evaluate`.
+        DataError: too few photos are right to keep the cost, and no temperature is better; or as
+            :func:`evaluate`.
         UsageError, BundleError, MissingExtraError: as :func:`load`; the bundle cannot be written to.
     """
     source = _source(data, split)

@@ -9,7 +9,7 @@ import pytest
 
 from ghostclas.bundle import Bundle
 from ghostclas.cli import main
-from tests.colours import colour_bundle, colour_photo
+from tests.colours import colour_bundle, colour_folder, colour_photo
 
 Shown = pytest.CaptureFixture[str]
 
@@ -75,3 +75,26 @@ def test_what_it_refuses(model: Path, data: Path, capsys: Shown) -> None:
     assert "share between 0 and 1" in capsys.readouterr().err
     assert run("calibrate", "--model", model, "--data", data, "--cost", "0.01") == 3
     assert "give at least 99 photos" in capsys.readouterr().err
+
+
+def test_too_few_right_answers_store_the_temperature_and_show_no_threshold(
+    tmp_path: Path, capsys: Shown
+) -> None:
+    model = colour_bundle(tmp_path / "mine" / "bundle", sharpness=1.0).path
+    # In both halves, one of four is wrong.
+    colours = ["red", "red", "green", "green", "red", "red", "red", "red"]
+    few = colour_folder(tmp_path / "few", {"red": colours})
+    before = (model / "manifest.json").read_bytes()
+    assert run("calibrate", "--model", model.parent, "--data", few, "--dry-run") == 3
+    assert (model / "manifest.json").read_bytes() == before
+    capsys.readouterr()
+    assert run("calibrate", "--model", model.parent, "--data", few) == 3
+    shown = capsys.readouterr()
+    assert shown.out.startswith("mine through "), "the run, by which a person knows it"
+    assert "temperature" in shown.out
+    assert not any(words in shown.out for words in ("unknown", "at most", "right answers"))
+    after = Bundle.open(model).postprocess
+    assert (after.temperature != 1, after.unknown_below) == (True, 0)
+    stored, refused = shown.err.splitlines()
+    assert stored == f"stored in {model}: temperature {after.temperature:.6g}, no threshold"
+    assert "6 right answers do not determine a threshold" in refused

@@ -95,6 +95,17 @@ def test_eval_writes_the_report_and_names_it(model: Path, data: Path, tmp_path: 
     assert json.loads((target / "report.json").read_text(encoding="utf-8")) == json.loads(shown.out)
 
 
+def test_the_table_of_a_report_is_for_excel_when_asked(
+    model: Path, data: Path, tmp_path: Path, capsys: Shown
+) -> None:
+    words = ["eval", "--data", str(data), "--model", str(model)]
+    assert run(*words, "--excel") == 2
+    assert "give --report DIR, too" in capsys.readouterr().err
+    for options, begin in ((["--excel"], b"\xef\xbb\xbffile,"), ([], b"file,")):
+        assert run(*words, "--report", tmp_path / "report", *options) == 0, "a report is replaced by the next"
+        assert (tmp_path / "report" / "predictions.csv").read_bytes().startswith(begin)
+
+
 def test_photos_that_the_model_has_seen_belong_to_a_report(model: Path, data: Path, capsys: Shown) -> None:
     assert run("eval", "--data", data, "--model", model, "--seen", data / "train") == 2
     assert "give --report DIR, too" in capsys.readouterr().err

@@ -62,3 +62,16 @@ def test_a_bad_photo_is_a_result_in_its_place(folder: Path, capsys: Shown) -> No
     assert "1 of 3 photos could not be explained" in shown.err
     assert run("explain", folder, "--label", "beer botle") == 2
     assert "did you mean 'beer bottle'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "kind"), [("why.jpg", "JPEG"), ("why.JPEG", "JPEG"), ("why.png", "PNG")])
+def test_the_name_of_the_picture_says_its_format(folder: Path, tmp_path: Path, name: str, kind: str) -> None:
+    assert run("explain", folder / "a" / "one.png", "--output", tmp_path / name) == 0
+    with Image.open(tmp_path / name) as picture:
+        assert picture.format == kind
+
+
+def test_a_picture_of_another_format_is_no_folder(folder: Path, tmp_path: Path, capsys: Shown) -> None:
+    assert run("explain", folder / "a" / "one.png", "--output", tmp_path / "why.webp") == 2
+    assert "written as .png or .jpg or .jpeg, not as .webp" in capsys.readouterr().err
+    assert not (tmp_path / "why.webp").exists()

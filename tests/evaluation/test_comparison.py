@@ -120,9 +120,9 @@ def test_models_of_different_classes_are_refused(
 ) -> None:
     folder = colour_folder(tmp_path / "photos", {"red": ["red"], "green": ["green"]})
     with (
-        Classifier.load(colour_bundle(tmp_path / "a", THREE), threads=1) as a,
-        Classifier.load(colour_bundle(tmp_path / "b", other), threads=1) as b,
-        pytest.raises(BundleError, match="different classes") as failure,
+        Classifier.load(colour_bundle(tmp_path / "one" / "bundle", THREE), threads=1) as a,
+        Classifier.load(colour_bundle(tmp_path / "two" / "bundle", other), threads=1) as b,
+        pytest.raises(BundleError, match=r"^one and two have different classes") as failure,
     ):
         compare(a, b, open_source(folder))
     for detail in details:

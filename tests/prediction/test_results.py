@@ -66,6 +66,8 @@ def test_both_files_hold_every_answer(tmp_path: Path) -> None:
     assert [row["error"] for row in table] == ["", "empty", ""]
     assert (table[0]["label_1"], table[0]["score_1"], table[0]["index_1"]) == ('a "cat"', "0.75", "3")
     assert (table[0]["label_2"], table[2]["label_1"]) == ("犬", "犬")
+    assert all(None not in row.values() for row in table), "every row is as wide as the header"
+    assert (table[1]["label_1"], table[1]["index_2"]) == ("", "")
 
 
 @pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", '"a".jpg', "a,b.jpg", "\r"])
@@ -75,7 +77,7 @@ def test_a_row_of_the_table_is_one_row_whatever_the_name(tmp_path: Path, name: s
         files.write(answer("next.jpg"))
     assert [plain(row["file"]) for row in rows(tmp_path)] == [name, "next.jpg"]
     assert written(tmp_path) == [answer(name), answer("next.jpg")]
-    assert (tmp_path / "predictions.csv").read_bytes().endswith(b",0.5,0\n")
+    assert (tmp_path / "predictions.csv").read_bytes().endswith(b",0.5,0,,,,,,,,,,,,\n")
 
 
 def test_a_spreadsheet_runs_no_formula_that_a_name_holds(tmp_path: Path) -> None:

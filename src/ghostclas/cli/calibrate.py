@@ -78,36 +78,38 @@ def calibrate_command(
         say_json(fit.as_dict())
     else:
         say(_figures(fit))
-    check_determined(fit.unknown)
     if dry_run:
+        check_determined(fit.unknown)
         note("nothing was written, as --dry-run asks")
         return
     bundle = store_scores(bundle, fit)
     after = bundle.postprocess
-    note(
-        f"stored in {bundle.path}: temperature {after.temperature:.6g}, unknown below {after.unknown_below:g}"
-    )
+    below = f"unknown below {after.unknown_below:g}" if fit.unknown.determined else "no threshold"
+    note(f"stored in {bundle.path}: temperature {after.temperature:.6g}, {below}")
+    check_determined(fit.unknown)
     print_next("ghostclas", "predict", "PHOTO_OR_FOLDER", "--model", model)
 
 
 def _figures(fit: ScoreFit) -> str:
     e, u = fit.evaluation, fit.unknown
-    before = e.fitted.before
-    kept = fit.temperature == before.temperature
-    error = f"calibration error {100 * before.ece:.2f} %"
-    if not kept:
+    error = f"calibration error {100 * e.fitted.before.ece:.2f} %"
+    if fit.tempered:
         error += f" before and {100 * e.fitted.after.ece:.2f} % now, on images that it was not fitted on"
     rows = [
-        ["temperature", f"{fit.temperature:.4g}", ("as it was; " if kept else "") + error],
-        ["unknown below", f"{u.threshold:g}", f"chosen to cost at most {100 * u.cost:g} % of right answers"],
-        ["right answers", _share(u.right_unknown, u.right), "become unknown: what it costs"],
-        ["wrong answers", _share(u.wrong_unknown, u.wrong), "become unknown"],
+        ["temperature", f"{fit.temperature:.4g}", ("" if fit.tempered else "as it was; ") + error],
     ]
-    if u.others:
+    if u.determined:
+        cost = f"chosen to cost at most {100 * u.cost:g} % of right answers"
+        rows += [
+            ["unknown below", f"{u.threshold:g}", cost],
+            ["right answers", _share(u.right_unknown, u.right), "become unknown: what it costs"],
+            ["wrong answers", _share(u.wrong_unknown, u.wrong), "become unknown"],
+        ]
+    if u.determined and u.others:
         bad = f"; {fit.others_bad:,} could not be read" if fit.others_bad else ""
         rows.append(["other photos", _share(u.others_unknown, u.others), f"become unknown{bad}"])
     lines = [
-        printable(f"{e.model} through {e.through}"),
+        printable(f"{e.name} through {e.through}"),
         f"{printable(e.source.location)}: {e.images:,} images, top-1 {e.top1:.2f} %",
         "",
         table(rows[0], rows[1:], right=(1,)),

@@ -64,6 +64,9 @@ def evaluate_command(
         Path | None,
         typer.Option(metavar="DIR", help="The photos it learned from: --report shows those like mistakes."),
     ] = None,
+    excel: Annotated[
+        bool, typer.Option("--excel", help="With --report: a predictions.csv that Excel opens in UTF-8.")
+    ] = False,
     fit_temperature: Annotated[
         bool,
         typer.Option(
@@ -96,6 +99,8 @@ def evaluate_command(
 
     if seen and not report:
         raise UsageError("--seen adds photos to the report: give --report DIR, too")
+    if excel and not report:
+        raise UsageError("--excel is for the table of the report: give --report DIR, too")
     if report:
         check_report(report)
     source = open_source(data, split, root=root, label_file=label_file)
@@ -121,7 +126,9 @@ def evaluate_command(
         say_json(evaluation.as_dict())
     else:
         say(_figures(evaluation))
-    page = write_report(evaluation, report, bundle=bundle, seen=similar) if report else None
+    page = None
+    if report:
+        page = write_report(evaluation, report, bundle=bundle, seen=similar, excel=excel)
     if record:
         metric = evaluation.metric(dataset_name(data, source))
         bundle = record_metric(bundle, metric)

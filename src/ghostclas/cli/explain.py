@@ -10,12 +10,14 @@ import typer
 from ghostclas.cli.console import note, print_next, say, say_json
 from ghostclas.errors import DataError, ImageError, UsageError
 from ghostclas.files import check_folder, write_bytes
+from ghostclas.image_files import EXTENSIONS
 from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.prediction.explanation import Explanation
 
 _PICTURE = ".png"
+_FORMATS = {_PICTURE: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 def explain_command(
@@ -25,7 +27,8 @@ def explain_command(
         str | None, typer.Option(help="The class to look for; the best one of each photo when absent.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="PNG|DIR", help="Write the photo with its heat there.")
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Write the photo with its heat there, as PNG, or to a .jpg."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with the heat.")] = False,
 ) -> None:
@@ -41,11 +44,14 @@ def explain_command(
     photos = list(find_images(paths))
     if not photos:
         raise DataError(f"there are no images in {', '.join(paths)}")
-    if output and output.suffix.lower() == _PICTURE and len(photos) > 1:
+    kind = output.suffix.lower() if output else ""
+    if kind in EXTENSIONS and kind not in _FORMATS:
+        raise UsageError(f"{output}: pictures are written as {' or '.join(_FORMATS)}, not as {kind}")
+    if kind in _FORMATS and len(photos) > 1:
         raise UsageError(
             f"{output} is one picture, and there are {len(photos)} photos: give --output a folder"
         )
-    if output and output.suffix.lower() != _PICTURE:
+    if output and kind not in _FORMATS:
         check_folder(output, option="--output")
     explainer = Explainer(locate(model).bundle())
     failed = 0
@@ -62,7 +68,7 @@ def explain_command(
                 say(f"{name}\n  error: {problem['message']}")
             continue
         if target:
-            _write(target, explanation.encoded())
+            _write(target, explanation.encoded(_FORMATS[target.suffix.lower()]))
         if as_json:
             say_json({**explanation.as_dict(), "error": None, "output": target and str(target)})
         else:
@@ -84,7 +90,7 @@ def _targets(photos: list[Path], output: Path | None) -> list[Path | None]:
     """Return where each picture is written; photos of one name in several folders get numbers."""
     if output is None:
         return [None] * len(photos)
-    if output.suffix.lower() == _PICTURE:
+    if output.suffix.lower() in _FORMATS:
         return [output]
     targets: dict[str, Path] = {}
     for photo in photos:

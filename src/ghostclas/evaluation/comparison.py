@@ -222,7 +222,8 @@ def check_same_classes(a: Classifier, b: Classifier) -> None:
     """
     if label_hash(a.classes) == label_hash(b.classes):
         return
-    lines = [f"{a.bundle.name} and {b.bundle.name} have different classes and cannot be compared"]
+    names = _told_apart(a.bundle.path, b.bundle.path)
+    lines = [f"{names[0]} and {names[1]} have different classes and cannot be compared"]
     for one, other in ((a, b), (b, a)):
         known = set(other.classes)
         own = [f"{name!r} (class {i})" for i, name in enumerate(one.classes) if name not in known]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,13 +72,15 @@ def write_report(
     learned: Learned | None = None,
     bundle: Bundle | None = None,
     seen: Mapping[int, SimilarPhoto] | None = None,
+    excel: bool = False,
 ) -> Path:
     """Write the report of ``evaluation`` and return the path of its ``index.html``.
 
     The directory appears whole or not at all; an earlier report in it is replaced. ``learned`` is shown on
     the page of a training run. With the evaluated ``bundle``, the most confident mistakes are shown with the
     places that speak for the wrong label (see ``prediction.explanation``), if its network allows it. ``seen``
-    are photos to show beside them; see :func:`most_similar`.
+    are photos to show beside them; see :func:`most_similar`. ``excel`` puts a byte order mark before the
+    table, without which Excel misreads letters beyond ASCII.
 
     Raises:
         UsageError: the directory holds something else, or cannot be written.
@@ -90,7 +93,7 @@ def write_report(
         "facts": learned.facts if learned else {},
     }
     page = _render("evaluation.html.jinja", shown)
-    return _write(Path(directory), page, evaluation.as_dict(), evaluation)
+    return _write(Path(directory), page, evaluation.as_dict(), evaluation, excel=excel)
 
 
 def most_similar(evaluation: Evaluation, index: PhotoIndex) -> dict[int, SimilarPhoto]:
@@ -148,7 +151,7 @@ def _is_table(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(begin)) == begin
+        return file.read(len(BOM_UTF8) + len(begin)).removeprefix(BOM_UTF8).startswith(begin)
 
 
 _OWN = {PAGE: _is_page, FIGURES: _is_figures, TABLE: _is_table}
@@ -408,7 +411,14 @@ def _render(template: str, values: Mapping[str, Any]) -> str:
     return render(Path(__file__).with_name("pages") / template, **values)
 
 
-def _write(target: Path, page: str, figures: Mapping[str, Any], answers: Evaluation | None = None) -> Path:
+def _write(
+    target: Path,
+    page: str,
+    figures: Mapping[str, Any],
+    answers: Evaluation | None = None,
+    *,
+    excel: bool = False,
+) -> Path:
     """Replace ``target``, which is absent, empty or a report, by a new directory with all files."""
     text = json.dumps(figures, ensure_ascii=False, separators=(",", ":")) + "\n"
     try:
@@ -416,7 +426,8 @@ def _write(target: Path, page: str, figures: Mapping[str, Any], answers: Evaluat
             for name, content in ((PAGE, page), (FIGURES, text)):
                 (folder / name).write_text(content, encoding="utf-8", newline="\n")
             if answers is not None:
-                with (folder / TABLE).open("w", encoding="utf-8", newline="") as to:
+                encoding = "utf-8-sig" if excel else "utf-8"
+                with (folder / TABLE).open("w", encoding=encoding, newline="") as to:
                     write_table(answers, to)
     except OSError as error:
         raise UsageError(f"cannot write the report to {target}: {error.strerror}") from None

@@ -119,17 +119,21 @@ class ScoreFit:
     others_bad: int
     """other photos that could not be read"""
 
+    @property
+    def tempered(self) -> bool:
+        """Whether the temperature is another than the scores had."""
+        return self.temperature != self.evaluation.fitted.before.temperature
+
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values, for JSON."""
         fitted = self.evaluation.fitted
-        changed = self.temperature != fitted.before.temperature
         return {
             "model": self.evaluation.model,
             "dataset": readable(self.evaluation.source.location),
             "images": self.evaluation.images,
             "temperature": self.temperature,
             "ece_before": fitted.before.ece,
-            "ece_after": fitted.after.ece if changed else fitted.before.ece,
+            "ece_after": fitted.after.ece if self.tempered else fitted.before.ece,
             "unknown": asdict(self.unknown),
             "bad": len(self.evaluation.bad),
             "others_bad": self.others_bad,
@@ -206,18 +210,26 @@ def _best_scores(
 def store_scores(bundle: Bundle, fit: ScoreFit) -> Bundle:
     """Write the temperature and the threshold into the bundle, and return it opened anew; atomic.
 
-    The files of the bundle and the order of its classes stay as they are.
+    The files of the bundle and the order of its classes stay as they are. Where the right answers are too few
+    for a threshold, a better temperature is written all the same, and an earlier threshold is removed: it
+    means nothing at another temperature.
 
     Raises:
-        DataError: there are too few right answers for a threshold.
+        DataError: there is neither a threshold nor a better temperature.
         BundleError: the bundle cannot be written to.
     """
-    check_determined(fit.unknown)
+    if not fit.tempered:
+        check_determined(fit.unknown)
     return _store(bundle, {"temperature": fit.temperature, "unknown_below": fit.unknown.threshold})
 
 
 def store_unknown(bundle: Bundle, fit: UnknownFit) -> Bundle:
-    """Write the threshold into the bundle, as :func:`store_scores` does."""
+    """Write the threshold into the bundle.
+
+    Raises:
+        DataError: there are too few right answers for one.
+        BundleError: the bundle cannot be written to.
+    """
     check_determined(fit)
     return _store(bundle, {"unknown_below": fit.threshold})
 

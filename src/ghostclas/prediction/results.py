@@ -36,7 +36,8 @@ class PredictionFiles:
     a folder that has them is refused; with it, missing predictions are added.
 
     The ``.jsonl`` has one prediction object a line. The ``.csv`` has ``file, unknown, error, message`` and
-    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first. Text that a spreadsheet would
+    then ``label_1, score_1, index_1`` and so on for ``top`` labels, best first; every row has all of these
+    cells, empty where there is no such label. Text that a spreadsheet would
     take for a formula has ``'`` in front there, see :mod:`ghostclas.spreadsheet`. ``predictions.model.json``
     names the model of the predictions.
     """
@@ -216,10 +217,12 @@ class PredictionFiles:
         write = row_writer(to)
         ranks = range(1, self._top + 1)
         columns = [f"{name}_{rank}" for rank in ranks for name in ("label", "score", "index")]
-        write(["file", "unknown", "error", "message", *columns])
+        header = ["file", "unknown", "error", "message", *columns]
+        write(header)
         with self._partial.open(encoding="utf-8", newline="\n") as lines:
             for line in lines:
-                write(_row(Prediction.model_validate_json(line)))
+                cells = _row(Prediction.model_validate_json(line))
+                write([*cells, *[""] * (len(header) - len(cells))])
 
     def _cannot_write(self, error: OSError) -> UsageError:
         kept = f"; {self.count} answers are kept there: mend that and add --resume" if self.count else ""
