@@ -13,6 +13,7 @@ from typing import NamedTuple
 import typer
 
 from ghostclas.cli import app
+from ghostclas.cli.volume import QUIET, VERBOSE
 from ghostclas.errors import did_you_mean
 
 ROOT = Path(__file__).parent.parent
@@ -173,6 +174,10 @@ def unknown_words(line: str) -> list[str]:
     if command is root and words and not words[0].startswith("-"):
         return words[:1]
     options = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-    known = {name for option in options for name in option.opts} | set(context.help_option_names)
+    known = {name for option in options for name in option.opts} | {
+        *context.help_option_names,
+        *QUIET,
+        *VERBOSE,
+    }
     used = {word.partition("=")[0] for word in words if word.startswith("-")} - {"-", "--"}
     return [option + did_you_mean(option, known) for option in sorted(used - known)]
