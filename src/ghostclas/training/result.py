@@ -55,17 +55,25 @@ class Run:
 
     def __repr__(self) -> str:
         top5 = "" if self.top5 is None else f", top-5 {self.top5:.2f} %"
-        after = f" after {self.epochs} epochs" if self.epochs else ""
-        return f"<Run {self.path}: top-1 {self.top1:.2f} %{top5}{after}>"
+        return f"<Run {self.path}: top-1 {self.top1:.2f} %{top5}{self._weights()}>"
+
+    def _weights(self) -> str:
+        """Return which epoch's weights the bundle has; nothing for a run without epochs."""
+        if self.best_epoch is not None:
+            return f", with the weights of epoch {self.best_epoch} of {self.epochs}"
+        return f" after {self.epochs} epochs" if self.epochs else ""
 
     def _repr_html_(self) -> str:
         """Show the run in a notebook."""
         figures = {name.replace("top", "top-"): f"{value:.2f} %" for name, value in self.metrics.items()}
+        if self.interval:
+            figures["95 % interval of top-1"] = f"{self.interval[0]:.0f} to {self.interval[1]:.0f} %"
+            figures["images of val"] = f"{self.images:,}"
         return html_table(
             str(self.path),
             {
                 **figures,
-                "epochs": str(self.epochs),
+                "epochs": f"{self.epochs}" + (f", the best is {self.best_epoch}" if self.best_epoch else ""),
                 "bundle": str(self.bundle),
                 "report": str((self.report or self.path / "report") / "index.html"),
             },
@@ -89,11 +97,7 @@ class Run:
         if self.top5 is not None:
             accuracy += f", top-5 {self.top5:.2f} %"
         accuracy += f" on {self.images:,} images of val" if self.images else " on val"
-        if self.best_epoch is not None:
-            accuracy += f", with the weights of epoch {self.best_epoch} of {self.epochs}"
-        elif self.epochs:
-            accuracy += f" after {self.epochs} epochs"
-        lines = [accuracy]
+        lines = [accuracy + self._weights()]
         if self.planned_epochs is not None:
             lines.append(
                 f"the time was over in epoch {self.epochs} of {self.planned_epochs:g}: a longer --time or "
