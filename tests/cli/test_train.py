@@ -116,10 +116,11 @@ def test_the_short_options_are_the_settings_that_they_name(folder: Path, tmp_pat
     assert (config.model.weights, config.optimizer.name) == (str(bundle), "adamw"), "small, by itself"
 
 
-def test_the_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_the_recipes_and_what_timm_comes_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--help"]) == 0
-    words = re.split(r"[\s,;]+", capsys.readouterr().out)
+    words = re.split(r"[\s,;│]+", capsys.readouterr().out)
     assert set(recipe_names()) <= set(words)
+    assert "timm:NAME (in the extra ssld)" in " ".join(words)
 
 
 @pytest.mark.slow

@@ -23,7 +23,10 @@ def train_command(
         str | None, typer.Option(help="Folder or archive of images: train/ and val/, or one folder a class.")
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="The architecture, such as ghostnet_x1_0 or ghostnet_x0_75.")
+        str | None,
+        typer.Option(
+            help="The architecture: ghostnet_x1_0, ghostnet_x0_75, or timm:NAME (in the extra ssld)."
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Initial weights: default, a bundle, a run, a file or a name.")
