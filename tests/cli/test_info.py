@@ -63,11 +63,13 @@ def test_info_tells_when_and_by_what_it_was_made(
     tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = {"date": "2026-01-02", "ghostclas": "0.1.0", "torch": "2.9.0"}
+    fast = {"date": "2026-01-03", "ghostclas": "0.1.0", "onnxruntime": "1.30", "scipy": "1.16"}
     metrics = [Metric(dataset="val", images=1200, top1=61.5, top5=None, through="onnxruntime")]
-    update_manifest(tiny_bundle, provenance={"trained": made}, metrics=metrics)
+    update_manifest(tiny_bundle, provenance={"trained": made, "fast": fast}, metrics=metrics)
     assert main(["info", str(tiny_bundle.path)]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"\ntrained +2026-01-02 by ghostclas 0\.1\.0 with torch 2\.9\.0\n", shown)
+    assert re.search(r"\nfast +2026-01-03 by ghostclas 0\.1\.0 with onnxruntime 1\.30, scipy 1\.16\n", shown)
     assert re.search(
         r"\nmeasured on  images    top-1  top-5  through\nval .* 1,200  61\.50 % +-  onnxr", shown
     )

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ghostclas.bundle import update_manifest
 from ghostclas.errors import UsageError
 from ghostclas.evaluation.runs import DRAWN, read_runs, write_runs
 from ghostclas.pages import check_page
+from ghostclas.spec import Metric
+from tests.colours import colour_bundle
 from tests.evaluation.past import past_run, past_runs
 
 HOSTILE = "<script>alert(1)</script>"
@@ -68,6 +71,45 @@ def test_the_page_has_every_run_and_its_curves(runs: Path, tmp_path: Path) -> No
     assert "&lt;b&gt;&amp;" in text
     assert HOSTILE not in text
     assert "//" not in text.replace("</", ""), "it needs nothing from elsewhere"
+
+
+def test_a_last_layer_alone_has_figures_and_no_curve(tmp_path: Path) -> None:
+    """Its accuracy is in its bundle; an earlier version wrote no log."""
+    metric = Metric(dataset="photos", images=50, top1=70.0, through="onnxruntime")
+    past_run(tmp_path / "runs" / "whole", [60.0, 61.0])
+    for name in ("older", "newer"):
+        bundle = colour_bundle(tmp_path / "runs" / name / "bundle")
+        update_manifest(bundle, metrics=[metric], provenance={"images": 200})
+    entry = {"epoch": 0, "seconds": 7.5, "top1": 80.0, "top5": None, "best": True}
+    (tmp_path / "runs" / "newer" / "log.jsonl").write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    found = read_runs([tmp_path / "runs"])
+    assert [(each.name, each.top1, each.epochs) for each in found] == [
+        ("newer", 80.0, 0),
+        ("older", 70.0, 0),
+        ("whole", 61.0, 2),
+    ]
+    figures = found[1].as_dict()
+    assert (
+        figures.items()
+        >= {"train_images": 200, "val_images": 50, "network": "colours", "resolution": 32}.items()
+    )
+    assert found[1].interval == pytest.approx((56.2, 80.9), abs=0.1)
+    text = write_runs(found, tmp_path / "page").read_text(encoding="utf-8")
+    assert text.count("<polyline") == 3
+    assert "has no epochs and no curve" in text
+    text = write_runs(found[:2], tmp_path / "page").read_text(encoding="utf-8")
+    assert "Curves" not in text
+
+
+def test_a_manifest_that_is_damaged_leaves_its_run_without_figures(tmp_path: Path) -> None:
+    for number, content in enumerate(
+        ["{", "[]", '{"metrics": 5}', '{"metrics": [{"top1": "x", "images": true}], "spec": []}']
+    ):
+        (tmp_path / str(number) / "bundle").mkdir(parents=True)
+        (tmp_path / str(number) / "bundle" / "manifest.json").write_text(content, encoding="utf-8")
+    found = read_runs([tmp_path])
+    assert [each.top1 for each in found] == [None] * 4
+    write_runs(found, tmp_path / "page")
 
 
 def test_more_runs_than_looks_are_in_the_table_alone(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ghostclas.errors import DataError, UsageError
 from ghostclas.evaluation import evaluate
 from ghostclas.training.head import train_head
 from ghostclas.verification import verify
+from tests.evaluation.past import past_run
 from tests.fresh import modules_after
 from tests.training.photos import photo_folder
 
@@ -53,6 +54,39 @@ def test_the_bundle_verifies_and_says_what_it_is(run: ghostclas.Run) -> None:
     assert bundle.manifest.provenance["features_of"] == "ghostnet_x1_0_tiny200"
     assert bundle.manifest.provenance["method"] == "multinomial logistic regression on frozen features"
     assert bundle.manifest.provenance["features"] == "pooled maps"
+    made = bundle.manifest.provenance["trained"]
+    assert isinstance(made, dict)
+    assert made.keys() == {"date", "ghostclas", "onnxruntime", "scipy"}
+
+
+def test_info_and_the_report_say_how_and_when_it_learned(
+    run: ghostclas.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(run.path)]) == 0
+    assert re.search(
+        r"trained +\d{4}-\d\d-\d\d by ghostclas .* with onnxruntime .*, scipy ", capsys.readouterr().out
+    )
+    page = (run.path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "How it learned" in page
+    for fact in (
+        "Duration",
+        "36 to learn from, 24 to validate",
+        "frozen features",
+        "Hardware",
+        "onnxruntime ",
+    ):
+        assert fact in page
+
+
+def test_runs_shows_it_beside_other_runs(run: ghostclas.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    past_run(run.path.parent / "whole", [50.0, 60.0])
+    assert main(["runs", str(run.path.parent), "--json"]) == 0
+    fast, whole = json.loads(capsys.readouterr().out)
+    assert (fast["name"], fast["top1"], fast["epochs"], fast["best_epoch"]) == ("fast", 100, 0, None)
+    assert (fast["train_images"], fast["val_images"], fast["finished"]) == (36, 24, True)
+    assert (fast["network"], fast["resolution"]) == ("ghostnet_x1_0", run.classifier.preprocess.crop)
+    assert fast["seconds"] > 0
+    assert whole["name"] == "whole"
 
 
 def test_the_whole_network_can_be_trained_on_from_it(run: ghostclas.Run) -> None:

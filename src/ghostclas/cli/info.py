@@ -72,10 +72,12 @@ def _fact(key: str, value: object) -> str:
 
 
 def _made(value: Mapping[str, Any]) -> str:
-    """Return what ``exporting.onnx.made_now`` gave on a line; other values are for ``--json``."""
-    if value.keys() != {"date", "ghostclas", "torch"}:
+    """Return what ``exporting.provenance.made_now`` gave on a line; other values are for ``--json``."""
+    versions = {key: version for key, version in value.items() if key != "date"}
+    if "date" not in value or "ghostclas" not in versions:
         return "see --json"
-    return f"{value['date']} by ghostclas {value['ghostclas']} with torch {value['torch']}"
+    own, *others = (f"{name} {version}" for name, version in versions.items())
+    return f"{value['date']} by {own}" + (f" with {', '.join(others)}" if others else "")
 
 
 def _first(classes: tuple[str, ...], shown: int = 6) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class PastRun:
     train_images: int | None
     val_images: int | None
     finished: bool
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    """that of its bundle; the accuracy of a last layer alone, which has no epochs, is there"""
 
     @cached_property
     def best(self) -> Mapping[str, Any] | None:
@@ -49,9 +51,19 @@ class PastRun:
         return best_entry(self.entries)
 
     @property
+    def epochs(self) -> int:
+        """How many epochs it finished; 0 for a last layer alone, ``train --fast``."""
+        return sum(entry["epoch"] > 0 for entry in self.entries)
+
+    @property
     def top1(self) -> float | None:
         """The best top-1 on its validation images, in percent."""
-        return float(self.best["top1"]) if self.best else None
+        return self._accuracy("top1")
+
+    def _accuracy(self, name: str) -> float | None:
+        measured = self.best or _at(self.manifest, "metrics", 0)
+        value = _at(measured, name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -62,24 +74,21 @@ class PastRun:
 
     def setting(self, key: str) -> Any:
         """Return a setting by its dotted key, such as ``loop.batch_size``; ``None`` if there is none."""
-        value: Any = self.settings
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value
+        return _at(self.settings, *key.split("."))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as plain values, for JSON."""
         return {
             "name": self.name,
             "path": str(self.path),
-            "network": self.setting("model.name"),
-            "epochs": len(self.entries),
+            "network": self.setting("model.name") or _at(self.manifest, "spec", "name"),
+            "epochs": self.epochs,
             "planned_epochs": self.setting("schedule.epochs"),
             "finished": self.finished,
             "top1": self.top1,
             "top1_interval": self.interval,
-            "top5": self.best.get("top5") if self.best else None,
-            "best_epoch": self.best.get("epoch") if self.best else None,
+            "top5": self._accuracy("top5"),
+            "best_epoch": self.best["epoch"] if self.best and self.epochs else None,
             "train_images": self.train_images,
             "val_images": self.val_images,
             "loss": next((value for _, value in reversed(column(self.entries, "loss"))), None),
@@ -87,14 +96,15 @@ class PastRun:
             "batch_size": self.setting("loop.batch_size"),
             "learning_rate": self.setting("optimizer.lr"),
             "optimizer": self.setting("optimizer.name"),
-            "resolution": self.setting("data.resolution"),
+            "resolution": self.setting("data.resolution") or _at(self.manifest, "preprocess", "crop"),
         }
 
 
 def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[PastRun]:
     """Return the runs in folders of runs, and runs that are named themselves, best top-1 first.
 
-    A run that has not finished is among them, as far as it went; one without a finished epoch is not.
+    A run that has not finished is among them, as far as it went; one without a finished epoch is not. A last
+    layer alone, ``train --fast``, has no epochs; its accuracy and time are known.
 
     Raises:
         UsageError: there is no run, or no such folder.
@@ -107,7 +117,7 @@ def read_runs(paths: Iterable[str | os.PathLike[str]]) -> list[PastRun]:
             raise UsageError(f"there is no folder {place}; name a folder of runs, or a run")
         for path in _runs_below(place, DEPTH):
             run = read_run(path, path.name if path == place else path.relative_to(place).as_posix())
-            if run.entries:
+            if run.entries or run.finished:
                 found.setdefault(path.resolve(), run)
     if not found:
         raise UsageError(f"there is no training run with a finished epoch in {', '.join(map(str, places))}")
@@ -120,16 +130,17 @@ def read_run(path: Path, name: str) -> PastRun:
         entries = read_log(path / "log.jsonl")
     except OSError:
         entries = []
-    images = {part: _number(path / "data.json", part, "images") for part in ("train", "val")}
+    record, manifest = _json(path / "data.json"), _json(path / "bundle" / MANIFEST)
     return PastRun(
         name=name,
         path=path,
         settings=_settings(path / "config.yaml"),
         entries=entries,
-        train_images=images["train"],
-        # Earlier versions wrote no ``data.json``.
-        val_images=images["val"] or _number(path / "bundle" / MANIFEST, "metrics", 0, "images"),
+        # A last layer alone, and earlier versions, wrote no ``data.json``.
+        train_images=_number(record, "train", "images") or _number(manifest, "provenance", "images"),
+        val_images=_number(record, "val", "images") or _number(manifest, "metrics", 0, "images"),
         finished=is_there(path / "bundle" / MANIFEST),
+        manifest=manifest if isinstance(manifest, Mapping) else {},
     )
 
 
@@ -144,7 +155,8 @@ def write_runs(runs: Sequence[PastRun], folder: Path) -> Path:
         MissingExtraError: jinja2 is not installed.
     """
     check_page(folder)
-    drawn = runs[:DRAWN]
+    curved = [run for run in runs if run.epochs]
+    drawn = curved[:DRAWN]
     hours = max(spent(run.entries) for run in runs) / 60 > _MINUTES
     unit, name = (3600, "hours") if hours else (60, "minutes")
     charts = [
@@ -170,18 +182,21 @@ def write_runs(runs: Sequence[PastRun], folder: Path) -> Path:
     return write_html(
         _PAGE,
         folder,
-        runs=[{**run.as_dict(), "looks": _looks(place)} for place, run in enumerate(runs)],
+        runs=[{**run.as_dict(), "looks": _looks(drawn, run)} for run in runs],
         intervals=any(run.interval for run in runs),
         trained=any(run.train_images for run in runs),
         charts=[drawing(chart) for chart in charts],
-        left_out=len(runs) - len(drawn),
+        drawn=len(drawn),
+        left_out=len(curved) - len(drawn),
+        without=len(runs) - len(curved),
     )
 
 
 def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
-    if is_there(folder / "config.yaml") and (
+    begun = is_there(folder / "config.yaml") and (
         is_there(folder / "log.jsonl") or is_folder(folder / "checkpoints")
-    ):
+    )
+    if begun or is_there(folder / "bundle" / MANIFEST):
         yield folder
     if depth == 0:
         return
@@ -195,7 +210,9 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
-    yaml = require("yaml", extra="train")
+    if not is_there(path):
+        return {}
+    yaml = require("yaml", extra="fast")
     try:
         settings = yaml.safe_load(read_regular(path, _MAX_SETTINGS))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
@@ -203,15 +220,27 @@ def _settings(path: Path) -> Mapping[str, Any]:
     return settings if isinstance(settings, Mapping) else {}
 
 
-def _number(path: Path, *keys: str | int) -> int | None:
-    """Return the whole number at the keys of a JSON file, ``None`` if it cannot be read there."""
+def _json(path: Path) -> Any:
+    """Return the content of a JSON file, ``None`` if it cannot be read."""
     try:
-        value = json.loads(read_regular(path, _MAX_RECORD))
-        for key in keys:
-            value = value[key]
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return json.loads(read_regular(path, _MAX_RECORD))
+    except (OSError, ValueError, RecursionError):
         return None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _at(value: Any, *keys: str | int) -> Any:
+    """Return what is at the keys of nested mappings and lists, ``None`` if nothing is."""
+    for key in keys:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None
+    return value
+
+
+def _number(value: Any, *keys: str | int) -> int | None:
+    number = _at(value, *keys)
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _over_time(run: PastRun, unit: int) -> Line:
@@ -226,7 +255,8 @@ def _over_time(run: PastRun, unit: int) -> Line:
     return Line(run.name, points)
 
 
-def _looks(place: int) -> dict[str, Any]:
-    if place >= DRAWN:
+def _looks(drawn: Sequence[PastRun], run: PastRun) -> dict[str, Any]:
+    place = next((place for place, other in enumerate(drawn) if other is run), None)
+    if place is None:
         return {"colour": "", "dash": ""}
     return {"colour": f"var(--line-{place % COLOURS})", "dash": "" if place < COLOURS else "6 4"}

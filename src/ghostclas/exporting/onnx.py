@@ -23,10 +23,8 @@ file, and ONNX Runtime, reading a complete bundle, is compared with torch.
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -58,6 +56,7 @@ from ghostclas.exporting.network import (
     round_matrices,
 )
 from ghostclas.exporting.onnx_file import check_graph, quiet, store_as_fp16
+from ghostclas.exporting.provenance import made_now
 from ghostclas.exporting.reference import make_reference
 from ghostclas.extras import require
 from ghostclas.models.arranged import arrange
@@ -139,7 +138,7 @@ def export_bundle(
         TOLERANCE["fp32"].max_abs,
         "folding its norms",
     )
-    known = {**(provenance or {}), "exported": made_now()}
+    known = {**(provenance or {}), "exported": made_now("torch")}
     if precision == "fp16":
         round_matrices(folded)
         rounded = Normalised(folded, preprocess)
@@ -198,16 +197,6 @@ def export_bundle(
         except BundleError as error:
             raise ExportError(f"the exported file cannot be used: {error}") from None
     return write(target, report.files)
-
-
-def made_now() -> dict[str, JsonValue]:
-    """Return today's date in UTC, and the versions of ghostclas and torch, for the provenance.
-
-    ``SOURCE_DATE_EPOCH`` replaces the clock where builds must be reproducible.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
-    return {"date": now.date().isoformat(), "ghostclas": __version__, "torch": str(torch.__version__)}
 
 
 def to_onnx(network: Normalised, *, crop: int, name: str) -> Any:

@@ -7,9 +7,11 @@ multinomial logistic regression maps them to the new classes.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -20,12 +22,15 @@ from ghostclas.data import open_splits
 from ghostclas.data.source import Source, labels_of
 from ghostclas.engines.contract import FeatureEngine, features_of
 from ghostclas.errors import DataError, ImageError, UsageError, refuse_url
+from ghostclas.evaluation.report import Learned
 from ghostclas.exporting.new_classifier import with_classifier, with_pooled_features
+from ghostclas.exporting.provenance import made_now
 from ghostclas.extras import require
 from ghostclas.files import is_there, write_text
 from ghostclas.prediction import Classifier
-from ghostclas.progress import ProgressLine, is_shown
+from ghostclas.progress import ProgressLine, duration, is_shown
 from ghostclas.spec import PredictionError
+from ghostclas.training.facts import hardware, images, versions
 from ghostclas.training.finishing import few_images_note, measure_run, set_aside
 from ghostclas.training.logistic import fit_classifier
 from ghostclas.training.places import run_name, unused_run
@@ -87,6 +92,7 @@ def train_head(
     if is_there(path) and any(path.iterdir()):
         raise UsageError(f"{path} is not empty; choose another --output")
     check_target(path / "bundle")
+    began = monotonic()
     progress = ProgressLine(enabled=is_shown(quiet))
     for note in (*splits.notes, few_images_note(len(splits.val.samples))):
         if note:
@@ -118,6 +124,7 @@ def train_head(
                 provenance={
                     "trained_on": Path(data).name,
                     "images": len(found.labels),
+                    "trained": made_now("onnxruntime", "scipy"),
                     "method": "multinomial logistic regression on frozen features",
                     "features_of": located.name,
                     "features": "features" if pooled is None else "pooled maps",
@@ -130,7 +137,26 @@ def train_head(
     if found.bad:
         listed = "".join(f"{key}\t{message}\n" for key, message in sorted(found.bad.items()))
         write_text(path / "bad_images.txt", listed)
-    metric = measure_run(made, splits.val, data, path / "report", progress.say)
+    seconds = monotonic() - began
+    learned = Learned(
+        (),
+        {
+            "Duration": f"{duration(seconds)} without validation",
+            "Method": "the last layer alone: multinomial logistic regression on frozen features",
+            "Images": images(len(found.labels), len(splits.val.samples), len(found.bad)),
+            "Network": bundle.spec.name,
+            "Features of": located.name,
+            "L2 penalty": f"{fitted.penalty:.2g}, chosen by cross-validation",
+            "Size": f"{bundle.preprocess.crop} px",
+            "Seed": str(seed),
+            "Hardware": hardware(),
+            "Versions": versions("onnxruntime", "scipy"),
+        },
+    )
+    metric = measure_run(made, splits.val, data, path / "report", progress.say, learned=learned)
+    # Epoch 0: the photos were seen once, by a network that stays as it was.
+    entry = {"epoch": 0, "seconds": round(seconds, 2), "top1": metric.top1, "top5": metric.top5, "best": True}
+    write_text(path / "log.jsonl", json.dumps(entry) + "\n")
     return Run(path, made.path, 0, metric.top1, metric.top5, len(found.bad), images=metric.images)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from importlib import metadata
 
-import ghostclas
 from ghostclas.evaluation.logs import Entry, best_entry, column, spent, top1_line
 from ghostclas.evaluation.report import Learned
 from ghostclas.pages.charts import Chart, Line
-from ghostclas.processor import this_processor, usable_cores
 from ghostclas.progress import duration
 from ghostclas.training.config import TrainConfig
+from ghostclas.training.facts import hardware, images, versions
 
 
 def learned(
@@ -66,29 +63,18 @@ def _facts(
     best = best_entry(entries)
     done = len(entries)
     epochs = f"{done}" if done == config.schedule.epochs else f"{done} of {config.schedule.epochs:g}"
-    bad = f", {bad_images:,} unreadable" if bad_images else ""
     sizes = sorted({config.data.resolution, *(int(size) for _, size in column(entries, "resolution"))})
-    cores = usable_cores()
-    where = f"{this_processor().model}, {cores} core{'s' * (cores != 1)}"
     facts = {
         "Duration": f"{duration(spent(entries))} without validation",
         "Epochs": epochs + (f", the best is {best['epoch']}" if best else ""),
-        "Images": f"{train_images:,} to learn from, {val_images:,} to validate{bad}",
+        "Images": images(train_images, val_images, bad_images),
         "Network": config.model.name,
         "Started from": config.provenance().get("started_from") or config.model.weights or "random weights",
         "Size": f"{', '.join(map(str, sizes))} px, validated at {config.data.preprocess.crop} px",
         "Optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.lr:g}",
         "Batch": f"{config.loop.batch_size} images in {config.loop.precision}",
         "Seed": str(config.loop.seed),
-        "Hardware": where if device == "cpu" else f"{device}; {where}",
-        "Versions": f"ghostclas {ghostclas.__version__}, torch {_version('torch')}, "
-        f"Python {platform.python_version()}",
+        "Hardware": hardware(device),
+        "Versions": versions("torch"),
     }
     return {name: str(fact) for name, fact in facts.items()}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -22,7 +22,8 @@ from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.data import Splits, open_splits
 from ghostclas.data.source import Source
 from ghostclas.errors import TrainingError, UsageError, command_line, refuse_url
-from ghostclas.exporting.onnx import export_bundle, made_now
+from ghostclas.exporting.onnx import export_bundle
+from ghostclas.exporting.provenance import made_now
 from ghostclas.extras import require
 from ghostclas.files import is_there
 from ghostclas.loading import load_weights
@@ -336,7 +337,7 @@ def _finish(
             "trained_on": Path(config.data.path).name,
             "images": len(train_source.samples),
             "epoch": best["epoch"],
-            "trained": made_now(),
+            "trained": made_now("torch"),
             **set_aside(val_source, config.loop.seed),
             **config.provenance(),
         },
