@@ -87,9 +87,17 @@ def test_a_silent_line_shows_nothing(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("rate", "shown"),
-    [(0.04, "0.0"), (2.44, "2.4"), (9.94, "9.9"), (9.96, "10"), (310.4, "310"), (12345, "12,345")],
+    [
+        (0.04, "0.04"),
+        (0.996, "1.0"),
+        (2.44, "2.4"),
+        (9.94, "9.9"),
+        (9.96, "10"),
+        (310.4, "310"),
+        (12345, "12,345"),
+    ],
 )
-def test_a_slow_rate_has_a_decimal(rate: float, shown: str) -> None:
+def test_a_slow_rate_has_decimals(rate: float, shown: str) -> None:
     assert progress.per_second(rate) == f"{shown} a second"
 
 

@@ -39,6 +39,11 @@ def test_commands_and_options_are_offered() -> None:
     assert asked("ghostclas completion z") == ["zsh"]
 
 
+def test_values_of_options_are_offered() -> None:
+    assert asked("ghostclas train --recipe ghost") == ["ghostnet_imagenet"]
+    assert asked("ghostclas export --format onnx,openv") == ["onnx,openvino"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_each_script_asks_this_program(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
@@ -61,4 +66,5 @@ def test_bash_takes_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
-    assert "'tcsh'" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: invalid value for 'SHELL': 'tcsh' is not one of 'bash', 'zsh', ")

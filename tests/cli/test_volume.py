@@ -61,8 +61,12 @@ def test_verbose_says_what_was_chosen_and_why(words: list[str], tmp_path: Path, 
 def test_verbose_says_where_an_error_was_raised(capsys: Shown) -> None:
     assert main(["info", "nothing-here", "-v"]) == 2
     trace, _, error = capsys.readouterr().err.partition("\nerror: ")
-    assert trace.startswith("Traceback")
-    assert "zoo.py" in trace
+    first, *lines = trace.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert any(line.startswith('  File "') and "zoo.py" in line for line in lines)
+    (raised,) = [line for line in lines if not line.startswith("  ")]
+    assert raised.startswith("ghostclas.errors.UsageError: no model 'nothing-here'")
+    assert lines[-1] == "       names are listed by: ghostclas models"
     assert error.startswith("no model 'nothing-here'")
 
 

@@ -17,8 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -27,10 +26,11 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ghostclas.cli.console import discard_stdout, note
+from ghostclas.cli.console import discard_stdout, note, note_traceback
+from ghostclas.cli.hints import command_hint, flag_hint
 from ghostclas.cli.interrupts import EXIT_CODE, ending_with_ctrl_c
 from ghostclas.cli.volume import add_volume, behind_the_verb
-from ghostclas.errors import GhostclasError, Terminated, UsageError, command_line, did_you_mean
+from ghostclas.errors import GhostclasError, Terminated, UsageError, command_line
 from ghostclas.files import is_there
 from ghostclas.terminal import printable_message
 from ghostclas.volume import Volume, changing_volume, volume
@@ -86,6 +86,10 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         if ctx.obj is not None:
             add_volume(command, ctx.obj)
+        if COMPLETION_VARIABLE in os.environ:
+            from ghostclas.cli.values import add_values
+
+            add_values(command)
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -99,11 +103,17 @@ class LazyGroup(TyperGroup):
         """Find the verb of ``args``; the error for an unknown one offers the nearest."""
         word = args[0]
         if word not in COMMANDS and not word.startswith("-"):
-            hint = did_you_mean(word, COMMANDS)
+            hint = command_hint(word, COMMANDS, self._below(ctx))
             if not hint and is_there(word):
                 hint = f"; to label it: {command_line('ghostclas', 'predict', word)}"
             raise UsageError(f"there is no command {word!r}{hint or '; see: ghostclas --help'}")
         return super().resolve_command(ctx, args)
+
+    def _below(self, ctx: Any) -> Iterator[tuple[str, str]]:
+        """Yield the verbs of the commands that have verbs of their own, whose modules are then imported."""
+        for name, where in COMMANDS.items():
+            if where.endswith(":app"):
+                yield from ((name, verb) for verb in self.get_command(ctx, name).commands)
 
 
 def _typer(**options: Any) -> typer.Typer:
@@ -166,13 +176,12 @@ def _main(args: list[str], change: Callable[[Volume], None]) -> int:
         sys.stdout.flush()
     except GhostclasError as error:
         if volume() is Volume.VERBOSE:
-            note(traceback.format_exc().rstrip())
+            note_traceback(error)
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = f"\n       see: {context.command_path} --help" if context else ""
-        message = error.format_message()
-        return _fail(message[:1].lower() + message[1:] + where, error.exit_code)
+        return _fail(_refusal(error, context) + where, error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_CODE
     except BrokenPipeError:
@@ -187,6 +196,16 @@ def _main(args: list[str], change: Callable[[Volume], None]) -> int:
             f"{where}: {error.strerror}; make room, or choose another folder", GhostclasError.exit_code
         )
     return code if isinstance(code, int) else 0
+
+
+def _refusal(error: typer.TyperException, context: Any) -> str:
+    """Return the message of a word or flag that typer refused, in our words."""
+    flag = getattr(error, "option_name", None)
+    if context and flag and type(error).__name__ == "NoSuchOption":
+        known = [name for option in context.command.params if not option.hidden for name in option.opts]
+        return f"no such option: {flag}{flag_hint(flag, known)}"
+    message = error.format_message().replace(": Value error, ", ": ", 1)
+    return message[:1].lower() + message[1:]
 
 
 def _with_resume_auto(args: list[str]) -> list[str]:

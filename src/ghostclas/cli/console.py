@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -67,6 +68,13 @@ def note(text: str) -> None:
     """Write one message about the work to stderr, unless --quiet was given."""
     if volume() is not Volume.QUIET:
         typer.echo(printable_message(text), err=True)
+
+
+def note_traceback(error: BaseException) -> None:
+    """Write the traceback of an error to stderr, of whose message only the first line is at the margin."""
+    parts = [part.strip("\n") for part in traceback.format_exception(error)]
+    lines = (printable_lines(part) if part.startswith("  ") else printable_message(part) for part in parts)
+    typer.echo("\n".join(lines), err=True)
 
 
 def renamed(value: T | None, old: T | None, *, to: str, was: str) -> T | None:
