@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ghostclas.pages.charts import COLOURS, Chart, Line, drawing, picture
 
-SIDES = {"left": 54.0, "right": 508.0, "top": 14.0, "bottom": 272.0}
+SIDES = {"left": 62.0, "right": 508.0, "top": 14.0, "bottom": 272.0}
 
 
 def places(path: str) -> list[tuple[float, float]]:
@@ -22,14 +22,14 @@ def test_points_lie_between_round_ticks() -> None:
     drawn = drawing(Chart("top-1", "epoch", [Line("a", [(1, 40.0), (3, 60.0), (5, 80.0)])], unit=" %"))
     assert [text for _, text in drawn["up"]] == ["40 %", "50 %", "60 %", "70 %", "80 %"]
     assert [text for _, text in drawn["across"]] == ["1", "2", "3", "4", "5"]
-    assert places(drawn["lines"][0]["path"]) == [(54, 272), (281, 143), (508, 14)]
-    assert drawn["lines"][0]["dots"][1] == (281, 143, "a: 60 % at 3")
+    assert places(drawn["lines"][0]["path"]) == [(62, 272), (285, 143), (508, 14)]
+    assert drawn["lines"][0]["dots"][1] == (285, 143, "a: 60 % at 3")
 
 
 def test_the_band_goes_there_and_back() -> None:
     line = Line("a", [(0, 50.0), (1, 50.0)], low=[40, 45], high=[60, 55])
     drawn = drawing(Chart("top-1", "epoch", [line]))
-    assert places(drawn["lines"][0]["band"]) == [(54, 14), (508, 78.5), (508, 207.5), (54, 272)]
+    assert places(drawn["lines"][0]["band"]) == [(62, 14), (508, 78.5), (508, 207.5), (62, 272)]
 
 
 def test_shares_have_no_ticks_beyond_a_hundred() -> None:
@@ -56,7 +56,7 @@ def test_nothing_is_an_empty_chart(lines: list[Line]) -> None:
 def test_equal_ratios_are_equally_far_apart_on_a_logarithmic_axis() -> None:
     line = Line("a", [(1, 1.0), (2, 10.0), (4, 100.0)])
     drawn = drawing(Chart("c", "threads", [line], ticks=(1, 2, 4), log_x=True, log_y=True))
-    assert places(drawn["lines"][0]["path"]) == [(54, 272), (281, 143), (508, 14)]
+    assert places(drawn["lines"][0]["path"]) == [(62, 272), (285, 143), (508, 14)]
     assert [text for _, text in drawn["up"]] == ["1", "2", "5", "10", "20", "50", "100"]
     assert [text for _, text in drawn["across"]] == ["1", "2", "4"]
 
@@ -75,7 +75,7 @@ def test_error_bars_are_upright_or_across() -> None:
     assert upright["lines"][0]["band"] == ""
     across = drawing(Chart("c", "x", [Line("a", [(5.0, 1)], [0], [10])], bars=True, across=True))
     ((left, top, right, bottom),) = across["lines"][0]["bars"]
-    assert (left, right) == (54, 508)
+    assert (left, right) == (62, 508)
     assert top == bottom
 
 

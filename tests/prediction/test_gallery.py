@@ -20,10 +20,10 @@ from ghostclas.errors import UsageError
 from ghostclas.prediction import Classifier, Gallery, check_gallery
 from ghostclas.prediction.explanation import Explainer
 from ghostclas.spec import Label, Prediction, PredictionError, PreprocessSpec, ResizeSpec
+from tests.browser import running_chromium
 from tests.colours import SIDE, colour_bundle, colour_folder, colour_photo
 from tests.images import write_photo
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '<img src=x onerror="document.title=1">&amp;\u2028.png'
 SPEC = PreprocessSpec(resize=ResizeSpec(short_side=SIDE), crop=SIDE)
 
@@ -216,13 +216,7 @@ def test_a_network_that_cannot_be_explained_has_a_gallery_all_the_same(tmp_path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("there is no chromium")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-    yield running
-    running.close()
-    playwright.stop()
+    yield from running_chromium()
 
 
 def test_the_page_filters_and_runs_nothing_that_a_name_holds(tmp_path: Path, browser: Any) -> None:

@@ -336,11 +336,10 @@ def _matrix(e: Evaluation) -> list[dict[str, Any]]:
         cells = []
         for j, count in enumerate(counts):
             share = count / figures.support if figures.support else 0.0
-            # The square root keeps a handful of mistakes visible beside hundreds of correct images.
-            alpha = round(0.12 + 0.88 * share**0.5, 3)
-            cells.append(
-                {"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha, "light": alpha > 0.72}
-            )
+            # The square root keeps a handful of mistakes visible beside hundreds of correct images. Above 0.8
+            # the number would be hard to read.
+            alpha = round(0.12 + 0.66 * share**0.5, 3)
+            cells.append({"name": e.classes[j], "count": count, "right": i == j, "alpha": alpha})
         rows.append({"name": figures.name, "support": figures.support, "cells": cells})
     return rows
 

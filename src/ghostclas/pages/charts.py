@@ -19,7 +19,7 @@ COLOURS = 8
 WIDTH, HEIGHT = 520, 320
 WIDE, HIGH = 1060, 460
 """The drawing of a chart with many labels, which has a row of the page for itself."""
-_LEFT, _TOP = 54, 14
+_LEFT, _TOP = 62, 14
 _RIGHT_MARGIN, _BOTTOM_MARGIN = 12, 48
 _TICKS = 5
 _FEW_TICKS = 3

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from ghostclas.serve.security import Security
+from tests.browser import CHROMIUM, running_chromium
 from tests.serve.http.servers import HttpServer, best, http_server
 from tests.serve.http.uploads import text
 from tests.serve.served import builtin_model, jpeg
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
@@ -32,12 +32,7 @@ SHOW = """([kind, base64]) => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *camera])
-    yield running
-    running.close()
-    playwright.stop()
+    yield from running_chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
 @pytest.fixture(scope="module")
