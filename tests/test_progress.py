@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ghostclas import progress
+from ghostclas.bundle import Bundle
+from tests.training.photos import photo_folder
 
 
 class Clock:
@@ -119,9 +122,16 @@ for quiet in (None, True):
     line.step("a state that is rewritten")
     line.say(f"a line that stays, quiet={quiet}")
 """
+TRAINING = """
+from ghostclas import train_head
+for quiet in (None, True):
+    train_head(PHOTOS, weights=WEIGHTS, output=f"{PHOTOS}-{quiet}", quiet=quiet)
+"""
 
 
-def test_a_notebook_shows_progress_unless_told_not_to() -> None:
+def test_a_notebook_shows_progress_unless_told_not_to(small_bundle: Bundle, tmp_path: Path) -> None:
+    folder = photo_folder(tmp_path / "photos")
+    names = f"PHOTOS, WEIGHTS = {str(folder)!r}, {str(small_bundle.path)!r}"
     pytest.importorskip("ipykernel")
     manager, client = pytest.importorskip("jupyter_client.manager").start_new_kernel()
     try:
@@ -135,11 +145,16 @@ def test_a_notebook_shows_progress_unless_told_not_to() -> None:
                 shown.append(message["content"]["text"])
 
         client.execute_interactive(NOTEBOOK, timeout=120, output_hook=collect)
+        lines, shown = "".join(shown), []
+        client.execute_interactive(names + TRAINING, timeout=120, output_hook=collect)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     state = "a state that is rewritten"
-    assert "".join(shown) == f"{state}\r{' ' * len(state)}\ra line that stays, quiet=None\n"
+    assert lines == f"{state}\r{' ' * len(state)}\ra line that stays, quiet=None\n"
+    trained = "".join(shown)
+    assert all((tmp_path / f"photos-{quiet}" / "bundle").is_dir() for quiet in (None, True))
+    assert trained.count("36 photos, 3 classes") == trained.count("logistic regression: L2 penalty") == 1
 
 
 def test_a_program_shows_no_progress_unless_told_to() -> None:

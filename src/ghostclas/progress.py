@@ -114,7 +114,7 @@ def console_progress(noun: str = "images") -> Progress:
 
 
 def rounded_rate(rate: float) -> str:
-    """Return a rate with decimals where it is low, one below ten and two below one: ``310``, ``2.4``, ``0.05``."""
+    """Return a rate with a decimal below ten, and with two below one: ``310``, ``2.4``, ``0.05``."""
     # 9.96 would read as 10.0, and 0.996 as 1.00.
     return f"{rate:,.{2 if rate < 0.995 else 1 if rate < 9.95 else 0}f}"
 

@@ -83,14 +83,30 @@ def test_half_a_point_of_top1_may_be_lost() -> None:
 
 
 def test_an_accurate_file_is_kept_with_the_figures(tiny_bundle: Bundle, labelled: Labelled) -> None:
-    said: list[str] = []
+    said, steps = list[str](), list[str]()
     kept, measured = quantize(
-        tiny_bundle, "openvino", calibration=labelled, validation=labelled, policy=LENIENT, say=said.append
+        tiny_bundle,
+        "openvino",
+        calibration=labelled,
+        validation=labelled,
+        policy=LENIENT,
+        say=said.append,
+        step=steps.append,
     )
+    tried = len([line for line in said if " in float" in line and " ms" not in line])
     assert [m.engine for m in measured] == ["openvino"]
     assert measured[0].top1_float == 100
     assert measured[0].top1_int8 >= 90
     assert f"int8 openvino {measured[0]}" in said
+    assert [step for step in steps if "candidate" not in step] == [
+        "int8 openvino: reading the photos to calibrate on",
+        "int8 openvino: reading 40 photos to judge by",
+        "int8 openvino: measuring the float file",
+    ]
+    now = f"int8 openvino, candidate {tried} of {len(LENIENT.candidates)}"
+    last = [step.removeprefix(now) for step in steps if step.startswith(now)]
+    assert len(last) > 3, "the conversion tells its steps, too"
+    assert last[-2:] == [": measuring its accuracy", ": timing it beside the float file"]
     file = kept.file("openvino", "int8")
     assert file.entry.path == "openvino/model.int8.xml"
     # Weights in a byte each: a quarter, and the scales.
