@@ -53,7 +53,7 @@ def test_errors_that_are_printed_nowhere_else_are_named_up_to_a_few(
         showing.end(len(bad))
         shown = capsys.readouterr()
         if to_files and not as_json:
-            named = [f"{number}.jpg has no label: it is cut short" for number in range(5)]
+            named = [f"{number}.jpg: it is cut short" for number in range(5)]
             assert shown.err.splitlines() == [*named, "and 2 more"]
         else:
             assert shown.out.count("it is cut short") == 7

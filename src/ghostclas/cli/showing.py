@@ -44,7 +44,8 @@ class Showing:
         elif not self._to_files:
             say_styled(answer_text(prediction, fancy=self._fancy))
         elif prediction.error:
-            self._unseen.append(f"{prediction.file} has no label: {prediction.error.message}")
+            file, message = prediction.file or "-", prediction.error.message
+            self._unseen.append(message if message.startswith(file) else f"{file}: {message}")
         if self._progress:
             # A count below the number done is no total: photos were added since.
             self._progress(done, self.total[0] if self.total and self.total[0] > done else None)
