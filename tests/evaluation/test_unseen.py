@@ -12,7 +12,7 @@ import ghostclas
 from ghostclas.bundle import Bundle, revise_manifest
 from ghostclas.data import Subset, open_source, open_splits, source_notes
 from ghostclas.data.set_aside import describe_set_aside
-from ghostclas.evaluation import evaluate, unseen_part
+from ghostclas.evaluation import evaluate, unseen_part, write_comparison, write_report
 from ghostclas.evaluation.unseen import SET_ASIDE
 from ghostclas.prediction import Classifier
 from tests.colours import THREE, colour_bundle, colour_photo
@@ -48,7 +48,10 @@ def test_the_photos_that_training_set_aside_are_measured(tmp_path: Path, lab: Pa
     assert ghostclas.evaluate(bundle, lab, split="all").images == 18
     assert ghostclas.evaluate(bundle, open_source(lab)).images == 18, "an open source is what it is"
     with Classifier.load(bundle) as classifier:
-        assert evaluate(classifier, lab).images == 3
+        evaluation = evaluate(classifier, lab)
+    assert evaluation.images == 3
+    page = write_report(evaluation, tmp_path / "report").read_text(encoding="utf-8")
+    assert "Notes: measured on the 3 of 18 images that training set aside" in page
 
 
 def test_a_folder_that_has_changed_is_measured_with_a_word(tmp_path: Path, lab: Path) -> None:
@@ -77,7 +80,10 @@ def test_two_models_are_compared_on_what_neither_has_seen(tmp_path: Path, lab: P
     assert {s.key for s in part.samples} == first & second
     assert source_notes(part)[-1].startswith("measured on the 1 of 18 images that both trainings set aside")
     stranger = colour_bundle(tmp_path / "stranger", sorted(THREE))
-    assert ghostclas.compare(bundles[0], stranger, lab).images == 3
+    comparison = ghostclas.compare(bundles[0], stranger, lab)
+    assert comparison.images == 3
+    page = write_comparison(comparison, tmp_path / "report").read_text(encoding="utf-8")
+    assert "Notes: measured on the 3 of 18 images that training set aside" in page
     assert ghostclas.compare(stranger, stranger, lab).images == 18
 
 

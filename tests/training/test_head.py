@@ -79,6 +79,8 @@ def test_info_and_the_report_say_how_and_when_it_learned(
 
 
 def test_runs_shows_it_beside_other_runs(run: ghostclas.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", str(run.path.parent)]) == 0
+    assert "to see this as a page: " in capsys.readouterr().err, "there are no curves"
     past_run(run.path.parent / "whole", [50.0, 60.0])
     assert main(["runs", str(run.path.parent), "--json"]) == 0
     fast, whole = json.loads(capsys.readouterr().out)

@@ -77,7 +77,8 @@ def runs_command(
         first, second = str(runs[1].path), str(runs[0].path)
         print_next("ghostclas", "compare", first, second, "--data", "FOLDER", why="to see what differs")
     else:
-        print_next("ghostclas", "runs", *map(str, places), "--report", "runs-report", why="to see the curves")
+        why = "to see the curves" if any(run.epochs for run in runs) else "to see this as a page"
+        print_next("ghostclas", "runs", *map(str, places), "--report", "runs-report", why=why)
 
 
 def _shown(value: object) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.bundle import Bundle
+from ghostclas.data import source_notes
 from ghostclas.data.storage import SPLIT_NAMES
 from ghostclas.errors import BundleError, DataError, ImageError, UsageError
 from ghostclas.evaluation.calibration import ReliabilityBin
@@ -175,6 +176,7 @@ def _evaluation_page(
     return {
         "e": e,
         "dataset": _short(e.source.location),
+        "notes": source_notes(e.source),
         "absent": support.count(0),
         "interval": wilson_interval(e.correct_top1, e.images),
         "confidence": confidence,
@@ -205,6 +207,7 @@ def _comparison_page(c: Comparison) -> dict[str, Any]:
     name_a, name_b = names(c)
     return {
         "c": c,
+        "notes": source_notes(c.a.source),
         "name_a": name_a,
         "name_b": name_b,
         "dataset": _short(c.a.source.location),
