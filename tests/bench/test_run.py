@@ -9,7 +9,10 @@ from ghostclas.bench.cases import find_cases
 from ghostclas.bench.latency import settings_of
 from ghostclas.bench.run import measure
 from ghostclas.bundle import Bundle, update_manifest
+from ghostclas.data import open_splits
+from ghostclas.data.set_aside import describe_set_aside
 from tests.bench.tiny import TINY
+from tests.colours import THREE, colour_bundle, colour_folder
 
 
 def test_everything_that_was_asked_for_is_measured(small_bundle: Bundle, labelled: Path) -> None:
@@ -38,6 +41,22 @@ def test_everything_that_was_asked_for_is_measured(small_bundle: Bundle, labelle
     assert sys.platform == "win32" or (found.peak_memory or 0) > 10_000_000
     assert measured.photos == "3 images of labelled"
     assert str(labelled.parent) not in measured.model_dump_json(), "a path of this machine"
+
+
+def test_accuracy_is_measured_on_what_training_set_aside(tmp_path: Path) -> None:
+    lab = colour_folder(tmp_path / "lab", {name: [name] * 5 for name in THREE})
+    record = describe_set_aside(open_splits(lab).val, 0)
+    assert record
+    bundle = colour_bundle(tmp_path / "model", sorted(THREE))
+    bundle = update_manifest(bundle, provenance={"set_aside": record.model_dump(mode="json")})
+    cases, _ = find_cases([("colours", bundle)], engines=["onnxruntime"])
+    only_latency = TINY.model_copy(update={"cold_starts": 0, "passes": 0})
+    for split, images in ((None, 3), ("all", 15)):
+        measured = measure(cases, only_latency, data=lab, split=split)
+        (found,) = measured.cases
+        assert found.accuracy
+        assert found.accuracy.images == images
+        assert ("measured on the 3 of 15 images" in " ".join(measured.skipped)) == (split is None)
 
 
 def test_random_weights_get_no_accuracy_but_the_published_one(tiny_bundle: Bundle, labelled: Path) -> None:

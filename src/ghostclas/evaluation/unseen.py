@@ -33,13 +33,13 @@ def unseen_part(source: Source, bundles: Sequence[Bundle]) -> Source:
     who = "both trainings" if len(found) == 2 else "all trainings" if len(found) > 2 else "training"
     if not count:
         note = (
-            f"{who} set none of the {counted(total, 'image')} of {source.location} aside: "
-            "measured on photos that were learned from; others are answered less well"
+            f"{who} set none of the {counted(total, 'image')} aside: measured on photos that were learned "
+            "from; others are answered less well"
         )
         return Subset(source, np.arange(total), (note,))
     note = f"measured on the {count:,} of {counted(total, 'image')} that {who} set aside"
     if changed:
-        note += f", by their names: {source.location} has changed since"
+        note += ", by their names: some were added, removed or renamed since"
     return Subset(source, np.flatnonzero(unseen), (f"{note}; --split all measures on all",))
 
 
