@@ -3,7 +3,10 @@ include(CMakePackageConfigHelpers)
 
 set(GHOSTCLAS_BUILT_IN "${CMAKE_CURRENT_SOURCE_DIR}/../src/ghostclas/assets/ghostnet_x1_0_tiny200")
 if(UNIX AND NOT APPLE)
-  set_target_properties(ghostclas-infer PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  # From the start: CMake would reserve the place with empty folders, which mean the current one.
+  set_target_properties(ghostclas-infer PROPERTIES
+    INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}"
+    BUILD_WITH_INSTALL_RPATH ON)
 endif()
 
 install(TARGETS ghostclas EXPORT ghostclas

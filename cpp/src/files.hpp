@@ -101,13 +101,12 @@ std::optional<std::string> environment(const char* name);
 int usable_cores();
 int all_cores();
 
-// The folder of the program or library that this code is in.
+// The folder of the program or library that this code is in; "" where the system does not tell.
 std::string own_folder();
 
 // Writes all of it to standard output or error. Throws FileProblem.
 void write_stdout(std::string_view text);
 void write_stderr(std::string_view text);
-bool stdout_is_terminal();
 
 // Reads standard input. Returns 0 at its end. Throws FileProblem.
 std::size_t read_stdin(char* to, std::size_t size);

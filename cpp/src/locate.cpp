@@ -20,7 +20,8 @@ std::string default_bundle() {
     if (const auto chosen = environment(variable)) return *chosen;
     const std::string here = own_folder();
     const std::string beside = joined(joined(joined(folder_of(here), "share"), "ghostclas"), built_in);
-    if (holds_manifest(beside)) return beside;
+    // Without a folder of its own it would be one of the current folder.
+    if (!here.empty() && holds_manifest(beside)) return beside;
     throw Error(Kind::usage, "usage",
                 "the built-in model is not installed: there is no " + beside + "; give a bundle, or name one by " + variable);
 }

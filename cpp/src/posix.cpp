@@ -219,9 +219,11 @@ int usable_cores() {
 std::string own_folder() {
     Dl_info info{};
     const int found = dladdr(reinterpret_cast<const void*>(&own_folder), &info);
-    char* real = found != 0 && info.dli_fname != nullptr ? realpath(info.dli_fname, nullptr) : nullptr;
+    // Of a program that was found by PATH, the loader knows its bare name alone. The file of that name in the current
+    // folder is another one, with other libraries beside it.
+    const bool is_path = found != 0 && info.dli_fname != nullptr && std::strchr(info.dli_fname, '/') != nullptr;
+    char* real = is_path ? realpath(info.dli_fname, nullptr) : nullptr;
 #if defined(__linux__)
-    // Of a program that was found by PATH, the loader knows its bare name alone.
     if (real == nullptr) real = realpath("/proc/self/exe", nullptr);
 #endif
     const std::string path = real == nullptr ? "" : real;
@@ -232,8 +234,6 @@ std::string own_folder() {
 void write_stdout(std::string_view text) { write_all(STDOUT_FILENO, text); }
 
 void write_stderr(std::string_view text) { write_all(STDERR_FILENO, text); }
-
-bool stdout_is_terminal() { return isatty(STDOUT_FILENO) == 1; }
 
 std::size_t read_stdin(char* to, std::size_t size) {
     while (true) {
