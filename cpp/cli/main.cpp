@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "files.hpp"
 #include "ghostclas/classifier.hpp"
+#include "locate.hpp"
 #include "photos.hpp"
 #include "strings.hpp"
 
@@ -35,6 +37,8 @@ constexpr const char* help =
     "  --threads N         the number of cores; all when absent\n"
     "  --batch-size N      the number of photos in a batch (4)\n"
     "  --runtime PATH      the library of the runtime, or the folder that it is in\n"
+    "  -q, --quiet         say nothing but results and errors\n"
+    "  -v, --verbose       say which bundle and which runtime answer\n"
     "  --bench             print the latency of a photo and photos a second instead of the answers\n"
     "  --version           print the version\n"
     "  -h, --help          print this text\n";
@@ -45,7 +49,16 @@ struct Arguments {
     ghostclas::Options options;
     long top = 5;
     bool bench = false;
+    bool quiet = false;
+    bool verbose = false;
 };
+
+// Options of ghostclas predict that write files, and those that go with them.
+bool is_left_to_python(const std::string& name) {
+    constexpr const char* names[] = {"--output", "--excel", "--resume",    "--report", "--sort", "--copy",
+                                     "--move",   "--link",  "--min-score", "--undo",   "--demo"};
+    return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
 
 [[noreturn]] void misused(const std::string& why) {
     throw Error(Kind::usage, "usage", why + "\n       see: ghostclas-infer --help");
@@ -106,6 +119,12 @@ std::optional<Arguments> parse(const std::vector<std::string>& words) {
             arguments.options.batch_size = static_cast<std::size_t>(at_least_one(name, "batch_size", value()));
         } else if (name == "--json") {
             flag();
+        } else if (name == "--quiet" || name == "-q") {
+            flag();
+            arguments.quiet = true;
+        } else if (name == "--verbose" || name == "-v") {
+            flag();
+            arguments.verbose = true;
         } else if (name == "--bench") {
             flag();
             arguments.bench = true;
@@ -115,13 +134,14 @@ std::optional<Arguments> parse(const std::vector<std::string>& words) {
         } else if (name == "--help" || name == "-h") {
             ghostclas::write_stdout(help);
             return std::nullopt;
-        } else if (name == "--output" || name == "--excel" || name == "--resume" || name == "--demo") {
+        } else if (is_left_to_python(name)) {
             throw Error(Kind::usage, "usage",
                         name + " is an option of ghostclas predict; here the answers go to stdout, so redirect them to a file");
         } else {
             misused("no such option: " + name);
         }
     }
+    if (arguments.quiet && arguments.verbose) throw Error(Kind::usage, "usage", "give one of --quiet and --verbose");
     if (arguments.paths.empty()) {
         throw Error(Kind::usage, "usage", "ghostclas-infer needs a photo, a folder, a pattern or -");
     }
@@ -228,6 +248,10 @@ void say(const std::string& line) {
 
 void predict(const Arguments& arguments) {
     const ghostclas::Classifier classifier(arguments.model, arguments.options);
+    if (arguments.verbose) {
+        note("model: " + ghostclas::locate_bundle(arguments.model) + ", a bundle");
+        note("engine: " + classifier.engine());
+    }
     Photos photos(arguments.paths);
     std::size_t done = 0;
     std::size_t failed = 0;
@@ -244,7 +268,7 @@ void predict(const Arguments& arguments) {
         throw Error(Kind::data, "no_images",
                     "there are no images in " + joined_words(arguments.paths) + (left_out.empty() ? "" : "; " + left_out));
     }
-    if (!left_out.empty()) note(left_out);
+    if (!left_out.empty() && !arguments.quiet) note(left_out);
     if (failed > 0) {
         throw Error(Kind::data, "failed",
                     std::to_string(failed) + " of " + std::to_string(done) +

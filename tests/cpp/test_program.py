@@ -63,8 +63,10 @@ def compare(
     for line, expected in zip(native, python, strict=True):
         assert_same_line(line, expected)
     assert done.returncode == code
-    # Python also offers the next useful command.
-    notes = [line for line in shown.err.splitlines() if "ghostclas predict" not in line]
+    # Python also offers the next useful command, and shows its progress on a slow machine.
+    notes = [
+        line for line in shown.err.splitlines() if "ghostclas predict" not in line and " a second" not in line
+    ]
     assert done.stderr.decode().splitlines() == notes
     return done
 
@@ -89,6 +91,8 @@ def test_one_photo_prints_the_line_of_python(capsys: pytest.CaptureFixture[str],
         ["run"],
         ["sub.deep/none", "--", "-x"],
         ["--top", "1000", "a.jpg"],
+        ["--quiet", "."],
+        ["-q", "a.jpg"],
     ],
     ids=" ".join,
 )
@@ -110,7 +114,11 @@ def test_a_folder_without_images_is_an_error(capsys: pytest.CaptureFixture[str],
     assert compare(capsys, [str(tmp_path)]).returncode == 3
 
 
-@pytest.mark.parametrize("arguments", [["--top", "0", "a.jpg"], ["--threads", "0", "a.jpg"], ["--top"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--top", "0", "a.jpg"], ["--threads", "0", "a.jpg"], ["--top"], ["--quiet", "-v", "a.jpg"]],
+    ids=" ".join,
+)
 def test_what_does_not_fit_is_refused_in_the_words_of_python(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
@@ -126,7 +134,14 @@ def test_what_does_not_fit_is_refused_in_the_words_of_python(
         (["--engine", "ncnn", "a.jpg"], "there is no engine 'ncnn' in the C++ engine"),
         (["--precision", "fp3", "a.jpg"], "there is no precision 'fp3'"),
         (["--model", "nix", "a.jpg"], "no model 'nix': there is no such path"),
-        (["--output", "x", "a.jpg"], "--output is an option of ghostclas predict"),
+        *(
+            ([option, "x", "a.jpg"], f"{option} is an option of ghostclas predict")
+            for option in ("--output", "--report", "--sort", "--undo", "--min-score")
+        ),
+        *(
+            ([option, "a.jpg"], f"{option} is an option of ghostclas predict")
+            for option in ("--excel", "--resume", "--demo", "--copy", "--move", "--link")
+        ),
     ],
 )
 def test_mistakes_are_told(arguments: list[str], words: str) -> None:
@@ -135,6 +150,13 @@ def test_mistakes_are_told(arguments: list[str], words: str) -> None:
     assert done.stdout == b""
     assert done.stderr.startswith(b"error: ")
     assert words in done.stderr.decode()
+
+
+def test_verbose_says_which_bundle_and_which_runtime_answer(folder: Path) -> None:
+    done = infer("--verbose", folder / "a.jpg")
+    assert done.returncode == 0
+    assert done.stderr.decode() == f"model: {default_bundle_path()}, a bundle\nengine: onnxruntime\n"
+    assert done.stdout == infer(folder / "a.jpg").stdout
 
 
 def test_a_list_on_stdin(folder: Path) -> None:
