@@ -24,24 +24,38 @@ struct ghostclas_error {
 
 namespace {
 
-int fail(ghostclas_error** error, int status, std::string message, std::string code) noexcept {
-    if (error != nullptr) *error = new (std::nothrow) ghostclas_error{std::move(message), std::move(code)};
+// What is told where there is no memory for an error: the pointer to it is then null.
+constexpr const char* no_memory = "there is not enough memory";
+constexpr const char* no_memory_code = "memory";
+
+int fail(ghostclas_error** error, int status, std::string message, std::string code) {
+    if (error != nullptr) *error = new ghostclas_error{std::move(message), std::move(code)};
     return status;
 }
 
-// Calls a function whose exceptions become a status and an error: none of them may reach C.
 template <typename Function>
-int guarded(ghostclas_error** error, Function function) noexcept {
-    if (error != nullptr) *error = nullptr;
+int told(ghostclas_error** error, Function function) {
     try {
         function();
         return 0;
     } catch (const ghostclas::Error& problem) {
         return fail(error, problem.exit_code(), ghostclas::valid_utf8(problem.what()), problem.code());
     } catch (const std::bad_alloc&) {
-        return fail(error, 1, "there is not enough memory", "memory");
+        return fail(error, 1, no_memory, no_memory_code);
     } catch (const std::exception& problem) {
         return fail(error, 1, problem.what(), "error");
+    }
+}
+
+// Calls a function whose exceptions become a status and an error: none of them may reach C, and telling them takes
+// memory, too.
+template <typename Function>
+int guarded(ghostclas_error** error, Function function) noexcept {
+    if (error != nullptr) *error = nullptr;
+    try {
+        return told(error, function);
+    } catch (...) {
+        return 1;
     }
 }
 
@@ -140,8 +154,12 @@ int ghostclas_logits(const ghostclas_classifier* classifier, const uint8_t* pixe
     });
 }
 
-const char* ghostclas_error_message(const ghostclas_error* error) { return error == nullptr ? "" : error->message.c_str(); }
+const char* ghostclas_error_message(const ghostclas_error* error) {
+    return error == nullptr ? no_memory : error->message.c_str();
+}
 
-const char* ghostclas_error_code(const ghostclas_error* error) { return error == nullptr ? "" : error->code.c_str(); }
+const char* ghostclas_error_code(const ghostclas_error* error) {
+    return error == nullptr ? no_memory_code : error->code.c_str();
+}
 
 void ghostclas_free_error(ghostclas_error* error) { delete error; }

@@ -8,6 +8,11 @@ namespace ghostclas {
 namespace {
 
 constexpr std::size_t shown = 80;
+#if defined(_WIN32)
+constexpr bool names_are_utf_16 = true;
+#else
+constexpr bool names_are_utf_16 = false;
+#endif
 
 unsigned byte_at(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
 
@@ -169,7 +174,7 @@ std::string valid_utf8(std::string_view text) {
         const std::size_t begin = at;
         const char32_t c = next_code_point(text, at);
         if (c >= 0xD800 && c <= 0xDFFF) {
-            if (at - begin == 1) {
+            if (at - begin == 1 || names_are_utf_16) {
                 append_hex(result, "\\u", c, 4);
             } else {
                 // The bytes of a surrogate are no UTF-8 either, each by itself.

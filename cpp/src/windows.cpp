@@ -14,23 +14,48 @@
 
 #include "files.hpp"
 #include "library.hpp"
+#include "strings.hpp"
 
 namespace ghostclas {
 namespace {
 
+constexpr const char* embedded_nul = "stat: embedded null character in path";
+
+// Names of files may hold halves of surrogate pairs, which the system's own conversion replaces.
 std::wstring wide(std::string_view text) {
-    const int size = MultiByteToWideChar(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), nullptr, 0);
-    std::wstring result(static_cast<std::size_t>(size), L'\0');
-    MultiByteToWideChar(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), result.data(), size);
+    std::wstring result;
+    result.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+        const char32_t c = next_code_point(text, at);
+        if (c < 0x10000) {
+            result += static_cast<wchar_t>(c);
+        } else {
+            result += static_cast<wchar_t>(0xD800 + ((c - 0x10000) >> 10));
+            result += static_cast<wchar_t>(0xDC00 + ((c - 0x10000) & 0x3FF));
+        }
+    }
     return result;
 }
 
 std::string narrow(std::wstring_view text) {
-    const int size =
-        WideCharToMultiByte(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), nullptr, 0, nullptr, nullptr);
-    std::string result(static_cast<std::size_t>(size), '\0');
-    WideCharToMultiByte(CP_UTF8, 0, text.data(), static_cast<int>(text.size()), result.data(), size, nullptr, nullptr);
+    std::string result;
+    result.reserve(text.size());
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        char32_t c = text[at];
+        if (c >= 0xD800 && c < 0xDC00 && at + 1 < text.size() && text[at + 1] >= 0xDC00 && text[at + 1] < 0xE000) {
+            c = 0x10000 + ((c - 0xD800) << 10) + (text[++at] - 0xDC00U);
+        }
+        append_utf8(result, c);
+    }
     return result;
+}
+
+bool has_nul(std::string_view path) { return path.find('\0') != std::string_view::npos; }
+
+// A path as the system takes it, which would cut one at a NUL. Throws FileProblem.
+std::wstring system_path(std::string_view path) {
+    if (has_nul(path)) throw FileProblem(embedded_nul);
+    return wide(path);
 }
 
 // What Python says of it; the C library's words for the common ones.
@@ -72,8 +97,13 @@ void write_all(DWORD which, std::string_view text) {
     DWORD mode = 0;
     if (GetConsoleMode(to, &mode) != 0) {
         const std::wstring shown = wide(text);
-        DWORD count = 0;
-        if (WriteConsoleW(to, shown.data(), static_cast<DWORD>(shown.size()), &count, nullptr) == 0) fail(GetLastError());
+        for (std::wstring_view left = shown; !left.empty();) {
+            DWORD count = 0;
+            // The console takes so much at once.
+            const auto part = static_cast<DWORD>(std::min<std::size_t>(left.size(), 1U << 14));
+            if (WriteConsoleW(to, left.data(), part, &count, nullptr) == 0) fail(GetLastError());
+            left.remove_prefix(count);
+        }
         return;
     }
     while (!text.empty()) {
@@ -88,6 +118,11 @@ void write_all(DWORD which, std::string_view text) {
 
 FileStatus status_of(const std::string& path, bool follow) {
     FileStatus result;
+    if (has_nul(path)) {
+        result.kind = FileKind::unreadable;
+        result.problem = embedded_nul;
+        return result;
+    }
     const HANDLE handle = open_to_look(path, follow);
     if (handle == INVALID_HANDLE_VALUE) {
         const DWORD error = GetLastError();
@@ -99,10 +134,15 @@ FileStatus status_of(const std::string& path, bool follow) {
     BY_HANDLE_FILE_INFORMATION about{};
     const bool known = GetFileInformationByHandle(handle, &about) != 0;
     const bool on_disk = GetFileType(handle) == FILE_TYPE_DISK;
+    FILE_ATTRIBUTE_TAG_INFO tagged{};
+    const bool is_tagged = !follow && (about.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0 &&
+                           GetFileInformationByHandleEx(handle, FileAttributeTagInfo, &tagged, sizeof tagged) != 0;
     CloseHandle(handle);
+    // As Python: clouds and deduplication tag files, too, which are no links.
+    if (is_tagged && !IsReparseTagNameSurrogate(tagged.ReparseTag)) return status_of(path, true);
     if (!known || !on_disk) {
         result.kind = FileKind::other;
-    } else if ((about.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0 && !follow) {
+    } else if (is_tagged && tagged.ReparseTag == IO_REPARSE_TAG_SYMLINK) {
         result.kind = FileKind::link;
     } else if ((about.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
         result.kind = FileKind::folder;
@@ -173,7 +213,7 @@ struct File::Handle {
 };
 
 File::File(const std::string& path) {
-    const HANDLE file = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
+    const HANDLE file = CreateFileW(system_path(path).c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
                                     OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
     if (file == INVALID_HANDLE_VALUE) fail(GetLastError());
     handle_.reset(new Handle{file});
@@ -225,7 +265,8 @@ struct Listing::Handle {
 
 Listing::Listing(const std::string& folder) {
     WIN32_FIND_DATAW found{};
-    const HANDLE search = FindFirstFileW(wide(joined(folder.empty() ? std::string(".\\") : folder, "*")).c_str(), &found);
+    const std::string all = joined(folder.empty() ? std::string(".\\") : folder, "*");
+    const HANDLE search = FindFirstFileW(system_path(all).c_str(), &found);
     if (search == INVALID_HANDLE_VALUE) fail(GetLastError());
     handle_.reset(new Handle{search, found, folder, true});
 }
@@ -283,11 +324,6 @@ void write_stdout(std::string_view text) { write_all(STD_OUTPUT_HANDLE, text); }
 
 void write_stderr(std::string_view text) { write_all(STD_ERROR_HANDLE, text); }
 
-bool stdout_is_terminal() {
-    DWORD mode = 0;
-    return GetConsoleMode(GetStdHandle(STD_OUTPUT_HANDLE), &mode) != 0;
-}
-
 std::size_t read_stdin(char* to, std::size_t size) {
     DWORD count = 0;
     if (ReadFile(GetStdHandle(STD_INPUT_HANDLE), to, static_cast<DWORD>(size), &count, nullptr) == 0) {
@@ -309,10 +345,17 @@ std::vector<std::string> program_arguments(int, char**) {
 // ------------------------------------------------------------------ libraries
 
 bool Library::open(const std::string& path, std::string& problem) {
+    if (has_nul(path)) {
+        problem = embedded_nul;
+        return false;
+    }
     const bool has_folder = path.find_first_of("/\\") != std::string::npos;
-    // A library beside the one that is loaded is found there.
+    // Neither the current folder nor PATH is searched: others may write there. A library beside the one that is loaded
+    // is found; Windows wants its whole path for that.
+    const std::wstring name = wide(has_folder ? absolute_path(path) : path);
+    const DWORD beside = has_folder ? LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR : 0U;
     handle_ = reinterpret_cast<void*>(
-        LoadLibraryExW(wide(path).c_str(), nullptr, has_folder ? LOAD_WITH_ALTERED_SEARCH_PATH : 0U));
+        LoadLibraryExW(name.c_str(), nullptr, LOAD_LIBRARY_SEARCH_DEFAULT_DIRS | beside));
     if (handle_ == nullptr) problem = reason_of(GetLastError());
     return handle_ != nullptr;
 }
