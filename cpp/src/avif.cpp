@@ -14,6 +14,7 @@ namespace {
 // ------------------------------------------------------------------ tables: image_formats/avif.py
 
 constexpr int kMaxBoxes = 10'000;
+constexpr int kMaxDepth = 100;
 constexpr std::uint64_t kMaxTableBytes = std::uint64_t{1} << 17;
 
 bool is_one_of(Bytes kind, std::initializer_list<const char*> kinds) {
@@ -28,7 +29,8 @@ class Tables {
     explicit Tables(Bytes data) : data_(data) {}
 
     // Refuses tables that no picture needs: libavif looks through them again and again.
-    void check(std::uint64_t at, std::uint64_t end) {
+    void check(std::uint64_t at, std::uint64_t end, int depth = 1) {
+        if (depth > kMaxDepth) throw Damaged("over 100 boxes within each other");
         while (at + 8 <= end) {
             std::uint64_t size = data_.be32(at);
             const Bytes kind = data_.part(at + 4, 4);
@@ -40,7 +42,7 @@ class Tables {
             const std::uint64_t stop = size == 0 || size > end - at ? end : at + size;
             count(kind, stop - at);
             if (is_one_of(kind, {"meta", "iprp", "ipco", "moov", "trak", "mdia", "minf", "stbl"})) {
-                check(inner + (kind.starts_with("meta") ? 4 : 0), stop);
+                check(inner + (kind.starts_with("meta") ? 4 : 0), stop, depth + 1);
             }
             if (stop < inner) return;
             at = stop;

@@ -1,6 +1,7 @@
 // What readers of formats throw for a file that they cannot read; preprocess() makes an Error of it.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -18,6 +19,14 @@ class Damaged : public std::runtime_error {
 class Bomb : public std::runtime_error {
   public:
     explicit Bomb(const std::string& reason) : std::runtime_error(reason) {}
+};
+
+// A header of sides beyond 32 bits, of which no decoder is asked.
+class Beyond : public std::runtime_error {
+  public:
+    Beyond(std::uint64_t width_, std::uint64_t height_) : std::runtime_error(""), width(width_), height(height_) {}
+    std::uint64_t width;
+    std::uint64_t height;
 };
 
 }  // namespace ghostclas

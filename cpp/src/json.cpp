@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <unordered_set>
 
 #include "strings.hpp"
@@ -14,8 +15,8 @@ namespace ghostclas {
 namespace {
 
 // Python's recursion limit is 1,000, of which its callers take some.
-constexpr int max_levels = 960;
-constexpr int second_max_levels = 201;
+constexpr std::size_t max_levels = 960;
+constexpr std::size_t second_max_levels = 201;
 constexpr std::size_t max_digits = 4300;
 constexpr std::size_t shown = 80;
 
@@ -29,7 +30,7 @@ public:
     Json document() {
         if (starts_with(text_, "\xEF\xBB\xBF")) fail("Unexpected UTF-8 BOM (decode using utf-8-sig)", 0);
         skip_blanks();
-        Json value = read(0);
+        Json value = read();
         skip_blanks();
         if (at_ != text_.size()) fail("Extra data", at_);
         return value;
@@ -58,19 +59,64 @@ private:
         while (at_ < text_.size() && std::string_view(" \t\n\r").find(text_[at_]) != std::string_view::npos) ++at_;
     }
 
-    Json read(int level) {
+    // An array or object whose end was not yet read.
+    struct Level {
+        bool is_object;
+        std::string key;  // of the value that is read
+        JsonObject fields;
+        JsonArray values;
+
+        char end() const { return is_object ? '}' : ']'; }
+
+        void add(Json value) {
+            if (is_object) {
+                fields.emplace_back(std::move(key), std::move(value));
+            } else {
+                values.push_back(std::move(value));
+            }
+        }
+    };
+
+    // What lies within each other waits in `levels_` and not on the stack, which is small in some threads.
+    Json read() {
+        while (true) {
+            std::optional<Json> value = begin_value();
+            while (value) {
+                if (levels_.empty()) return std::move(*value);
+                levels_.back().add(std::move(*value));
+                value.reset();
+                skip_blanks();
+                if (is_at(levels_.back().end())) {
+                    value = finish_level();
+                } else {
+                    if (!is_at(',')) fail("Expecting ',' delimiter", at_);
+                    ++at_;
+                    skip_blanks();
+                    if (levels_.back().is_object) read_key();
+                    break;
+                }
+            }
+        }
+    }
+
+    // Reads a value; nothing where an array or object begins whose first value is the next.
+    std::optional<Json> begin_value() {
         const char c = at_ < text_.size() ? text_[at_] : '\0';
         if (c == '"') {
             ++at_;
             return Json(read_string());
         }
         if (c == '{' || c == '[') {
-            if (level >= max_levels) {
+            if (levels_.size() >= max_levels) {
                 throw JsonProblem(std::string("maximum recursion depth exceeded while decoding a JSON ") +
                                   (c == '{' ? "object" : "array") + " from a unicode string");
             }
             ++at_;
-            return c == '{' ? read_object(level + 1) : read_array(level + 1);
+            levels_.push_back({c == '{', {}, {}, {}});
+            skip_blanks();
+            if (is_at(levels_.back().end())) return finish_level();
+            if (c == '{') read_key();
+            return std::nullopt;
         }
         if (take("null")) return Json(nullptr);
         if (take("true")) return Json(true);
@@ -81,29 +127,28 @@ private:
         return read_number();
     }
 
-    Json read_object(int level) {
-        JsonObject fields;
-        skip_blanks();
-        if (!is_at('}')) {
-            while (true) {
-                if (!is_at('"')) fail("Expecting property name enclosed in double quotes", at_);
-                ++at_;
-                std::string key = read_string();
-                skip_blanks();
-                if (!is_at(':')) fail("Expecting ':' delimiter", at_);
-                ++at_;
-                skip_blanks();
-                fields.emplace_back(std::move(key), read(level));
-                skip_blanks();
-                if (is_at('}')) break;
-                if (!is_at(',')) fail("Expecting ',' delimiter", at_);
-                ++at_;
-                skip_blanks();
-            }
-        }
+    void read_key() {
+        if (!is_at('"')) fail("Expecting property name enclosed in double quotes", at_);
         ++at_;
-        refuse_repeats(fields);
-        return Json(std::move(fields));
+        levels_.back().key = read_string();
+        skip_blanks();
+        if (!is_at(':')) fail("Expecting ':' delimiter", at_);
+        ++at_;
+        skip_blanks();
+    }
+
+    // Ends the innermost array or object.
+    Json finish_level() {
+        ++at_;
+        Level level = std::move(levels_.back());
+        levels_.pop_back();
+        if (level.is_object) refuse_repeats(level.fields);
+        // The second reading refuses the document here, and destroying a value takes stack for each of its levels.
+        if (levels_.size() >= second_max_levels) {
+            level.fields.clear();
+            level.values.clear();
+        }
+        return level.is_object ? Json(std::move(level.fields)) : Json(std::move(level.values));
     }
 
     static void refuse_repeats(const JsonObject& fields) {
@@ -118,23 +163,6 @@ private:
                 throw JsonProblem("the key " + shortened(quoted(field.first)) + " occurs twice");
             }
         }
-    }
-
-    Json read_array(int level) {
-        JsonArray values;
-        skip_blanks();
-        if (!is_at(']')) {
-            while (true) {
-                values.push_back(read(level));
-                skip_blanks();
-                if (is_at(']')) break;
-                if (!is_at(',')) fail("Expecting ',' delimiter", at_);
-                ++at_;
-                skip_blanks();
-            }
-        }
-        ++at_;
-        return Json(std::move(values));
     }
 
     std::string read_string() {
@@ -233,6 +261,7 @@ private:
 
     std::string_view text_;
     std::size_t at_ = 0;
+    std::vector<Level> levels_;
 };
 
 void append_ascii_string(std::string& to, std::string_view text) {
@@ -267,7 +296,7 @@ public:
     Printer(const JsonStyle& style, std::string* problem) : style_(style), problem_(problem) {}
 
     // Prints the value; stops where the second reading would, if it is asked for.
-    void print(const Json& value, int level) {
+    void print(const Json& value, std::size_t level) {
         if (stopped()) return;
         if (value.is_null()) {
             text += "null";
@@ -314,7 +343,7 @@ private:
         }
     }
 
-    void print_array(const JsonArray& array, int level) {
+    void print_array(const JsonArray& array, std::size_t level) {
         text += '[';
         if (enter(level)) {
             bool first = true;
@@ -328,7 +357,7 @@ private:
         text += ']';
     }
 
-    void print_object(const JsonObject& fields, int level) {
+    void print_object(const JsonObject& fields, std::size_t level) {
         text += '{';
         if (!enter(level)) return;
         std::vector<const JsonObject::value_type*> order;
@@ -350,7 +379,7 @@ private:
         text += '}';
     }
 
-    bool enter(int level) {
+    bool enter(std::size_t level) {
         if (problem_ != nullptr && level >= second_max_levels) {
             stop("recursion limit exceeded", text.size());
             return false;

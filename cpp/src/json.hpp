@@ -54,7 +54,8 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-// Reads a document. Repeated keys, numbers that are not finite, and integers of over 4,300 digits are refused.
+// Reads a document. Repeated keys, numbers that are not finite, and integers of over 4,300 digits are refused. Values
+// that lie 201 levels deep, which the second reading refuses, are read and not kept.
 // Throws JsonProblem.
 Json parse_json(std::string_view text);
 

@@ -79,9 +79,9 @@ void check_size(const std::string& name, std::uint64_t width, std::uint64_t heig
     std::uint64_t limit = kMaxPixels;
     if (format != nullptr && *format == Format::webp) limit = std::min(limit, 2 * kPillowPixels);
     if (format != nullptr && *format == Format::tiff) limit = std::min(limit, kPillowPixels);
-    if (width * height > limit) {
+    if (height != 0 && width > limit / height) {
         refuse(name + " has " + std::to_string(width) + " x " + std::to_string(height) + " = " +
-               digits(width * height) + " pixels, the limit is " + digits(limit) + "; make it smaller first");
+               thousands_of_product(width, height) + " pixels, the limit is " + digits(limit) + "; make it smaller first");
     }
 }
 

@@ -15,6 +15,7 @@ namespace ghostclas {
 namespace {
 
 constexpr std::size_t max_depth = 100;
+constexpr std::ptrdiff_t max_parts = 200;  // of a pattern
 constexpr std::size_t sorted_together = 10000;
 constexpr std::uint64_t max_bytes = std::uint64_t{1} << 31;
 constexpr std::size_t head_bytes = 2048;
@@ -275,6 +276,13 @@ std::vector<std::string> glob_in(const std::string& folder, const std::string& p
     return found;
 }
 
+// Whether a path has more names than those of a pattern are looked for.
+bool has_many_parts(const std::string& path) {
+    const std::string plain = plain_path(path);
+    const auto separators = std::count_if(plain.begin(), plain.end(), is_separator);
+    return separators + 1 > max_parts;
+}
+
 std::vector<std::string> glob(const std::string& path, bool folders_alone = false) {
     std::size_t at = path.size();
     while (at > 0 && !is_separator(path[at - 1])) --at;
@@ -466,7 +474,7 @@ struct PhotoSearch::State {
 
 PhotoSearch::PhotoSearch(const std::string& path, bool literal, LeftOut& left_out)
     : state_(new State{left_out, {}, 0, std::nullopt}) {
-    if (literal || !has_magic(path) || is_there(path)) {
+    if (literal || !has_magic(path) || is_there(path) || has_many_parts(path)) {
         state_->paths.push_back(plain_path(path));
         return;
     }

@@ -84,6 +84,9 @@ Pixels decode(const std::string& name, Bytes data, int short_side, bool exif, Me
         return decode_file(name, format, data, short_side, exif, budget, held);
     } catch (const Damaged& damage) {
         refuse(name, format, damage.what());
+    } catch (const Beyond& beyond) {
+        check_size(name, beyond.width, beyond.height, &format);
+        throw;
     } catch (const Bomb& bomb) {
         throw Error(Kind::data, "too_large", name + " is too large: " + bomb.what());
     } catch (const std::bad_alloc&) {

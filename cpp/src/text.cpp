@@ -1,8 +1,10 @@
 #include "text.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <vector>
 
 namespace ghostclas {
 
@@ -20,12 +22,32 @@ std::string number(double value) {
     return text;
 }
 
-std::string thousands(std::uint64_t value) {
-    std::string digits = std::to_string(value);
+namespace {
+
+std::string grouped(std::string digits) {
     for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
         digits.insert(static_cast<std::size_t>(at), 1, ',');
     }
     return digits;
+}
+
+}  // namespace
+
+std::string thousands(std::uint64_t value) { return grouped(std::to_string(value)); }
+
+std::string thousands_of_product(std::uint64_t a, std::uint64_t b) {
+    const std::string x = std::to_string(a);
+    const std::string y = std::to_string(b);
+    std::vector<int> sums(x.size() + y.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        for (std::size_t j = 0; j < y.size(); ++j) sums[i + j + 1] += (x[i] - '0') * (y[j] - '0');
+    }
+    std::string digits(sums.size(), '0');
+    for (std::size_t at = sums.size(); at-- > 0;) {
+        digits[at] = static_cast<char>('0' + sums[at] % 10);
+        if (at > 0) sums[at - 1] += sums[at] / 10;
+    }
+    return grouped(digits.substr(std::min(digits.find_first_not_of('0'), digits.size() - 1)));
 }
 
 }  // namespace ghostclas

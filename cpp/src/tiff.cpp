@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,6 +24,7 @@ namespace {
 
 constexpr std::uint64_t kMaxParts = 50'000;
 constexpr std::uint64_t kMaxSamples = 6;
+constexpr std::uint64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 enum Tag : unsigned {
     kWidth = 256,
@@ -64,22 +66,29 @@ unsigned unsigned_bytes(unsigned kind) { return kind == 1 ? 1 : kind == 3 ? 2 : 
 // The values of a tag. Only whole numbers are used; others make a file unreadable.
 struct Values {
     bool whole = false;
-    std::vector<std::int64_t> numbers;
+    bool is_signed = false;
+    std::vector<std::uint64_t> bits;  // of the numbers, extended to 64
+
+    std::size_t size() const { return bits.size(); }
+    // A number beyond 63 bits becomes the largest of them.
+    std::int64_t number(std::size_t i) const {
+        return static_cast<std::int64_t>(is_signed ? bits[i] : std::min(bits[i], kLargest));
+    }
 };
 
 using Tags = std::map<unsigned, Values>;
 
 Values values_of(Bytes data, const TiffLayout& layout, const TiffEntry& entry) {
     Values values;
-    const bool is_signed = entry.kind == 6 || entry.kind == 8 || entry.kind == 9;
-    values.whole = is_signed || entry.kind == 3 || entry.kind == 4 || entry.kind == 13 || entry.kind == 16;
+    values.is_signed = entry.kind == 6 || entry.kind == 8 || entry.kind == 9;
+    values.whole = values.is_signed || entry.kind == 3 || entry.kind == 4 || entry.kind == 13 || entry.kind == 16;
     const unsigned size = tiff_value_bytes(entry.kind);
     if (!values.whole && entry.kind != 1) return values;
-    values.numbers.reserve(static_cast<std::size_t>(entry.values));
+    values.bits.reserve(static_cast<std::size_t>(entry.values));
     for (std::uint64_t i = 0; i < entry.values; ++i) {
         std::uint64_t number = layout.read(data, entry.value_at + i * size, size);
-        if (is_signed && (number >> (8 * size - 1)) != 0) number |= ~std::uint64_t{0} << (8 * size);
-        values.numbers.push_back(static_cast<std::int64_t>(number));
+        if (values.is_signed && (number >> (8 * size - 1)) != 0) number |= ~std::uint64_t{0} << (8 * size);
+        values.bits.push_back(number);
     }
     return values;
 }
@@ -324,8 +333,9 @@ class TiffImage : public OpenImage {
         if (!by_libtiff() && source_.tags.count(kStripOffsets) == 0 && source_.tags.count(kTileOffsets) == 0) {
             throw Damaged("unknown data organization");
         }
-        if (*across <= 0 || *down <= 0 || *across > UINT32_MAX || *down > UINT32_MAX) {
-            throw Damaged("not identified by this driver");
+        if (*across <= 0 || *down <= 0) throw Damaged("not identified by this driver");
+        if (*across > UINT32_MAX || *down > UINT32_MAX) {
+            throw Beyond(source_.tags[kWidth].bits[0], source_.tags[kHeight].bits[0]);
         }
         width = static_cast<std::uint32_t>(*across);
         height = static_cast<std::uint32_t>(*down);
@@ -357,7 +367,7 @@ class TiffImage : public OpenImage {
   private:
     struct Part {
         std::int64_t left, top, right, bottom;
-        std::int64_t at;
+        std::uint64_t at;
         std::int64_t stride;
         std::string packing;
 
@@ -378,15 +388,17 @@ class TiffImage : public OpenImage {
     std::optional<std::int64_t> number(unsigned tag) const {
         const auto found = source_.tags.find(tag);
         if (found == source_.tags.end()) return std::nullopt;
-        if (!found->second.whole || found->second.numbers.empty()) return -1;
-        return found->second.numbers.front();
+        if (!found->second.whole || found->second.size() == 0) return -1;
+        return found->second.number(0);
     }
 
     std::vector<std::int64_t> numbers(unsigned tag, std::vector<std::int64_t> otherwise) const {
         const auto found = source_.tags.find(tag);
         if (found == source_.tags.end()) return otherwise;
         if (!found->second.whole) return {-1};
-        return found->second.numbers;
+        std::vector<std::int64_t> result;
+        for (std::size_t i = 0; i < found->second.size(); ++i) result.push_back(found->second.number(i));
+        return result;
     }
 
     void choose_kind() {
@@ -476,7 +488,9 @@ class TiffImage : public OpenImage {
 
     void place_parts() {
         const bool strips = source_.tags.count(kStripOffsets) > 0;
-        std::vector<std::int64_t> offsets = source_.tags[strips ? kStripOffsets : kTileOffsets].numbers;
+        const Values& places = source_.tags[strips ? kStripOffsets : kTileOffsets];
+        std::vector<std::uint64_t> offsets = places.bits;
+        signed_offsets_ = places.is_signed;
         std::int64_t part_width = width;
         std::int64_t part_height = height;
         const unsigned row_tag = strips ? kRowsPerStrip : kTileHeight;
@@ -499,7 +513,7 @@ class TiffImage : public OpenImage {
         std::size_t layer = 0;
         std::int64_t sum = 0;
         for (const std::int64_t bits : bits_) sum += bits;
-        for (const std::int64_t offset : offsets) {
+        for (const std::uint64_t offset : offsets) {
             Part part;
             double stride = x + part_width > width ? static_cast<double>(part_width) * static_cast<double>(sum) / 8 : 0;
             part.packing = packing_;
@@ -508,7 +522,8 @@ class TiffImage : public OpenImage {
                 part.packing = packing_.substr(layer, 1);
                 stride /= static_cast<double>(bands_);
             }
-            part.stride = static_cast<std::int64_t>(stride);
+            constexpr double beyond = 9223372036854775808.0;
+            part.stride = stride < beyond ? static_cast<std::int64_t>(stride) : std::numeric_limits<std::int64_t>::max();
             part.left = x;
             part.top = y;
             part.right = std::min<std::int64_t>(x + part_width, width);
@@ -529,19 +544,34 @@ class TiffImage : public OpenImage {
 
     void load_parts(Pixels& image) {
         if (parts_.empty()) throw Damaged("cannot load this image");
-        std::stable_sort(parts_.begin(), parts_.end(), [](const Part& a, const Part& b) { return a.at < b.at; });
+        std::stable_sort(parts_.begin(), parts_.end(), [this](const Part& a, const Part& b) {
+            return signed_offsets_ ? static_cast<std::int64_t>(a.at) < static_cast<std::int64_t>(b.at) : a.at < b.at;
+        });
+        // Of several at the same place, one after the other, the last counts.
+        std::vector<Part> kept;
         for (std::size_t i = 0; i < parts_.size(); ++i) {
-            // Of several at the same place, one after the other, the last counts.
-            if (i + 1 < parts_.size() && parts_[i].same_place(parts_[i + 1])) continue;
-            load_part(image, parts_[i]);
+            if (i + 1 == parts_.size() || !parts_[i].same_place(parts_[i + 1])) kept.push_back(parts_[i]);
         }
+        for (std::size_t i = 0; i < kept.size(); ++i) load_part(image, kept[i], i + 1 < kept.size() ? &kept[i + 1] : nullptr);
     }
 
-    void load_part(Pixels& image, const Part& part) const {
+    void load_part(Pixels& image, const Part& part, const Part* next) const {
+        // In the order and the words of Pillow.
+        if (part.at > kLargest) {
+            throw Damaged(signed_offsets_
+                              ? "negative seek value " + std::to_string(static_cast<std::int64_t>(part.at))
+                              : "Python int too large to convert to C ssize_t");
+        }
+        if (part.stride == std::numeric_limits<std::int64_t>::max()) {
+            throw Damaged("Python int too large to convert to C long");
+        }
+        if (part.stride > INT_MAX) throw Damaged("signed integer is greater than maximum");
         if (part.right <= part.left || part.bottom <= part.top || part.left < 0 || part.top < 0) {
             throw Damaged("tile cannot extend outside image");
         }
-        if (part.at < 0) throw Damaged("negative seek value");
+        if (next != nullptr && next->at > part.at && next->at - part.at > kLargest) {
+            throw Damaged("cannot fit 'int' into an index-sized integer");
+        }
         const auto columns = static_cast<int>(part.right - part.left);
         Pixels piece(mode, columns, static_cast<int>(part.bottom - part.top));
         const Bytes file(source_.file.data(), source_.file.size());
@@ -549,10 +579,10 @@ class TiffImage : public OpenImage {
         const int band = planar_ == 2 ? band_of(part.packing) : -1;
         if (band >= 0) {
             piece = Pixels(Mode::grey, columns, piece.height);
-            unpack_rows(piece, packing("L", Mode::grey), file.part(static_cast<std::uint64_t>(part.at)),
+            unpack_rows(piece, packing("L", Mode::grey), file.part(part.at),
                         static_cast<std::uint64_t>(part.stride), false);
         } else {
-            unpack_rows(piece, packing(part.packing, mode), file.part(static_cast<std::uint64_t>(part.at)),
+            unpack_rows(piece, packing(part.packing, mode), file.part(part.at),
                         static_cast<std::uint64_t>(part.stride), false);
         }
         for (int y = 0; y < piece.height; ++y) {
@@ -575,15 +605,15 @@ class TiffImage : public OpenImage {
 
     void fill_palette(Palette& palette) {
         const Values& colours = source_.tags[kColorMap];
-        const std::size_t count = colours.numbers.size() / 3;
+        const std::size_t count = colours.size() / 3;
         if (!colours.whole) throw Damaged("its palette holds no numbers");
-        for (const std::int64_t colour : colours.numbers) {
-            if (colour < 0 || colour / 256 > 255) throw Damaged("bytes must be in range(0, 256)");
+        for (const std::uint64_t colour : colours.bits) {
+            if (colour / 256 > 255) throw Damaged("bytes must be in range(0, 256)");
         }
         if (count > 256) throw Damaged("invalid palette size");
         for (std::size_t i = 0; i < count; ++i) {
             for (std::size_t band = 0; band < 3; ++band) {
-                palette[4 * i + band] = static_cast<std::uint8_t>(colours.numbers[band * count + i] / 256);
+                palette[4 * i + band] = static_cast<std::uint8_t>(colours.bits[band * count + i] / 256);
             }
         }
     }
@@ -794,6 +824,7 @@ class TiffImage : public OpenImage {
     std::size_t bands_ = 1;
     std::string packing_;
     std::vector<Part> parts_;
+    bool signed_offsets_ = false;
 };
 
 }  // namespace

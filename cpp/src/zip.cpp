@@ -22,6 +22,7 @@ constexpr std::size_t local_size = 30;
 constexpr std::uint64_t max_directory = 2U << 20;
 constexpr unsigned max_version = 63;
 constexpr std::uint32_t in_extra = 0xFFFFFFFF;
+constexpr std::uint64_t nowhere = std::numeric_limits<std::uint64_t>::max();
 
 using Bytes = std::vector<std::uint8_t>;
 
@@ -149,6 +150,13 @@ void read_extra(ZipMember& member, std::uint64_t& begin, const std::uint8_t* ext
     }
 }
 
+// Where a member is that the archive puts at `begin`, if its list is at `start` and the archive puts it at `offset`:
+// an archive may be appended to another file.
+std::uint64_t moved(std::uint64_t begin, std::uint64_t offset, std::uint64_t start) {
+    if (begin >= offset) return begin - offset <= nowhere - start ? start + (begin - offset) : nowhere;
+    return offset - begin <= start ? start - (offset - begin) : nowhere;
+}
+
 // Inflates without a header; the text of its errors is that of Python's zlib module.
 class Inflater {
   public:
@@ -193,7 +201,6 @@ std::size_t ZipMemorySource::read_at(std::uint64_t position, void* to, std::size
 
 std::vector<ZipMember> list_zip(const ZipSource& source) {
     const Directory directory = find_directory(source);
-    // Not zero where the archive was appended to another file.
     const std::int64_t records = directory.is_64 ? static_cast<std::int64_t>(end64_size + locator_size) : 0;
     if (directory.size > max_directory &&
         directory.size > static_cast<std::uint64_t>(directory.location - records < 0 ? 0 : directory.location - records)) {
@@ -204,7 +211,6 @@ std::vector<ZipMember> list_zip(const ZipSource& source) {
     if (directory.size > max_directory) {
         throw ZipProblem("the list of its members has " + thousands(directory.size) + " bytes");
     }
-    const std::int64_t shift = start - static_cast<std::int64_t>(directory.offset);
     const Bytes list = read_part(source, static_cast<std::uint64_t>(start), static_cast<std::size_t>(directory.size));
     std::vector<ZipMember> members;
     for (std::size_t at = 0; at < directory.size;) {
@@ -232,7 +238,7 @@ std::vector<ZipMember> list_zip(const ZipSource& source) {
         member.attributes = little32(entry + 38);
         std::uint64_t begin = little32(entry + 42);
         read_extra(member, begin, entry + entry_size + name_there, extra_there);
-        member.begin = static_cast<std::int64_t>(begin) + shift;
+        member.begin = moved(begin, directory.offset, static_cast<std::uint64_t>(start));
         members.push_back(std::move(member));
         at += entry_size + name_size + extra_size + comment_size;
     }
@@ -240,12 +246,12 @@ std::vector<ZipMember> list_zip(const ZipSource& source) {
 }
 
 std::vector<std::uint8_t> read_zip_member(const ZipSource& source, const ZipMember& member, std::uint64_t limit) {
-    if (member.begin < 0) throw ZipProblem("Invalid argument");
-    const Bytes header = read_part(source, static_cast<std::uint64_t>(member.begin), local_size);
-    if (header.size() != local_size) throw ZipProblem("unpack requires a buffer of 30 bytes");
-    if (!begins(header.data(), "PK\x03\x04")) throw ZipProblem("it does not begin where the archive says");
-    std::uint64_t position =
-        static_cast<std::uint64_t>(member.begin) + local_size + little16(&header[26]) + little16(&header[28]);
+    const std::uint64_t end = source.size();
+    const Bytes header = member.begin < end ? read_part(source, member.begin, local_size) : Bytes();
+    if (header.size() != local_size || !begins(header.data(), "PK\x03\x04")) {
+        throw ZipProblem("it does not begin where the archive says");
+    }
+    std::uint64_t position = member.begin + local_size + little16(&header[26]) + little16(&header[28]);
 
     const std::uint64_t wanted = std::min(limit, member.size);
     Bytes content(static_cast<std::size_t>(wanted));

@@ -26,7 +26,7 @@ struct ZipMember {
     std::uint32_t attributes = 0;  // the upper half is the mode of a Unix file
     std::uint64_t compressed = 0;
     std::uint64_t size = 0;
-    std::int64_t begin = 0;  // where its local header is; damage may put it before the file
+    std::uint64_t begin = 0;  // where its local header is; damage may put it anywhere
 
     bool is_folder() const { return !name.empty() && name.back() == '/'; }
     bool is_link() const { return (attributes >> 16 & 0170000U) == 0120000U; }

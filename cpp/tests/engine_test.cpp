@@ -26,6 +26,15 @@ std::string json_number(double value) {
     return text;
 }
 
+// Levels that begin and end with these, and a number within.
+std::string nested(const std::string& begin, int levels, const std::string& end) {
+    std::string text;
+    for (int i = 0; i < levels; ++i) text += begin;
+    text += '1';
+    for (int i = 0; i < levels; ++i) text += end;
+    return text;
+}
+
 std::string refusal_of(const std::string& text) {
     try {
         parse_json(text);
@@ -66,6 +75,16 @@ TEST_CASE("JSON is refused at the place where Python refuses it") {
     CHECK(refusal_of("1e999") == "1e999 is too large for a number");
     CHECK(refusal_of("[-Infinity]") == "-Infinity is no number");
     CHECK(refusal_of(std::string(100000, '[')).find("maximum recursion depth exceeded") == 0);
+    CHECK(refusal_of("{\"a\": [[], {\"b\": 1}, {}, [2, [3]]], \"c\": {\"d\": [}}") ==
+          "Expecting value: line 1 column 49 (char 48)");
+    CHECK(refusal_of(nested("[", 900, "]")).empty());
+    CHECK(refusal_of(nested("[", 900, "}")) == "Expecting ',' delimiter: line 1 column 902 (char 901)");
+    CHECK(refusal_of(nested("{\"a\":", 900, "}")).empty());
+    CHECK(second_reading_problem(parse_json(nested("[", 202, "]"))) ==
+          "Invalid JSON: recursion limit exceeded at line 1 column 202");
+    CHECK(second_reading_problem(parse_json(nested("[", 201, "]"))).empty());
+    const std::string inside = "[{\"a\": [1, [], {}]}, [[\"b\"]], {}]";
+    CHECK(dump_json(parse_json(inside), {}) == inside);
     CHECK(refusal_of("[1, 2.5, \"\\ud83d\\ude00\", null]").empty());
     CHECK(dump_json(parse_json("{\"b\": [1e-5, -0, 1.0], \"a\": \"\\u00e9\\u007f\"}"), {true, false}) ==
           "{\"a\":\"\\u00e9\\u007f\",\"b\":[1e-05,0,1.0]}");

@@ -127,6 +127,20 @@ def test_a_member_that_the_archive_does_not_hold_to_its_end_is_told_so(
     assert_one_sentence(caught.value, path)
 
 
+@pytest.mark.parametrize("at", [5, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_member_that_lies_anywhere_else_is_told_so(bundle: Bundle, tmp_path: Path, at: int) -> None:
+    path = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(bundle.path / "manifest.json", "manifest.json")
+        # Written as it is, in 64 bits where it needs them, when the archive is closed.
+        archive.infolist()[0].header_offset = at
+    with pytest.raises(
+        BundleError, match=r"cannot be read \(it does not begin where the archive says\); "
+    ) as caught:
+        Bundle.open(path)
+    assert_one_sentence(caught.value, path)
+
+
 def test_a_damaged_archive_raises_nothing_but_bundle_errors(bundle: Bundle, tmp_path: Path) -> None:
     whole = pack(bundle, tmp_path / "bundle.zip").read_bytes()
     damaged = tmp_path / "damaged.zip"

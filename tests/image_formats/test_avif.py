@@ -7,8 +7,9 @@ import struct
 import pytest
 from PIL import Image
 
-from ghostclas.image_formats.avif import MAX_BOXES, MAX_TABLE_BYTES, check_tables
+from ghostclas.image_formats.avif import MAX_BOXES, MAX_DEPTH, MAX_TABLE_BYTES, check_tables
 from tests.hostile_images import avif_of_items
+from tests.image_formats.nested_avif import nested_avif
 from tests.images import encode, photo
 
 
@@ -39,6 +40,13 @@ def test_too_many_boxes_are_refused() -> None:
     check_tables(empty * MAX_BOXES)
     with pytest.raises(ValueError, match="boxes"):
         check_tables(empty * (MAX_BOXES + 1))
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 9_000])
+def test_boxes_that_lie_too_deep_are_refused(depth: int) -> None:
+    check_tables(nested_avif(MAX_DEPTH - 1))
+    with pytest.raises(ValueError, match="over 100 boxes within each other"):
+        check_tables(nested_avif(depth))
 
 
 def test_a_box_that_ends_before_it_begins_ends_the_walk() -> None:

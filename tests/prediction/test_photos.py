@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ghostclas.errors import UsageError
-from ghostclas.prediction.photos import count_images, find_images, read_list
+from ghostclas.prediction.photos import MAX_PARTS, count_images, find_images, read_list
 
 
 def test_folders_are_walked_in_order_without_hidden_and_other_files(tmp_path: Path) -> None:
@@ -164,6 +164,11 @@ def test_the_pictures_of_a_training_run_are_no_photos(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------ lists
+
+
+@pytest.mark.parametrize("count", [MAX_PARTS + 1, 60_000])
+def test_a_pattern_of_more_names_than_are_looked_for_is_yielded_as_it_is(count: int) -> None:
+    assert [len(path.parts) for path in find_images(["*/" * count])] == [count]
 
 
 def test_a_listed_path_is_never_a_pattern(tmp_path: Path) -> None:

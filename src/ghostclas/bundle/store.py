@@ -33,6 +33,7 @@ _MAX_RATIO = 50
 """How far content of over ``_LARGE`` bytes may be compressed: weights hardly are, zeros are 1,000 times."""
 _READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+_MISPLACED = "it does not begin where the archive says"
 
 
 class Store(Protocol):
@@ -148,10 +149,13 @@ class Archive:
         with io_errors(self.named, name):
             file = self.named.open("rb")
             try:
+                last = file.seek(0, io.SEEK_END) - _LOCAL_HEADER.size
+                if not 0 <= member.header_offset <= last:
+                    raise zipfile.BadZipFile(_MISPLACED)
                 file.seek(member.header_offset)
                 mark, name_size, extra_size = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
                 if mark != b"PK\x03\x04":
-                    raise zipfile.BadZipFile("it does not begin where the archive says")
+                    raise zipfile.BadZipFile(_MISPLACED)
                 file.seek(name_size + extra_size, io.SEEK_CUR)
                 return cast("IO[bytes]", zipfile.ZipExtFile(file, "r", member, None, True))
             except BaseException:

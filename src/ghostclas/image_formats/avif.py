@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 
 MAX_BOXES = 10_000
+MAX_DEPTH = 100
+"""The most boxes within each other; a picture has five."""
 MAX_TABLE_BYTES = 2**17
 """All tables of items and samples together; those of a picture of 200 tiles take 10,000 bytes."""
 
@@ -22,7 +24,8 @@ def check_tables(data: bytes) -> None:
     """Refuse tables that no picture needs.
 
     Raises:
-        ValueError: there are more boxes than ``MAX_BOXES``, or longer tables than ``MAX_TABLE_BYTES``.
+        ValueError: there are more boxes than ``MAX_BOXES``, boxes deeper than ``MAX_DEPTH``, or longer
+            tables than ``MAX_TABLE_BYTES``.
     """
     total = 0
     for count, (kind, size) in enumerate(_boxes(data, 0, len(data))):
@@ -31,8 +34,10 @@ def check_tables(data: bytes) -> None:
             raise ValueError(f"over {MAX_BOXES:,} boxes, or over {MAX_TABLE_BYTES:,} bytes of tables")
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int]]:
+def _boxes(data: bytes, at: int, end: int, depth: int = 1) -> Iterator[tuple[bytes, int]]:
     """Yield kind and size of each box in a part of the file, and of those inside the boxes that matter."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"over {MAX_DEPTH} boxes within each other")
     while at + 8 <= end:
         size, kind = struct.unpack_from(">I4s", data, at)
         inner = at + 8
@@ -42,7 +47,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int]]:
         stop = min(at + size, end) if size else end
         yield kind, stop - at
         if kind in _CHILDREN_AT:
-            yield from _boxes(data, inner + _CHILDREN_AT[kind], stop)
+            yield from _boxes(data, inner + _CHILDREN_AT[kind], stop, depth + 1)
         # A box that ends before it begins makes libavif stop, too.
         if stop < inner:
             return

@@ -20,6 +20,9 @@ Sortable = TypeVar("Sortable", str, tuple[str, bool])
 MAX_DEPTH = 100
 """The most folders within each other; one that lies deeper is yielded itself, so that it gets an error."""
 
+MAX_PARTS = 200
+"""The most names of a pattern, which are looked for one within the other."""
+
 SORTED_TOGETHER = 10_000
 """Entries of a folder that are read and sorted together, before the first of them is labelled."""
 
@@ -36,7 +39,8 @@ def find_images(
 
     A file gives itself, whatever its name. A folder gives the images below it, sorted by name, folder by
     folder. A pattern with ``*``, ``?`` or ``[`` that is no file gives its matches, sorted. A missing or
-    unreadable path is yielded as it is, so that it gets its own error in its place.
+    unreadable path, or a pattern of over ``MAX_PARTS`` names, is yielded as it is, so that it gets its own
+    error in its place.
 
     The images of a folder are those that training takes (:mod:`ghostclas.data.filenames`). Photos in formats
     that are not supported, such as HEIC, are yielded too, so that they get an error. A folder
@@ -56,6 +60,9 @@ def find_images(
         text = os.fspath(path)
         if literal or not any(mark in text for mark in "*?[") or is_there(text):
             yield from _in_path(Path(text), left_out)
+            continue
+        if len(Path(text).parts) > MAX_PARTS:
+            yield Path(text)
             continue
         from glob import iglob
 
