@@ -163,7 +163,56 @@ bool is_own_output(const std::string& folder) {
     const auto has = [&folder](const char* name) { return is_there(joined(folder, name)); };
     return (has("config.yaml") && (has("log.jsonl") || has("checkpoints"))) ||
            (has("manifest.json") && (has("reference.safetensors") || has("weights.safetensors"))) ||
-           has("predictions.partial.jsonl") || (has("predictions.csv") && has("predictions.jsonl"));
+           has("predictions.partial.jsonl") || (has("predictions.csv") && has("predictions.jsonl")) ||
+           (has("gallery.json") && has("thumbnails"));
+}
+
+// The cells of each line of CSV, as Python's csv.reader has them.
+std::vector<std::vector<std::string>> csv_rows(const std::string& text) {
+    std::vector<std::vector<std::string>> rows(1, {""});
+    bool is_quoted = false;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        const char c = text[at];
+        std::string& cell = rows.back().back();
+        if (is_quoted && c == '"' && at + 1 < text.size() && text[at + 1] == '"') {
+            cell += text[++at];
+        } else if (c == '"' && (is_quoted || cell.empty())) {
+            is_quoted = !is_quoted;
+        } else if (!is_quoted && c == ',') {
+            rows.back().emplace_back();
+        } else if (!is_quoted && c == '\n') {
+            rows.push_back({""});
+        } else if (is_quoted || c != '\r') {
+            cell += c;
+        }
+    }
+    return rows;
+}
+
+// A folder, however it is called.
+using Identity = std::pair<std::uint64_t, std::uint64_t>;
+
+Identity identity_of(const FileStatus& status) { return {status.device, status.number}; }
+
+bool is_below(std::string path, const Identity& root) {
+    for (std::string folder = folder_of(path); !folder.empty() && folder != path; folder = folder_of(path)) {
+        if (identity_of(status_of(folder)) == root) return true;
+        path = std::move(folder);
+    }
+    return false;
+}
+
+// Whether `ghostclas predict --sort` put photos into the folder whose originals are still below `root`; the first
+// rows of its list decide.
+bool holds_doubles(const std::string& folder, const Identity& root) {
+    const std::string list = joined(folder, "sorted.csv");
+    if (!is_file(list)) return false;
+    const std::vector<std::vector<std::string>> rows = csv_rows(read_head(list));
+    if (rows[0] != std::vector<std::string>{"from", "to", "how"}) return false;
+    return std::any_of(rows.begin() + 1, rows.end(), [&](const std::vector<std::string>& row) {
+        return row.size() == 3 && (row[2] == "copy" || row[2] == "move" || row[2] == "link") && is_file(row[0]) &&
+               is_below(row[0], root);
+    });
 }
 
 // ------------------------------------------------------------------ patterns, as Python's glob
@@ -334,7 +383,7 @@ class Walk {
   private:
     struct Level {
         std::string folder;
-        std::pair<std::uint64_t, std::uint64_t> identity;
+        Identity identity;
         Listing listing;
         std::vector<FolderEntry> entries;
         std::size_t at = 0;
@@ -343,7 +392,7 @@ class Walk {
 
     void enter(std::string folder) {
         const FileStatus status = status_of(folder);
-        const std::pair identity{status.device, status.number};
+        const Identity identity = identity_of(status);
         if (status.kind == FileKind::folder) {
             // Links to folders are followed, but not into a folder that holds the link.
             for (const Level& level : levels_) {
@@ -376,7 +425,8 @@ class Walk {
                 if (!entry->problem.empty()) throw FileProblem(entry->problem);
                 const std::string path = joined(level.folder, entry->name);
                 if (entry->is_folder) {
-                    if (!is_own_output(path)) level.entries.push_back(std::move(*entry));
+                    const bool is_ours = is_own_output(path) || holds_doubles(path, levels_.front().identity);
+                    if (!is_ours) level.entries.push_back(std::move(*entry));
                     continue;
                 }
                 const std::string kind = other_kind(entry->name, path);

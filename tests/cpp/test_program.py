@@ -114,6 +114,19 @@ def test_a_folder_without_images_is_an_error(capsys: pytest.CaptureFixture[str],
     assert compare(capsys, [str(tmp_path)]).returncode == 3
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["copied", "moved"])
+def test_galleries_and_sorted_photos_are_no_photos_of_the_folder(
+    capsys: pytest.CaptureFixture[str], folder: Path, moved: bool
+) -> None:
+    order = ["--sort", str(folder / "sorted, here"), *(["--move"] if moved else [])]
+    main(["predict", str(folder / "sub.deep"), *order])
+    main(["predict", str(folder / "a.jpg"), "--report", str(folder / "gallery")])
+    capsys.readouterr()
+    done = compare(capsys, [str(folder)])
+    assert (b"sorted, here" in done.stdout) == moved
+    assert b"gallery" not in done.stdout
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--top", "0", "a.jpg"], ["--threads", "0", "a.jpg"], ["--top"], ["--quiet", "-v", "a.jpg"]],
