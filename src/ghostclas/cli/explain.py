@@ -10,7 +10,6 @@ import typer
 from ghostclas.cli.console import note, print_next, say, say_json
 from ghostclas.errors import DataError, ImageError, UsageError
 from ghostclas.files import check_folder, write_bytes
-from ghostclas.image_files import EXTENSIONS
 from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def explain_command(
     Grad-CAM: yellow marks what speaks most for the label. A photo that cannot be read is a result with an
     error in its place; the exit code is then 3.
     """
+    from ghostclas.image_files import EXTENSIONS
     from ghostclas.prediction import find_images
     from ghostclas.prediction.explanation import Explainer
     from ghostclas.zoo import locate
