@@ -105,6 +105,22 @@ def command_lines() -> list[Example]:
     return lines
 
 
+def shell_lines(page: Path) -> list[str]:
+    """Return each line that a reader of the page types into a shell, in their order, without comments.
+
+    All lines of a ``bash`` block are typed. Of a block without a language it is those of ``ghostclas``.
+    """
+    text = page.read_text(encoding="utf-8")
+    lines = []
+    for language, code in _FENCED.findall(text):
+        if language not in ("bash", "sh", ""):
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True) if language or line.startswith("ghostclas ") else []
+            lines += [shlex.join(words)] * bool(words)
+    return lines
+
+
 def source_command_lines(verbs: Collection[str]) -> list[Example]:
     """Return the commands in the strings of the sources: hints, messages, and words handed to ``print_next``.
 

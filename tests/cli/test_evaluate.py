@@ -184,7 +184,7 @@ def test_compare_says_what_changed(model: Path, data: Path, tmp_path: Path, caps
         "B  mixed through onnxruntime ",
         "top-1          A 80.00 %  B 20.00 %, -60.00 points",
         "only A right           3",
-        "From A to B, 0 images are gained and 3 lost: too few to tell from chance (p = 0.250).",
+        "From A to B, 0 images gained and 3 lost: too few to tell from chance (p = 0.250).",
         "  red   -100.0 points  2 to 0 of 2",
         "only A is right\n  blue/0.png\n  red/0.png\n  red/1.png",
     ):

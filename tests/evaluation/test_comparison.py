@@ -98,7 +98,7 @@ def test_json_names_the_images(comparison: Comparison) -> None:
 
 def test_verdict_does_not_take_chance_for_progress(comparison: Comparison) -> None:
     assert verdict(comparison) == (
-        "From A to B, 5 images are gained and 1 lost: too few to tell from chance (p = 0.219)."
+        "From A to B, 5 images gained and 1 lost: too few to tell from chance (p = 0.219)."
     )
 
 

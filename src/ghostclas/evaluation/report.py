@@ -36,6 +36,7 @@ from ghostclas.pages.charts import Chart, drawing
 from ghostclas.prediction.explanation import Explainer
 from ghostclas.prediction.similar import PhotoIndex, SimilarPhoto
 from ghostclas.prediction.stored_photos import read_photo
+from ghostclas.terminal import counted
 
 PAGE, FIGURES, TABLE = "index.html", "report.json", "predictions.csv"
 MISTAKES = 24
@@ -235,7 +236,7 @@ def verdict(comparison: Comparison) -> str:
     gained, lost, p = len(comparison.only_b), len(comparison.only_a), comparison.p_value
     if not gained and not lost:
         return "Both are right on exactly the same images."
-    change = f"From A to B, {gained:,} images are gained and {lost:,} lost"
+    change = f"From A to B, {counted(gained, 'image')} gained and {lost:,} lost"
     if gained == lost:
         return f"{change}: neither model is better."
     better = "B" if gained > lost else "A"
