@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostclas.spec import Prediction
+from ghostclas.terminal import printable_json
 from tests.cpp.building import built
 
 _Handle = ctypes.c_void_p
@@ -173,7 +175,11 @@ def _image(image: bytes | NDArray[np.uint8]) -> _Image:
 
 
 def assert_same_line(native: str, python: str) -> None:
-    """Compare two lines of predictions: the same but for the digits of scores, which agree to 1e-6."""
+    """Compare two lines of predictions: the same but for the digits of scores, which agree to 1e-6.
+
+    What Python reads in the line of C++, it writes with the same characters.
+    """
+    assert printable_json(Prediction.model_validate_json(native).model_dump_json()) == native
     one, other = json.loads(native), json.loads(python)
     for mine, right in zip(one["top"], other["top"], strict=True):
         assert abs(mine["score"] - right["score"]) <= 1e-6, (native, python)

@@ -12,26 +12,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 
-from ghostclas.bundle import Bundle, default_bundle_path, update_manifest
+from ghostclas.bundle import (
+    Bundle,
+    FileContent,
+    TensorSpec,
+    default_bundle_path,
+    update_manifest,
+    write_bundle,
+)
 from ghostclas.engines import installed_engines, open_engine
 from ghostclas.imaging import preprocess
 from ghostclas.prediction import Classifier
-from ghostclas.spec import PostprocessSpec
+from ghostclas.spec import ModelSpec, PostprocessSpec, Prediction, PreprocessSpec, ResizeSpec
 from ghostclas.terminal import printable_json
 from tests.cpp.native import NativeClassifier, NativeError, assert_same_line, runtime_folder
+from tests.engines.linear import SIDE, linear_model
 from tests.images import bad_images, encode, photo
-from tests.real_data import DATA
+from tests.real_data import CLOTHING, needs_clothing
 
 _EVERY = 20
+_PHOTOS = 341
+_BATCH = 32
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Photographs of the data set for clothing where it is here, those of the demo, and made ones."""
     folder = tmp_path_factory.mktemp("photos")
-    found = sorted((DATA / "clothing" / "val").glob("*/*.jpg"))[::_EVERY]
+    found = sorted((CLOTHING / "val").glob("*/*.jpg"))[::_EVERY]
     skimage = pytest.importorskip("skimage", reason="the extra 'demo' is not installed")
     data = Path(skimage.__file__).parent / "data"
     found += [data / name for name in ("chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")]
@@ -66,6 +77,34 @@ def test_pixels_are_bit_equal(
 ) -> None:
     for path, expected in zip(photos, pixels, strict=True):
         np.testing.assert_array_equal(native.preprocess(path.read_bytes()), expected, err_msg=str(path))
+
+
+@pytest.fixture(scope="module")
+def clothing() -> list[Path]:
+    """Every photograph of the data set for clothing; none where it is not here."""
+    return sorted((CLOTHING / "val").glob("*/*.jpg"))
+
+
+@pytest.fixture(scope="module")
+def clothing_pixels(clothing: list[Path]) -> NDArray[np.uint8]:
+    spec = Bundle.open(default_bundle_path()).preprocess
+    pixels = [preprocess(path, spec) for path in clothing]
+    return np.array(pixels, np.uint8).reshape(-1, spec.crop, spec.crop, 3)
+
+
+@needs_clothing
+def test_every_photograph_has_equal_pixels_logits_and_labels(
+    native: NativeClassifier, clothing: list[Path], clothing_pixels: NDArray[np.uint8]
+) -> None:
+    assert len(clothing) == _PHOTOS
+    for path, expected in zip(clothing, clothing_pixels, strict=True):
+        np.testing.assert_array_equal(native.preprocess(path.read_bytes()), expected, err_msg=str(path))
+    classifier = Classifier.load(engine="onnxruntime")
+    for at in range(0, _PHOTOS, _BATCH):
+        batch = clothing_pixels[at : at + _BATCH]
+        np.testing.assert_array_equal(native.logits(batch), classifier.engine.run(batch))
+    for line, right in zip(native.lines(clothing), lines_of(classifier, clothing), strict=True):
+        assert_same_line(line, right)
 
 
 @pytest.mark.parametrize("threads", [1, 2, None])
@@ -144,14 +183,53 @@ def test_a_bundle_with_an_unknown_threshold_and_a_temperature(tmp_path: Path) ->
     native.close()
 
 
+def test_every_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
+    """Scores from 0.03 down to the least float32; `assert_same_line` has Python write the line again."""
+    classes = tuple(f"class {index}" for index in range(4000))
+    model = linear_model(outputs=len(classes))
+    # The mean of a white photo is 255 in each of three channels.
+    logits = np.random.default_rng(0).permutation(np.linspace(0, -101, len(classes)))
+    weights = np.broadcast_to(logits / (3 * 255), (3, len(classes))).astype(np.float32)
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "weights"))
+    bundle = write_bundle(
+        tmp_path / "b",
+        name="linear",
+        spec=ModelSpec(name="linear", num_classes=len(classes)),
+        classes=classes,
+        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=SIDE), crop=SIDE),
+        files={
+            "model.onnx": FileContent(
+                model.SerializeToString(),
+                "onnx",
+                input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, SIDE, SIDE, 3)),
+                output=TensorSpec(name="logits", dtype="float32", layout="NC", shape=(None, len(classes))),
+            )
+        },
+    )
+    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    native = NativeClassifier(bundle.path)
+    (line,) = native.image_lines([image], top=len(classes))
+    native.close()
+    (right,) = Classifier.load(bundle.path, engine="onnxruntime").predict([image], top=len(classes))
+    assert_same_line(line, printable_json(right.model_dump_json()))
+    scores = {label.score for label in Prediction.model_validate_json(line).top}
+    assert len(scores) > 3800
+    assert max(scores) > 0.02
+    assert min(scores - {0.0}) < 1e-44
+
+
 @pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
-def test_openvino_gives_the_logits_of_python(pixels: NDArray[np.uint8]) -> None:
-    images = pixels[:5]
+def test_openvino_gives_the_logits_of_python(
+    pixels: NDArray[np.uint8], clothing_pixels: NDArray[np.uint8]
+) -> None:
     native = NativeClassifier(
         default_bundle_path(), engine="openvino", runtime=str(runtime_folder("openvino"))
     )
-    expected = open_engine("openvino", Bundle.open(default_bundle_path())).run(images)
-    np.testing.assert_allclose(native.logits(images), expected, rtol=0, atol=1e-4)
+    engine = open_engine("openvino", Bundle.open(default_bundle_path()))
+    images = np.concatenate((pixels, clothing_pixels))
+    for at in range(0, len(images), _BATCH):
+        batch = images[at : at + _BATCH]
+        np.testing.assert_allclose(native.logits(batch), engine.run(batch), rtol=0, atol=1e-4)
     native.close()
 
 
