@@ -23,6 +23,10 @@ add_library(ghostclas_pixels STATIC
   src/webp.cpp)
 target_include_directories(ghostclas_pixels PUBLIC
   "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>" "$<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/src>")
+if(MSVC)
+  # libjpeg reports errors by longjmp; nothing with a destructor lives across it, which C4611 cannot see.
+  set_source_files_properties(src/jpeg.cpp PROPERTIES COMPILE_OPTIONS /wd4611)
+endif()
 target_link_libraries(ghostclas_pixels
   PUBLIC $<BUILD_INTERFACE:ghostclas_options>
   PRIVATE ZLIB::ZLIB JPEG::JPEG WebP::demux)
