@@ -17,4 +17,5 @@ def test_the_portable_tests_pass_on_arm() -> None:
             pytest.skip(f"no Arm programs are built here: no {tool}; apt-get install {package}")
     if not (LIBRARIES / "usr").is_dir():
         pytest.skip(f"no Arm libraries: cpp/cmake/aarch64-libraries {LIBRARIES} brings them")
-    pass_on_another_system(SOURCES / "build" / "arm", ["ghostclas_pixels_test"], "--preset", "aarch64")
+    targets = ["ghostclas_engine_test", "ghostclas_pixels_test"]
+    pass_on_another_system(SOURCES / "build" / "arm", targets, "--preset", "aarch64")
