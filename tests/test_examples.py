@@ -166,8 +166,10 @@ def written(line: str) -> dict[str, dict[Path, int]]:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", RUN_PAGES)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] * (page != "README.md")) for page in RUN_PAGES],
+)
 def test_every_line_that_a_reader_types_runs(page: str, small_bundle: Bundle, prepared: Path) -> None:
     write_what_the_lines_name(small_bundle)
     for line in (*RUN_PAGES[page], *shell_lines(ROOT / page)):
