@@ -162,6 +162,7 @@ std::string other_kind(const std::string& name, const std::string& path) {
 bool is_own_output(const std::string& folder) {
     const auto has = [&folder](const char* name) { return is_there(joined(folder, name)); };
     return (has("config.yaml") && (has("log.jsonl") || has("checkpoints"))) ||
+           (has("log.jsonl") && has("bundle/manifest.json")) ||
            (has("manifest.json") && (has("reference.safetensors") || has("weights.safetensors"))) ||
            has("predictions.partial.jsonl") || (has("predictions.csv") && has("predictions.jsonl")) ||
            (has("gallery.json") && has("thumbnails"));

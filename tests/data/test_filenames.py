@@ -71,6 +71,7 @@ def test_names_of_systems_are_hidden_in_any_case() -> None:
     ("names", "what"),
     [
         ({"config.yaml", "checkpoints"}, "a training run"),
+        ({"log.jsonl", "bundle/manifest.json"}, "a training run"),
         ({"manifest.json", "weights.safetensors"}, "a bundle"),
         ({"predictions.csv", "predictions.jsonl"}, "predictions"),
         ({"index.html", "gallery.json", "thumbnails"}, "a gallery"),

@@ -153,11 +153,15 @@ def test_runs_and_what_else_the_package_wrote_are_never_classes(zipped: bool, tm
     for name in ("manifest.json", "weights.safetensors", "card.png"):
         (root / "mine" / name).parent.mkdir(exist_ok=True)
         (root / "mine" / name).write_bytes(picture(1, kind="PNG"))
+    for name in ("log.jsonl", "bundle/manifest.json", "bundle/reference.safetensors", "report/worst/1.png"):
+        (root / "last" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "last" / name).write_bytes(picture(2, kind="PNG") if name.endswith("png") else b"x")
     path = zip_folder(root, tmp_path / "set.zip") if zipped else root
     splits = open_splits(path)
     assert list(splits.train.classes) == ["ant", "bee"]
     assert splits.notes[0] == (
-        "left out what earlier commands wrote: mine/ (a bundle), runs/set-ghostnet_x1_0/ (a training run)"
+        "left out what earlier commands wrote: last/ (a training run), mine/ (a bundle), "
+        "runs/set-ghostnet_x1_0/ (a training run)"
     )
 
 

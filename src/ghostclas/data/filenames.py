@@ -117,6 +117,9 @@ def own_output(folder: str, exists: Callable[[str], bool]) -> str | None:
 
     if has("config.yaml") and (has("log.jsonl") or has("checkpoints")):
         return "a training run"
+    # Of the last layer alone, which has no recipe.
+    if has("log.jsonl") and has("bundle/manifest.json"):
+        return "a training run"
     if has("manifest.json") and (has("reference.safetensors") or has("weights.safetensors")):
         return "a bundle"
     if has("predictions.partial.jsonl") or (has("predictions.csv") and has("predictions.jsonl")):

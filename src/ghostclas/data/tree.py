@@ -28,7 +28,7 @@ OUTSIDE = "outside the class folders"
 """The kind, in ``TreeSource.ignored``, of images that have no class."""
 
 _PARTS_OF_A_RUN = ("bundle", "checkpoints", "report")
-_MARKERS = frozenset({"config.yaml", "manifest.json", "predictions.csv"})
+_MARKERS = frozenset({"config.yaml", "log.jsonl", "manifest.json", "predictions.csv"})
 
 
 class Tree(Protocol):
