@@ -136,7 +136,9 @@ def rows(
         size = megabytes(bundle, entry.format, entry.precision)
         found.append([entry.format, entry.precision, size, pair.engine, *compared, *accuracy, *medians])
     run = {(pair.file.entry.format, pair.file.entry.precision) for pair in pairs}
-    others = {(entry.format, entry.precision): None for entry in bundle.manifest.files if entry.input}
+    others = {
+        (entry.format, entry.precision): None for entry in bundle.manifest.files if entry.format in FORMATS
+    }
     for form, precision in others:
         if (form, precision) not in run:
             size = megabytes(bundle, form, precision)
