@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <system_error>
 #include <thread>
 
@@ -22,12 +23,27 @@
 namespace ghostclas {
 namespace {
 
+struct Free {
+    void operator()(char* text) const { std::free(text); }
+};
+using Allocated = std::unique_ptr<char, Free>;
+
 std::string reason_of(int error) { return std::generic_category().message(error); }
+
+constexpr const char* embedded_nul = "embedded null byte";
+
+bool has_nul(const std::string& path) { return path.find('\0') != std::string::npos; }
+
+// A path as the system takes it, which would cut one at a NUL. Throws FileProblem.
+const char* system_path(const std::string& path) {
+    if (has_nul(path)) throw FileProblem(embedded_nul);
+    return path.c_str();
+}
 
 [[noreturn]] void fail(int error) { throw FileProblem(reason_of(error), error == EPIPE); }
 
 bool look(const std::string& path, bool follow, struct stat& status) {
-    if (path.find('\0') != std::string::npos) {
+    if (has_nul(path)) {
         errno = EINVAL;
         return false;
     }
@@ -53,9 +69,8 @@ FileStatus status_of(const std::string& path, bool follow) {
     FileStatus result;
     struct stat status {};
     if (!look(path, follow, status)) {
-        const bool embedded = path.find('\0') != std::string::npos;
         result.kind = errno == ENOENT ? FileKind::missing : FileKind::unreadable;
-        result.problem = embedded ? "embedded null byte" : reason_of(errno);
+        result.problem = has_nul(path) ? embedded_nul : reason_of(errno);
         return result;
     }
     result.kind = S_ISREG(status.st_mode)   ? FileKind::regular
@@ -100,11 +115,8 @@ std::string joined(const std::string& folder, std::string_view name) {
 
 std::string absolute_path(const std::string& path) {
     if (!path.empty() && path[0] == '/') return path;
-    char* here = getcwd(nullptr, 0);
-    if (here == nullptr) return path;
-    const std::string result = joined(here, path);
-    std::free(here);
-    return result;
+    const Allocated here(getcwd(nullptr, 0));
+    return here == nullptr ? path : joined(here.get(), path);
 }
 
 std::string folder_of(const std::string& path) {
@@ -124,7 +136,7 @@ struct File::Handle {
 
 File::File(const std::string& path) {
     // What was a file a moment ago may be a pipe now, and is not waited for.
-    const int descriptor = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    const int descriptor = open(system_path(path), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0) fail(errno);
     handle_.reset(new Handle{descriptor});
 }
@@ -169,7 +181,7 @@ struct Listing::Handle {
 };
 
 Listing::Listing(const std::string& folder) {
-    DIR* stream = opendir(folder.empty() ? "." : folder.c_str());
+    DIR* stream = opendir(folder.empty() ? "." : system_path(folder));
     if (stream == nullptr) fail(errno);
     handle_.reset(new Handle{stream, folder});
 }
@@ -222,13 +234,11 @@ std::string own_folder() {
     // Of a program that was found by PATH, the loader knows its bare name alone. The file of that name in the current
     // folder is another one, with other libraries beside it.
     const bool is_path = found != 0 && info.dli_fname != nullptr && std::strchr(info.dli_fname, '/') != nullptr;
-    char* real = is_path ? realpath(info.dli_fname, nullptr) : nullptr;
+    Allocated real(is_path ? realpath(info.dli_fname, nullptr) : nullptr);
 #if defined(__linux__)
-    if (real == nullptr) real = realpath("/proc/self/exe", nullptr);
+    if (real == nullptr) real.reset(realpath("/proc/self/exe", nullptr));
 #endif
-    const std::string path = real == nullptr ? "" : real;
-    std::free(real);
-    return folder_of(path);
+    return real == nullptr ? "" : folder_of(real.get());
 }
 
 void write_stdout(std::string_view text) { write_all(STDOUT_FILENO, text); }

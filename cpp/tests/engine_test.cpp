@@ -125,6 +125,15 @@ TEST_CASE("paths are written as pathlib writes them") {
 #endif
 }
 
+TEST_CASE("no path is cut at a NUL") {
+    const std::string path(".\0x", 3);
+    CHECK(is_folder("."));
+    CHECK(status_of(path).kind == FileKind::unreadable);
+    CHECK(status_of(path).problem.find("embedded null") != std::string::npos);
+    CHECK_THROWS_AS(File{path}, FileProblem);
+    CHECK_THROWS_AS(Listing{path}, FileProblem);
+}
+
 TEST_CASE("many threads share one classifier, one by one and streaming") {
     const auto bundle = environment("GHOSTCLAS_TEST_BUNDLE");
     std::unique_ptr<Classifier> classifier;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def make_prefix(wine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     pytest.skip(f"wine makes no Windows system here: {made.stderr.strip().splitlines()[-1:]}")
 
 
+def in_folder(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
+
+
 def test_the_windows_build_prints_the_lines_of_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if WINE is None or shutil.which("x86_64-w64-mingw32-g++-posix") is None:
         pytest.skip("wine64 or g++-mingw-w64-x86-64-posix is not installed")
@@ -70,3 +75,9 @@ def test_the_windows_build_prints_the_lines_of_linux(tmp_path: Path, monkeypatch
         assert [label["label"] for label in one["top"]] == [label["label"] for label in other["top"]]
         for label, right in zip(one["top"], other["top"], strict=True):
             assert abs(label["score"] - right["score"]) <= 1e-6
+
+    # A runtime beside the photos is another's; the folder of one may be named by a path from here.
+    by_name = in_folder(LIBRARIES / "runtime", WINE, str(program), *arguments)
+    assert (by_name.returncode, by_name.stdout) == (5, ""), by_name.stderr
+    by_path = in_folder(LIBRARIES, WINE, str(program), "--runtime", "runtime", *arguments)
+    assert by_path.stdout == windows.stdout, by_path.stderr
