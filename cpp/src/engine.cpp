@@ -196,14 +196,15 @@ std::vector<std::string> candidates_of(const RuntimeLibrary& library, const std:
 std::string open_first(const RuntimeLibrary& library, const std::string& option,
                        const std::function<std::string(const std::string&)>& open) {
     const std::vector<std::string> candidates = candidates_of(library, option);
+    const bool is_named = !option.empty() || environment(library.variable);
     std::string why;
     for (const std::string& candidate : candidates) {
         const std::string problem = open(candidate);
         if (problem.empty()) return candidate;
-        // What is wrong with a library that is there says more than that others are not.
-        if (why.empty() && is_there(candidate)) why = problem;
+        // What is wrong with a library that is there says more than that others are not. A name alone is the
+        // system's to find, and says nothing of the current folder.
+        if (why.empty() && (is_named || name_of(candidate) != candidate) && is_there(candidate)) why = problem;
     }
-    const bool is_named = !option.empty() || environment(library.variable);
     std::string message = std::string(library.runtime) + " was not found";
     if (!why.empty()) {
         message = std::string(library.runtime) + " cannot be used: " + on_one_line(why);

@@ -59,6 +59,7 @@ def test_a_library_in_the_current_folder_is_not_loaded(foreign: Path, tmp_path: 
     alone = by_name(program, foreign, share=False)
     assert "PLANTED" not in alone.stdout
     if alone.returncode == 5:
+        assert "ONNX Runtime was not found: looked for " in alone.stderr
         assert "get it with: cpp/get-runtime FOLDER" in alone.stderr
     else:
         # The system has a runtime of its own.

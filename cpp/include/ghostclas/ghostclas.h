@@ -1,7 +1,8 @@
 /* The C API of ghostclas: a model that labels photos, for any language that calls C.
  *
  * Functions that can fail return 0 for success, or the exit code of the kind of failure (2 usage, 3 data, 4 bundle,
- * 5 missing runtime, 1 others). Where `error` is not NULL, it then gets an error that the caller frees.
+ * 5 missing runtime, 1 others). Where `error` is not NULL, it then gets an error that the caller frees,
+ * or NULL if there is no memory for one.
  * Strings are UTF-8. Several threads may use one classifier at once. A photo that cannot be decoded is an answer with
  * an error in its JSON, not a failure. */
 #ifndef GHOSTCLAS_H
