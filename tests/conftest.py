@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,16 @@ import pytest
 from ghostclas import download as module
 from ghostclas.bundle import Bundle
 from tests.downloads import Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Tests send Ctrl-C, which a shell lets jobs in its background ignore."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def made_once(name: str, make: Callable[[Path], object], temporary: pytest.TempPathFactory) -> Bundle:
