@@ -151,6 +151,7 @@ def test_an_archive_is_refused_before_it_is_verified_when_the_result_is_to_be_re
     assert archive.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_of_its_images_does_not_take_the_first_for_a_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_the_old_name_of_network_works_with_a_note(
     assert "give --network only" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_short_options_are_the_settings_that_they_name(folder: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "run" / "bundle"
     options = ["--network", "ghostnet_x0_2", "--epochs", "0.5", "--size", "32", "--batch-size", "8"]

@@ -77,6 +77,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_the_debian_package_holds_the_program(home: Path) -> None:
     for tool in ("dpkg-deb", "dpkg-shlibdeps", "file"):
         if shutil.which(tool) is None:
@@ -119,6 +120,7 @@ def test_a_program_finds_the_package_by_cmake(home: Path) -> None:
     assert "get it with: cpp/get-runtime FOLDER" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_program_in_c_is_linked_by_pkg_config(home: Path) -> None:
     if shutil.which("pkg-config") is None:
         pytest.skip("pkg-config is not installed")

@@ -50,7 +50,7 @@ def exported(network: nn.Module, name: str, side: int, target: Path, precision: 
     [
         # At 96 pixels the last maps have an odd side; at 32 they are one pixel, which cannot be halved.
         ("ghostnetv2_x0_25", 32, "fp16"),
-        ("ghostnetv3_x0_25", 96, "fp32"),
+        pytest.param("ghostnetv3_x0_25", 96, "fp32", marks=pytest.mark.slow),
     ],
 )
 def test_a_bundle_answers_as_the_network_and_continues_from_it(

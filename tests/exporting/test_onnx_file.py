@@ -26,6 +26,7 @@ def test_half_precision_halves_the_file_and_keeps_the_answers(name: str, tiny_bu
     assert 0 < result.max_abs < 0.05
 
 
+@pytest.mark.slow
 def test_a_half_precision_bundle_gives_full_graphs_to_other_formats(
     small_bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -165,6 +165,7 @@ def test_the_photos_to_calibrate_on_are_spread_over_all_of_them(
     assert read == [0, 19, 39]
 
 
+@pytest.mark.slow
 def test_what_costs_accuracy_is_told_candidate_by_candidate(tiny_bundle: Bundle, labelled: Labelled) -> None:
     policy = Policy(max_loss=-1, candidates=CANDIDATES[1::3])
     before = tiny_bundle.manifest
@@ -176,6 +177,7 @@ def test_what_costs_accuracy_is_told_candidate_by_candidate(tiny_bundle: Bundle,
     assert Bundle.open(tiny_bundle.path).manifest == before
 
 
+@pytest.mark.slow
 def test_layers_that_stay_in_float_do(tiny_bundle: Bundle, labelled: Labelled) -> None:
     import onnx
 

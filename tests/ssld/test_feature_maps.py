@@ -131,6 +131,7 @@ def test_a_teacher_or_student_whose_maps_are_not_known_is_refused(
         distillation(folder, teacher).wrap(torch.nn.Linear(2, 2))
 
 
+@pytest.mark.slow
 def test_a_run_that_follows_maps_leaves_an_ordinary_bundle(
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def test_a_teacher_of_another_size_is_refused_with_both_sizes(folder: Path, tmp_
     assert found.targets(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_the_teacher_though_every_label_is_wrong(
     folder: Path, teacher: Path, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_the_command_scores_mines_distils_and_fine_tunes(
     assert len(opened) == 1
 
 
+@pytest.mark.slow
 def test_each_step_is_a_command_of_its_own(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cache = ["--cache", str(place / "cache")]
     pool = ["--unlabeled", str(place / "pool")]

@@ -13,6 +13,7 @@ from tests.training.photos import photo_folder
 from tests.training.runs import settings
 
 
+@pytest.mark.slow
 def test_version_3_trains_with_its_branches_and_becomes_a_bundle(tmp_path: Path) -> None:
     folder = photo_folder(tmp_path / "photos")
     run = train(config=settings(folder, "model.name=ghostnetv3_x0_2"), output=tmp_path / "run")

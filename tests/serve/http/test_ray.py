@@ -17,6 +17,7 @@ PYTHON = ROOT / ".venvs" / "ray" / "bin" / "python"
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="there is no Ray in .venvs/ray")
+@pytest.mark.slow
 def test_two_replicas_of_which_one_is_killed_answer_and_are_two_again(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(jpeg(1))

@@ -68,9 +68,11 @@ def test_without_shared_memory_the_images_come_from_this_process(monkeypatch: py
     limited(monkeypatch, 32 * 2**10)
     preprocess = PreprocessSpec(resize=ResizeSpec(short_side=36), crop=32)
     images = EvaluationImages(MemorySource(photos(classes=2, each=3)), preprocess)
+    # Loaders of tests before may still be ending.
+    before = set(multiprocessing.active_children())
     seen = 0
     for batch in evaluation_batches(images, batch_size=4, workers=2, memory=SharedMemory()):
-        assert not multiprocessing.active_children()
+        assert set(multiprocessing.active_children()) <= before
         seen += len(batch.labels)
     assert seen == 6
 
