@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ghostclas.bundle import Bundle
+from ghostclas.errors import BundleError
 from ghostclas.spec import Prediction
 from ghostclas.terminal import printable_json
 from tests.cpp.building import built
@@ -90,6 +92,15 @@ def refusal(path: str | os.PathLike[str]) -> str | None:
     try:
         call("verify", os.fsencode(path))
     except NativeError as error:
+        return str(error)
+    return None
+
+
+def refusal_in_python(path: str | os.PathLike[str]) -> str | None:
+    """Return why Python refuses the bundle at ``path``; ``None`` if it does not."""
+    try:
+        Bundle.open(path).check()
+    except BundleError as error:
         return str(error)
     return None
 

@@ -12,24 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from PIL import Image
 
 from ghostclas.bundle import (
     Bundle,
-    FileContent,
-    TensorSpec,
     default_bundle_path,
     update_manifest,
-    write_bundle,
 )
 from ghostclas.engines import installed_engines, open_engine
 from ghostclas.imaging import preprocess
 from ghostclas.prediction import Classifier
-from ghostclas.spec import ModelSpec, PostprocessSpec, Prediction, PreprocessSpec, ResizeSpec
+from ghostclas.spec import PostprocessSpec, Prediction
 from ghostclas.terminal import printable_json
 from tests.cpp.native import NativeClassifier, NativeError, assert_same_line, runtime_folder
-from tests.engines.linear import SIDE, linear_model
+from tests.engines.linear import SIDE, bundle_of, linear_model
 from tests.images import bad_images, encode, photo
 from tests.real_data import CLOTHING, needs_clothing
 
@@ -186,26 +182,11 @@ def test_a_bundle_with_an_unknown_threshold_and_a_temperature(tmp_path: Path) ->
 def test_every_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
     """Scores from 0.03 down to the least float32; `assert_same_line` has Python write the line again."""
     classes = tuple(f"class {index}" for index in range(4000))
-    model = linear_model(outputs=len(classes))
     # The mean of a white photo is 255 in each of three channels.
     logits = np.random.default_rng(0).permutation(np.linspace(0, -101, len(classes)))
     weights = np.broadcast_to(logits / (3 * 255), (3, len(classes))).astype(np.float32)
-    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(weights, "weights"))
-    bundle = write_bundle(
-        tmp_path / "b",
-        name="linear",
-        spec=ModelSpec(name="linear", num_classes=len(classes)),
-        classes=classes,
-        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=SIDE), crop=SIDE),
-        files={
-            "model.onnx": FileContent(
-                model.SerializeToString(),
-                "onnx",
-                input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, SIDE, SIDE, 3)),
-                output=TensorSpec(name="logits", dtype="float32", layout="NC", shape=(None, len(classes))),
-            )
-        },
-    )
+    model = linear_model(weights=weights)
+    bundle = bundle_of(model.SerializeToString(), tmp_path / "b", classes=classes)
     image = np.full((SIDE, SIDE, 3), 255, np.uint8)
     native = NativeClassifier(bundle.path)
     (line,) = native.image_lines([image], top=len(classes))

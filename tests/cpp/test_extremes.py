@@ -21,7 +21,7 @@ from ghostclas.imaging import preprocess
 from ghostclas.spec import PreprocessSpec, ResizeSpec
 from tests.bundle.made import write
 from tests.cpp.building import SOURCES, built
-from tests.cpp.native import refusal, runtime_folder
+from tests.cpp.native import refusal, refusal_in_python, runtime_folder
 from tests.cpp.pixels import open_pixels
 from tests.image_formats.nested_avif import nested_avif
 
@@ -108,14 +108,6 @@ def test_the_numbers_of_a_tiff_may_be_of_any_size() -> None:
         assert_same_answer(big_tiff(**sides, offsets=places), f"{sides} {places}")
 
 
-def in_python(path: Path) -> str | None:
-    try:
-        Bundle.open(path).check()
-    except BundleError as error:
-        return str(error)
-    return None
-
-
 def with_zip64(path: Path, *, offset: int | None = None, header: int | None = None) -> None:
     """Let an archive of one member say by 64 bits where its list, or its member, is."""
     content = path.read_bytes()
@@ -147,14 +139,14 @@ def test_an_archive_may_say_that_something_is_anywhere(number: int, where: str, 
         offset=number if where != "member" else None,
         header=number if where != "list" else None,
     )
-    assert refusal(path) == in_python(path)
+    assert refusal(path) == refusal_in_python(path)
 
 
 def test_the_archives_that_fuzzing_begins_with_get_the_same_answer(tmp_path: Path) -> None:
     for file in sorted((CORPORA / "bundle").iterdir()):
         path = tmp_path / file.name
         path.write_bytes(file.read_bytes())
-        assert refusal(path) == in_python(path)
+        assert refusal(path) == refusal_in_python(path)
 
 
 # ------------------------------------------------------------------ depth

@@ -6,24 +6,21 @@ import os
 import subprocess
 import threading
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
-from ghostclas.bundle import Bundle, FileContent, TensorSpec, default_bundle_path, write_bundle
+from ghostclas.bundle import Bundle, default_bundle_path
 from ghostclas.engines import installed_engines, open_engine
 from ghostclas.prediction import Classifier
-from ghostclas.spec import ModelSpec, PreprocessSpec, ResizeSpec
 from ghostclas.terminal import printable_json
 from tests.cpp.building import built
 from tests.cpp.native import NativeClassifier, NativeError, assert_same_line, runtime_folder
+from tests.engines.linear import SIDE, Kind, bundle_of, linear_model
 from tests.images import encode, photo
 
-_SIDE = 32
 _CLASSES = 5000
-Kind: TypeAlias = Literal["float16", "int8", "uint8"]
 _ONNX_TYPES: dict[Kind, int] = {
     "float16": TensorProto.FLOAT16,
     "int8": TensorProto.INT8,
@@ -33,36 +30,10 @@ _ONNX_TYPES: dict[Kind, int] = {
 
 def bundle_with_outputs(folder: Path, dtype: Kind) -> Bundle:
     """Return a bundle whose network gives the mean of a photo, times a weight of each class, as ``dtype``."""
-    kind = _ONNX_TYPES[dtype]
     weights = np.random.default_rng(0).uniform(0, 0.1, (3, _CLASSES)).astype(np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
-            helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
-            helper.make_node("MatMul", ["mean", "weights"], ["product"]),
-            helper.make_node("Cast", ["product"], ["logits"], to=kind),
-        ],
-        "linear",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", _SIDE, _SIDE, 3])],
-        [helper.make_tensor_value_info("logits", kind, ["N", _CLASSES])],
-        [numpy_helper.from_array(np.array([1, 2]), "axes"), numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    return write_bundle(
-        folder,
-        name="linear",
-        spec=ModelSpec(name="linear", num_classes=_CLASSES),
-        classes=tuple(f"class {number}" for number in range(_CLASSES)),
-        preprocess=PreprocessSpec(resize=ResizeSpec(short_side=_SIDE), crop=_SIDE),
-        files={
-            "model.onnx": FileContent(
-                model.SerializeToString(),
-                "onnx",
-                input=TensorSpec(name="images", dtype="uint8", layout="NHWC", shape=(None, _SIDE, _SIDE, 3)),
-                output=TensorSpec(name="logits", dtype=dtype, layout="NC", shape=(None, _CLASSES)),
-            )
-        },
-    )
+    model = linear_model(weights=weights, logits=_ONNX_TYPES[dtype])
+    classes = tuple(f"class {number}" for number in range(_CLASSES))
+    return bundle_of(model.SerializeToString(), folder, classes=classes, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", _ONNX_TYPES)
@@ -71,7 +42,7 @@ def test_logits_of_every_type_are_read_as_that_type(engine: str, dtype: Kind, tm
     if engine not in installed_engines():
         pytest.skip(f"{engine} is not installed")
     bundle = bundle_with_outputs(tmp_path / "linear", dtype)
-    images = np.random.default_rng(1).integers(0, 256, (64, _SIDE, _SIDE, 3), np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (64, SIDE, SIDE, 3), np.uint8)
     native = NativeClassifier(bundle.path, engine=engine, runtime=str(runtime_folder(engine)))
     np.testing.assert_array_equal(native.logits(images), open_engine(engine, bundle).run(images))
     native.close()

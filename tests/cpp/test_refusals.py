@@ -23,7 +23,7 @@ from ghostclas.engines import open_engine
 from ghostclas.engines.contract import read_onnx
 from ghostclas.errors import BundleError
 from tests.bundle.made import write
-from tests.cpp.native import NativeClassifier, NativeError, refusal
+from tests.cpp.native import NativeClassifier, NativeError, refusal, refusal_in_python
 from tests.engines.hostile_graphs import NO_PROTOBUF, REFUSED
 from tests.engines.linear import SIDE, bundle_of, linear_model
 
@@ -62,14 +62,6 @@ _FRAGMENTS = (
     *(b'"', b"\\", b",", b"{", b"[", b"]", b"}", b"0", b"-", b"e5", b".", b"null", b"\n", b"\t", b"NaN"),
     *(b"1E400", b"\\u12", b"\\ud800", b"\xff", b"\xe4\xbd"),
 )
-
-
-def in_python(path: Path) -> str | None:
-    try:
-        Bundle.open(path).check()
-    except BundleError as error:
-        return str(error)
-    return None
 
 
 @pytest.mark.parametrize(("files", "chosen", "refused"), _SUITES, ids=["bundle", "engines", "contract"])
@@ -146,7 +138,7 @@ def test_manifests_with_wrong_values(tmp_path: Path) -> None:
         file.write_text(
             text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1), encoding="utf-8"
         )
-        assert refusal(bundle.path) == in_python(bundle.path), f"manifest {number}"
+        assert refusal(bundle.path) == refusal_in_python(bundle.path), f"manifest {number}"
 
 
 def test_manifests_with_damaged_bytes(tmp_path: Path) -> None:
@@ -155,7 +147,7 @@ def test_manifests_with_damaged_bytes(tmp_path: Path) -> None:
     content, rng = file.read_bytes(), random.Random(0)
     for number in range(600):
         file.write_bytes(damaged(content, rng))
-        assert refusal(bundle.path) == in_python(bundle.path), f"manifest {number}"
+        assert refusal(bundle.path) == refusal_in_python(bundle.path), f"manifest {number}"
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
@@ -194,7 +186,7 @@ def test_damaged_archives(compression: int, tmp_path: Path) -> None:
             case _:
                 del changed[at : at + rng.randrange(1, 8)]
         path.write_bytes(changed)
-        assert refusal(path) == in_python(path), f"archive {number}"
+        assert refusal(path) == refusal_in_python(path), f"archive {number}"
 
 
 def test_the_digest_of_many_manifests(tmp_path: Path) -> None:

@@ -209,9 +209,7 @@ def _latency(results: Results) -> Table:
     few, most = min(settings.threads), results.threads
     columns = [(threads, 1) for threads in settings.threads]
     columns += [(most, batch) for batch in settings.batches if (most, batch) not in columns]
-    header = [
-        f"{counted(t, 'thread')}" if b == 1 else f"batch {b}, {counted(t, 'thread')}" for t, b in columns
-    ]
+    header = [counted(t, "thread") if b == 1 else f"batch {b}, {counted(t, 'thread')}" for t, b in columns]
     rows = [
         (
             *_names(case),
