@@ -90,18 +90,35 @@ def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same bundle with a file in every format whose toolchain is here."""
-    from ghostclas.errors import MissingExtraError
-    from ghostclas.exporting.additions import add_formats
+    """The same bundle with a file in every format whose toolchain is here; processes share the conversions."""
     from ghostclas.exporting.formats import FORMATS
 
-    def make(target: Path) -> None:
-        bundle = Bundle.open(shutil.copytree(small_bundle.path, target))
-        for added in add_formats(bundle, [name for name in FORMATS if name != "onnx"]):
+    base = made_once("full", lambda target: shutil.copytree(small_bundle.path, target), tmp_path_factory)
+    # First what no other process is at, then what the others have begun.
+    for waiting in (fcntl.LOCK_NB, 0):
+        for name in FORMATS:
+            if name != "onnx":
+                add_once(base.path, name, waiting)
+    return Bundle.open(base.path)
+
+
+def add_once(bundle: Path, name: str, waiting: int) -> None:
+    """Add a file in the format ``name``, unless a process did; without waiting, leave it to one that does."""
+    from ghostclas.errors import MissingExtraError
+    from ghostclas.exporting.additions import add_formats
+
+    done = bundle.with_suffix(f".{name}")
+    with done.with_suffix(f".{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | waiting)
+        except BlockingIOError:
+            return
+        if done.exists():
+            return
+        for added in add_formats(Bundle.open(bundle), [name]):
             if added.error is not None and not isinstance(added.error, MissingExtraError):
                 raise added.error
-
-    return made_once("full", make, tmp_path_factory)
+        done.touch()
 
 
 @pytest.fixture
