@@ -90,7 +90,7 @@ def tiny_bundle(small_bundle: Bundle, tmp_path: Path) -> Bundle:
 
 @pytest.fixture(scope="session")
 def full_bundle(small_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same bundle with a file in every format whose toolchain is here; processes share the conversions."""
+    """The same bundle in every format whose toolchain is here; processes share the conversions."""
     from ghostclas.exporting.formats import FORMATS
 
     base = made_once("full", lambda target: shutil.copytree(small_bundle.path, target), tmp_path_factory)

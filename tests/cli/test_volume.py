@@ -44,7 +44,8 @@ def test_quiet_leaves_the_results(place: str, words: list[str], capsys: Shown) -
 def test_quiet_leaves_the_errors(words: list[str], tmp_path: Path, capsys: Shown) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     assert main([*words, str(tmp_path / "bad.png"), "--quiet", "--report", str(tmp_path / "out")]) == 3
-    shown = capsys.readouterr().err.splitlines()
+    reason, *shown = capsys.readouterr().err.splitlines()
+    assert reason.startswith(f"{tmp_path / 'bad.png'} is not an image")
     assert shown == ["error: 1 of 2 photos could not be labelled; each result has its error"]
 
 

@@ -50,6 +50,7 @@ def test_the_photos_that_training_set_aside_are_measured(tmp_path: Path, lab: Pa
     with Classifier.load(bundle) as classifier:
         evaluation = evaluate(classifier, lab)
     assert evaluation.images == 3
+    assert evaluation.as_dict()["notes"] == list(source_notes(part))
     page = write_report(evaluation, tmp_path / "report").read_text(encoding="utf-8")
     assert "Notes: measured on the 3 of 18 images that training set aside" in page
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import ghostclas
-from ghostclas.errors import DataError, MissingExtraError, TrainingError, UsageError
+from ghostclas.bundle import Bundle
+from ghostclas.errors import BundleError, DataError, MissingExtraError, TrainingError, UsageError
 from ghostclas.loading import load_state
 from ghostclas.training import TrainConfig, resolve_config, train
 from ghostclas.training.run import _load_best
@@ -133,6 +134,19 @@ def test_a_small_folder_is_fine_tuned_from_the_built_in_model_unless_told_otherw
     assert torch.nn.functional.cosine_similarity(*stems, dim=0) > 0.99, "one step from the built-in weights"
     assert started_from(folder, tmp_path / "other", model="ghostnet_x0_2").model.weights is None
     assert started_from(folder, tmp_path / "mine", "model.flavour=original").model.weights is None
+
+
+@pytest.mark.usefixtures("weights_only")
+def test_the_network_of_given_weights_is_trained_unless_another_is_named(
+    folder: Path, tmp_path: Path, small_bundle: Bundle
+) -> None:
+    weights = f"model.weights={small_bundle.path}"
+    theirs = started_from(folder, tmp_path / "theirs", weights)
+    assert (theirs.model.name, theirs.model.flavour) == ("ghostnet_x0_5", None)
+    with pytest.raises(BundleError, match="these weights do not fit the model"):
+        started_from(folder, tmp_path / "named", weights, model="ghostnet_x0_2")
+    with pytest.raises(BundleError, match="these weights do not fit the model"):
+        started_from(folder, tmp_path / "set", weights, "model.name=ghostnet_x0_2")
 
 
 def test_a_best_checkpoint_that_is_damaged_is_named(tmp_path: Path) -> None:

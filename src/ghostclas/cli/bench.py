@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, say_json, say_json_text, table
+from ghostclas.cli.console import note, print_next, say, say_json, say_json_text, table, warn
 from ghostclas.errors import GhostclasError, UsageError
 from ghostclas.progress import console_progress
 from ghostclas.terminal import printable
@@ -145,7 +145,7 @@ def diff_command(
         ]
         say(table(("case", "figure", "A", "B", "B / A", ""), rows, right=(2, 3, 4)))
     if said := other_machine(before, after):
-        note(f"warning: {said}")
+        warn(f"warning: {said}")
     if bad := worse(changes):
         raise GhostclasError(f"{len(bad)} of {len(changes)} figures are worse in {b}")
     note(f"none of {len(changes)} figures is worse in {b}")
@@ -258,7 +258,7 @@ def _show(results: Results, *, as_json: bool) -> None:
         for line in notes(results):
             note(line)
     for line in results.skipped:
-        note(f"not measured: {line}")
+        warn(f"not measured: {line}")
     _warn(results)
 
 
@@ -266,7 +266,7 @@ def _warn(results: Results) -> None:
     from ghostclas.bench.noise import warning
 
     if said := warning(results.noise):
-        note(f"warning: {said}")
+        warn(f"warning: {said}")
 
 
 def _print(shown: Table) -> None:

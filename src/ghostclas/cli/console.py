@@ -67,7 +67,12 @@ def discard_stdout() -> None:
 def note(text: str) -> None:
     """Write one message about the work to stderr, unless --quiet was given."""
     if volume() is not Volume.QUIET:
-        typer.echo(printable_message(text), err=True)
+        warn(text)
+
+
+def warn(text: str) -> None:
+    """Write one message to stderr at every volume: what failed, or a figure that must not be trusted."""
+    typer.echo(printable_message(text), err=True)
 
 
 def note_traceback(error: BaseException) -> None:

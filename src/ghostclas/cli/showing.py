@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ghostclas.cli.console import bar, fancy, note, say_json_text, say_styled
+from ghostclas.cli.console import bar, fancy, say_json_text, say_styled, warn
 from ghostclas.progress import console_progress
 from ghostclas.terminal import printable
 
@@ -55,9 +55,9 @@ class Showing:
         if self._progress:
             self._progress(done, done)
         for line in self._unseen[:NAMED]:
-            note(line)
+            warn(line)
         if len(self._unseen) > NAMED:
-            note(f"and {len(self._unseen) - NAMED:,} more")
+            warn(f"and {len(self._unseen) - NAMED:,} more")
 
 
 def answer_text(prediction: Prediction, *, fancy: bool) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ghostclas.cli.console import note, print_next, say, say_json_text
+from ghostclas.cli.console import note, print_next, say, say_json_text, warn
 from ghostclas.cli.evaluate import EngineOption, ThreadsOption
 from ghostclas.errors import DataError
 from ghostclas.progress import console_progress
@@ -48,9 +48,9 @@ def similar_command(
         if index.bad:
             key, error = next(iter(index.bad.items()))
             more = f", and {len(index.bad) - 1:,} more" if len(index.bad) > 1 else ""
-            note(f"left out: {key}: {error.message}{more}")
+            warn(f"left out: {key}: {error.message}{more}")
         if index.unkept:
-            note(f"the index is not kept: {index.unkept}")
+            warn(f"the index is not kept: {index.unkept}")
         for neighbours in index.nearest(find_images(paths), top):
             done += 1
             failed += neighbours.error is not None

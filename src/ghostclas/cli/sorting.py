@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ghostclas.cli.console import note, say, table
+from ghostclas.cli.console import note, say, table, warn
 from ghostclas.errors import DataError, UsageError
 from ghostclas.progress import console_progress
 
@@ -72,9 +72,9 @@ def sort_answers(answers: Sequence[tuple[Path, Prediction]], order: Order, class
             "to sort anew, undo first"
         )
     for path, why in sorting.failed[:NAMED]:
-        note(f"{path} stays where it is: {why}")
+        warn(f"{path} stays where it is: {why}")
     if len(sorting.failed) > NAMED:
-        note(f"and {len(sorting.failed) - NAMED:,} more")
+        warn(f"and {len(sorting.failed) - NAMED:,} more")
     return sorting
 
 
@@ -91,9 +91,9 @@ def undo_sort(path: Path, *, alone: bool) -> None:
         raise UsageError("--undo takes a sorting back and labels nothing: give it alone")
     undoing = undo_sorting(path)
     for target, why in undoing.kept[:NAMED]:
-        note(f"{target} stays: {why}")
+        warn(f"{target} stays: {why}")
     if len(undoing.kept) > NAMED:
-        note(f"and {len(undoing.kept) - NAMED:,} more")
+        warn(f"and {len(undoing.kept) - NAMED:,} more")
     say(f"{undoing.undone:,} taken back, {len(undoing.kept):,} kept")
     if undoing.kept:
         raise DataError(f"{len(undoing.kept):,} files stay as they are, and in the list")

@@ -25,7 +25,8 @@ def train_command(
     network: Annotated[
         str | None,
         typer.Option(
-            help="The architecture: ghostnet_x1_0, ghostnet_x0_75, or timm:NAME (in the extra ssld)."
+            help="The architecture: ghostnet_x1_0, ghostnet_x0_75, or timm:NAME (in the extra ssld). "
+            "When absent, that of a model in --weights, else the recipe's."
         ),
     ] = None,
     weights: Annotated[

@@ -139,10 +139,11 @@ def _make_tables() -> None:
 def bf16_is_faster(processor: Processor) -> bool:
     """Return whether bf16 is faster than float32 on a processor.
 
-    AMX has a unit for it (not measured yet), and AMD's cores multiply bf16 at twice the rate of float32.
-    Intel's cores without AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and
-    converting comes on top: GhostNet took 1.2 to 1.5 times as long on one
-    (``benchmarks/results/predict.md``). Of other processors nothing is known.
+    AMX has a unit for it, with which x1.0 and x1.3 are faster and x0.5 is not
+    (``benchmarks/results/predict_amx.md``); AMD's cores multiply bf16 at twice the rate of float32. Intel's
+    cores without AMX, or with AMX hidden by a hypervisor, do it at the rate of float32, and converting comes
+    on top: GhostNet took 1.2 to 1.5 times as long on one (``benchmarks/results/predict.md``). Of other
+    processors nothing is known.
     """
     return "amx_bf16" in processor.flags or (
         processor.vendor == "AuthenticAMD" and "avx512_bf16" in processor.flags

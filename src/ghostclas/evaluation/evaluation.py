@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostclas.bundle import Bundle, Manifest, revise_manifest
-from ghostclas.data import Source, align_source, open_source
+from ghostclas.data import Source, align_source, open_source, source_notes
 from ghostclas.errors import BundleError, DataError, ImageError
 from ghostclas.evaluation.calibration import TEMPERATURES, Calibration, TemperatureFit, scores
 from ghostclas.evaluation.metrics import ClassMetrics, Ints, Logits, best_class, wilson_interval
@@ -151,6 +151,7 @@ class Evaluation(Summary):
             "label_hash": label_hash(self.classes),
             "through": self.through,
             "dataset": readable(self.source.location),
+            "notes": [readable(note) for note in source_notes(self.source)],
             "images": self.images,
             "correct_top1": self.correct_top1,
             "correct_top5": self.correct_top5,

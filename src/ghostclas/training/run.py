@@ -46,6 +46,7 @@ from ghostclas.training.memory import keep_freed_memory
 from ghostclas.training.objective import ObjectiveFactory, RunContext
 from ghostclas.training.places import run_name
 from ghostclas.training.probing import fit_head
+from ghostclas.training.recipes import recipe_names
 from ghostclas.training.result import Run
 from ghostclas.training.resumption import DataRecord, Resume
 from ghostclas.training.rundir import RunDirectory, choose_run
@@ -89,8 +90,8 @@ def train(
     Args:
         data: an image folder or archive; see ``ghostclas.data.open_splits``. Or the settings of the group
             ``data``, with ``path`` among them.
-        network: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; the recipe's when absent. The setting
-            ``model.name``.
+        network: a name such as ``ghostnet_x1_0`` or ``ghostnet_x0_75``; when absent, that of a model given
+            as ``weights``, else the recipe's. The setting ``model.name``.
         weights: what to start from: ``default``, a bundle, a run, a file or a zoo name. The setting
             ``model.weights``.
         recipe: one of ``ghostclas.training.recipes.recipe_names()`` or a YAML file. When absent, and for the
@@ -157,10 +158,17 @@ def train(
     named = str(recipe) if recipe is not None else None
     complete = config is not None
     config = (config or resolve_config(named or DEFAULT_RECIPE, settings, given)).absolute()
-    spec = zoo.resolve_spec(config.model.name)
     if config.model.weights:
         # A mistake is told now, and not after the images were listed.
-        zoo.locate(config.model.weights)
+        located = zoo.locate(config.model.weights)
+        theirs = _network_of(located)
+        if theirs and not complete and (named is None or named in recipe_names()):
+            fitting = {**given, "model": {**theirs, **dict(given.get("model", {}))}}
+            changed = resolve_config(named or DEFAULT_RECIPE, settings, fitting).absolute()
+            # Who names the network has its way.
+            if changed.model.name == theirs["name"]:
+                given, config = fitting, changed
+    spec = zoo.resolve_spec(config.model.name)
     splits = splits or splits_of(config)
     why = None if complete else "given"
     if not complete:
@@ -206,6 +214,21 @@ def train(
         else:
             accelerator.end_training()
         run.close()
+
+
+def _network_of(weights: zoo.Located) -> dict[str, Any]:
+    """Return the settings of the network that weights belong to, where they are a model or a name."""
+    if weights.kind == "network":
+        return {"name": weights.name}
+    if weights.kind not in ("bundle", "run"):
+        return {}
+    theirs = weights.bundle().manifest.spec
+    try:
+        known = zoo.resolve_spec(theirs.name)
+    except UsageError:
+        # A name of its maker's; the recipe's network may fit all the same.
+        return {}
+    return {"name": theirs.name, **({} if theirs.flavour == known.flavour else {"flavour": theirs.flavour})}
 
 
 def _recipe_from_weights(images: int) -> str | None:
