@@ -9,7 +9,7 @@ timm: its own definition of GhostNet, `ghostnet_100`, with the weights of the bu
 checked to compute the same function. The loop is that of timm's `train.py` (timm 1.0,
 `timm.optim.create_optimizer_v2`, `timm.scheduler.create_scheduler_v2`, `timm.utils.ModelEmaV3`,
 `timm.data.create_transform`) at its defaults, but `--opt adamw --lr 1e-3 --weight-decay 0.02 --batch-size 16
---warmup-epochs 2 --model-ema --model-ema-decay 0.99` and 40 epochs, or as many as give 600 steps, up to 60.
+--warmup-epochs 2 --model-ema --model-ema-decay 0.99` and as many epochs as give 600 steps, 20 to 60.
 It keeps the last epoch and holds nothing out.
 
 fastai: `vision_learner(dls, ...).fine_tune(20)` as fastai 2.7 does it, written out from its sources:

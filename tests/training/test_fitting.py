@@ -5,7 +5,7 @@ from math import ceil
 import pytest
 
 from ghostclas.training.config import resolve_config
-from ghostclas.training.fitting import EPOCHS, FITTED, KEPT, STEPS, small
+from ghostclas.training.fitting import FEW, FITTED, LEAST_EPOCHS, MORE, MOST_RATE, VIEWS, small
 from ghostclas.training.recipes import recipe_names
 
 
@@ -13,22 +13,24 @@ def test_each_recipe_that_fits_itself_exists() -> None:
     assert FITTED.keys() <= set(recipe_names())
 
 
-@pytest.mark.parametrize("images", [2, 80, 240, 640, 641, 2_000, 2_001, 50_000])
-def test_every_number_of_images_gets_enough_steps_and_a_sensible_length(images: int) -> None:
+@pytest.mark.parametrize("images", [1, 2, 80, 240, 499, 500, 900, 1_001, 2_000, 50_000])
+def test_every_number_of_images_gets_a_sensible_length(images: int) -> None:
     settings = small(images)
+    length = FEW if images < 500 else MORE
     schedule, loop = settings["schedule"], settings["loop"]
     steps = ceil(images / loop["batch_size"])
-    assert EPOCHS[0] <= schedule["epochs"] <= EPOCHS[1]
-    assert steps * schedule["epochs"] >= STEPS or schedule["epochs"] == EPOCHS[1]
+    assert LEAST_EPOCHS <= schedule["epochs"] <= length.epochs
+    assert images * schedule["epochs"] <= VIEWS or schedule["epochs"] == LEAST_EPOCHS
+    assert schedule["epochs"] == length.epochs or images * (schedule["epochs"] + 1) > VIEWS
     assert schedule["warmup_epochs"] < schedule["epochs"] / 10
     assert 1 <= loop["validate_every"] <= schedule["epochs"]
-    assert loop["ema"] ** (steps * schedule["epochs"]) == pytest.approx(KEPT, rel=0.02)
+    assert loop["ema"] ** (steps * schedule["epochs"]) == pytest.approx(length.kept, rel=0.02)
+    assert set(settings["data"].values()) == {length.side}
 
 
 def test_fewer_images_move_the_weights_less() -> None:
-    rates = [small(images)["optimizer"]["lr"] for images in (80, 240, 800, 2_000)]
-    assert rates == sorted(rates)
-    assert rates[0] < rates[-1]
+    rates = [small(images)["optimizer"]["lr"] for images in (80, 240, 480, 2_000)]
+    assert rates == [5.77e-5, 1e-4, 2e-4, MOST_RATE]
 
 
 def test_the_recipe_holds_what_it_says_it_holds() -> None:
@@ -42,8 +44,9 @@ def test_a_size_that_is_given_is_the_size_at_which_the_model_works() -> None:
     assert (preprocess.crop, preprocess.resize.short_side) == (224, 256)
     own = resolve_config("small", ["data.eval_resolution=192"], data, images=80).data
     assert (own.eval_resolution, own.eval_resize) == (192, None)
-    usual = resolve_config("small", [], {"data": {"path": "photos"}}).data.preprocess
-    assert (usual.crop, usual.resize.short_side) == (160, 160)
+    for images, side in ((80, 160), (900, 192)):
+        usual = resolve_config("small", [], {"data": {"path": "photos"}}, images=images).data.preprocess
+        assert (usual.crop, usual.resize.short_side) == (side, side)
 
 
 def test_what_is_given_wins_over_the_number_of_images() -> None:
