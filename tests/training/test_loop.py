@@ -140,17 +140,18 @@ def test_a_time_budget_ends_the_run_early_with_a_bundle(folder: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("weights_only")
-def test_of_equal_accuracies_the_one_with_the_lowest_validation_loss_is_the_best(
+def test_of_epochs_as_good_the_one_with_the_lowest_validation_loss_is_the_best(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = iter([(12, 6, 12, 9.0), (12, 9, 12, 6.0), (12, 9, 12, 4.0), (12, 9, 12, 5.0), (12, 8, 12, 1.0)])
+    # Of 12 images: 75 % is known to 13 points, so 67 % may be as good, and 58 % is not.
+    counts = iter([(12, 5, 12, 9.0), (12, 9, 12, 6.0), (12, 9, 12, 5.0), (12, 8, 12, 4.0), (12, 7, 12, 1.0)])
     monkeypatch.setattr(Trainer, "_count_correct", lambda _: torch.tensor(next(counts), dtype=torch.float64))
     run = train(config=settings(folder, "schedule.epochs=5"), output=tmp_path / "run")
     log = [json.loads(line) for line in (run.path / "log.jsonl").read_text().splitlines()]
-    assert [entry["best"] for entry in log] == [True, True, True, False, False]
-    assert [entry["val_loss"] for entry in log] == pytest.approx([9 / 12, 6 / 12, 4 / 12, 5 / 12, 1 / 12])
-    assert torch.load(run.path / "checkpoints" / "best.pt", weights_only=True)["epoch"] == 3
-    assert run.best_epoch == 3
+    assert [entry["best"] for entry in log] == [True, True, True, True, False]
+    assert [entry["val_loss"] for entry in log] == pytest.approx([9 / 12, 6 / 12, 5 / 12, 4 / 12, 1 / 12])
+    assert torch.load(run.path / "checkpoints" / "best.pt", weights_only=True)["epoch"] == 4
+    assert run.best_epoch == 4
 
 
 # Three classes, the right one with 1 - 0.1 + 0.1 / 3: the least cross-entropy that there is.

@@ -36,6 +36,7 @@ from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, heads_of, set_rates
 from ghostclas.training.progress import epoch_line, step_line
 from ghostclas.training.rundir import RunDirectory, write_text
+from ghostclas.training.selection import is_better
 from ghostclas.training.stopping import Stop
 
 FINITE_CHECK_STEPS = 20
@@ -65,6 +66,7 @@ class Position:
     seconds: float = 0.0
     best_top1: float = -1.0
     best_loss: float = float("inf")
+    highest_top1: float = -1.0
     loss_sum: float = 0.0
     loss_images: int = 0
     images: int = 0
@@ -220,7 +222,7 @@ class Trainer:
                 f"{self.run.best} is missing: the best of the epochs from here on is exported, or, if there "
                 "is none, the last one"
             )
-            self.position.best_top1 = -1.0
+            self.position.best_top1 = self.position.highest_top1 = -1.0
         if self.accelerator.is_main_process:
             finished = self.position.step // self.steps_per_epoch
             self.run.write_entries(e for e in self.run.entries() if e["epoch"] <= finished)
@@ -426,13 +428,11 @@ class Trainer:
             "bad_images": len(self.bad),
         }
         self._top1 = entry.get("top1", self._top1)
-        # Few images give many equal accuracies; of these epochs, the one with the lowest loss is the best.
-        loss = entry.get("val_loss", float("inf"))
-        entry["best"] = (entry.get("top1", -1.0), -loss) > (position.best_top1, -position.best_loss)
+        entry["best"] = "top1" in entry and self._is_best(entry["top1"], entry["val_loss"])
         position.step_in_epoch = 0
         if self.accelerator.is_main_process:
             if entry["best"]:
-                position.best_top1, position.best_loss = entry["top1"], loss
+                position.best_top1, position.best_loss = entry["top1"], entry["val_loss"]
                 self._save_best(entry["epoch"], entry["top1"])
             self.run.write_entries([*self.run.entries(), entry])
             if validated:
@@ -443,6 +443,18 @@ class Trainer:
             step=position.epoch + 1,
         )
         self.save()
+
+    def _is_best(self, top1: float, loss: float) -> bool:
+        position = self.position
+        # A checkpoint of an earlier version has no highest.
+        position.highest_top1 = max(position.highest_top1, position.best_top1, top1)
+        return is_better(
+            top1,
+            loss,
+            kept=(position.best_top1, position.best_loss),
+            highest=position.highest_top1,
+            images=len(self.val_source.samples),
+        )
 
     @torch.inference_mode()
     def _count_correct(self) -> Tensor:
