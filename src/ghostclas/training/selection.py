@@ -10,8 +10,8 @@ def is_better(top1: float, loss: float, *, kept: tuple[float, float], highest: f
 
     Few validation images tell epochs apart badly by their accuracy, and the highest of many may be chance. So
     all epochs within one standard error of the highest top-1 count as equal, and of these the one with the
-    lowest validation loss is kept. This is the one-standard-error rule (L. Breiman, J. Friedman, R. Olshen and
-    C. Stone, Classification and Regression Trees, 1984), with epochs in the place of trees.
+    lowest validation loss is kept. This is the one-standard-error rule with epochs in the place of trees
+    (L. Breiman, J. Friedman, R. Olshen and C. Stone, Classification and Regression Trees, 1984).
 
     Args:
         top1: of the epoch, in percent of the validation images.
