@@ -20,6 +20,8 @@ from ghostclas.terminal import printable, printable_json, printable_lines, print
 from ghostclas.volume import Volume, volume
 
 T = TypeVar("T")
+NAMED = 5
+"""Of so many files a line each says what is wrong with them."""
 
 
 def say(text: str = "") -> None:
@@ -73,6 +75,14 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Write one message to stderr at every volume: what failed, or a figure that must not be trusted."""
     typer.echo(printable_message(text), err=True)
+
+
+def warn_of_first(lines: Sequence[str]) -> None:
+    """Warn of the first ``NAMED`` of the lines, and say how many more there are."""
+    for line in lines[:NAMED]:
+        warn(line)
+    if len(lines) > NAMED:
+        warn(f"and {len(lines) - NAMED:,} more")
 
 
 def note_traceback(error: BaseException) -> None:

@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ghostclas.cli.console import bar, fancy, say_json_text, say_styled, warn
+from ghostclas.cli.console import bar, fancy, say_json_text, say_styled, warn_of_first
 from ghostclas.progress import console_progress
 from ghostclas.terminal import printable
 
 if TYPE_CHECKING:
     from ghostclas.spec import Prediction
-
-
-NAMED = 5
-"""So many photos whose answers are printed nowhere get a line each that says why they have no label."""
 
 
 class Showing:
@@ -54,10 +50,7 @@ class Showing:
         """Show that there are no more than ``done`` photos, and the first errors that are printed nowhere."""
         if self._progress:
             self._progress(done, done)
-        for line in self._unseen[:NAMED]:
-            warn(line)
-        if len(self._unseen) > NAMED:
-            warn(f"and {len(self._unseen) - NAMED:,} more")
+        warn_of_first(self._unseen)
 
 
 def answer_text(prediction: Prediction, *, fancy: bool) -> str:

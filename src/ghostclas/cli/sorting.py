@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ghostclas.cli.console import note, say, table, warn
+from ghostclas.cli.console import note, say, table, warn_of_first
 from ghostclas.errors import DataError, UsageError
 from ghostclas.progress import console_progress
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ghostclas.prediction import Sorting
     from ghostclas.prediction.placing import How
     from ghostclas.spec import Prediction
-
-NAMED = 5
-"""Of so many files a line each says why they stay where they are."""
 
 
 class Order(NamedTuple):
@@ -71,10 +68,7 @@ def sort_answers(answers: Sequence[tuple[Path, Prediction]], order: Order, class
             f"{sorting.already:,} photos are in {folder} already, as {sorting.record} says; they stay there; "
             "to sort anew, undo first"
         )
-    for path, why in sorting.failed[:NAMED]:
-        warn(f"{path} stays where it is: {why}")
-    if len(sorting.failed) > NAMED:
-        warn(f"and {len(sorting.failed) - NAMED:,} more")
+    warn_of_first([f"{path} stays where it is: {why}" for path, why in sorting.failed])
     return sorting
 
 
@@ -90,10 +84,7 @@ def undo_sort(path: Path, *, alone: bool) -> None:
     if not alone:
         raise UsageError("--undo takes a sorting back and labels nothing: give it alone")
     undoing = undo_sorting(path)
-    for target, why in undoing.kept[:NAMED]:
-        warn(f"{target} stays: {why}")
-    if len(undoing.kept) > NAMED:
-        warn(f"and {len(undoing.kept) - NAMED:,} more")
+    warn_of_first([f"{target} stays: {why}" for target, why in undoing.kept])
     say(f"{undoing.undone:,} taken back, {len(undoing.kept):,} kept")
     if undoing.kept:
         raise DataError(f"{len(undoing.kept):,} files stay as they are, and in the list")

@@ -223,6 +223,7 @@ class Trainer:
                 "is none, the last one"
             )
             self.position.best_top1 = self.position.highest_top1 = -1.0
+            self.position.best_loss = float("inf")
         if self.accelerator.is_main_process:
             finished = self.position.step // self.steps_per_epoch
             self.run.write_entries(e for e in self.run.entries() if e["epoch"] <= finished)
