@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ghostclas.bundle import update_manifest
 from ghostclas.cli import main
+from ghostclas.spec import Metric
+from tests.colours import colour_bundle
 from tests.evaluation.past import past_runs
 
 
@@ -42,3 +45,14 @@ def test_the_command_prints_a_table_json_or_a_page(
     assert [each["top1"] for each in json.loads(shown.out)] == [60.0]
     assert "open: page/index.html" in shown.err
     assert main(["runs", "nowhere"]) == 2
+
+
+def test_a_last_layer_alone_has_no_number_of_epochs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metric = Metric(dataset="photos", images=50, top1=70.0, through="onnxruntime")
+    update_manifest(colour_bundle(tmp_path / "runs" / "head" / "bundle"), metrics=[metric])
+    assert main(["runs", str(tmp_path / "runs")]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("head")
+    assert row[header.index("epochs") : header.index("epochs") + len("epochs")].strip() == ""

@@ -84,6 +84,8 @@ def test_two_models_are_compared_on_what_neither_has_seen(tmp_path: Path, lab: P
     stranger = colour_bundle(tmp_path / "stranger", sorted(THREE))
     comparison = ghostclas.compare(bundles[0], stranger, lab)
     assert comparison.images == 3
+    (said,) = comparison.as_dict()["notes"]
+    assert said.startswith("measured on the 3 of 18 images that training set aside")
     page = write_comparison(comparison, tmp_path / "report").read_text(encoding="utf-8")
     assert "Notes: measured on the 3 of 18 images that training set aside" in page
     assert ghostclas.compare(stranger, stranger, lab).images == 18

@@ -62,7 +62,7 @@ def runs_command(
                     "none" if run.top1 is None else f"{run.top1:.2f} %",
                     "" if low_high is None else f"{low_high[0]:.1f} to {low_high[1]:.1f}",
                     *(_shown(figures[key]) for key in ("val_images", "best_epoch")),
-                    f"{figures['epochs']}{left}",
+                    f"{figures['epochs']}{left}" if run.epochs or left else "",
                     duration(figures["seconds"]),
                     *(
                         _shown(figures[key])

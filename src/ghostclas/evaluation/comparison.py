@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ghostclas.bundle import Bundle
-from ghostclas.data import Source
+from ghostclas.data import Source, source_notes
 from ghostclas.engines.choice import common_choice
 from ghostclas.errors import BundleError
 from ghostclas.evaluation.evaluation import Evaluation, evaluate, readable
@@ -91,6 +91,7 @@ class Comparison:
             "a": {"model": self.a.model, "name": self.a.name, "through": self.a.through, "top1": top1[0]},
             "b": {"model": self.b.model, "name": self.b.name, "through": self.b.through, "top1": top1[1]},
             "dataset": readable(self.a.source.location),
+            "notes": [readable(note) for note in source_notes(self.a.source)],
             "images": self.images,
             "agreeing": self.agreeing,
             "agreement": self.agreement,
