@@ -118,22 +118,29 @@ def write_table(found: list[dict[str, Any]]) -> None:
             if rows:
                 seeds = ", ".join(str(seed) for seed in sorted(line["seed"] for line in rows))
                 figures = " | ".join(_figure([line[key] for line in rows]) for key in ("top1", "ece"))
-                alone = [line["seconds"] for line in rows if BESIDE not in line["machine"]]
-                minutes = f"{statistics.fmean(alone) / 60:.1f}" if alone else "-"
-                text.append(f"| {each} | {title} | {seeds} | {figures} | {minutes} |")
+                text.append(f"| {each} | {title} | {seeds} | {figures} | {_minutes(rows) or '-'} |")
     low, high = wilson_interval(round(0.75 * 341), 341)
     machines = sorted({line["machine"] for line in found})
     text += [
         "",
         f"One run's top-1 is known to about {(high - low) / 2:.0f} points more or less, from the number of "
         "photos alone. Minutes are those of the whole command, start and export included, of runs that had "
-        f"the machine for themselves; others have the note: {BESIDE}.",
+        f"the machine for themselves, by its processor; others have the note: {BESIDE}.",
         "",
         f"{'; '.join(machines)}. `python benchmarks/small_data.py clothing` makes the rows that are missing.",
         "",
     ]
     TABLE.write_text("\n".join(text), encoding="utf-8")
     print("\n".join(text))
+
+
+def _minutes(rows: list[dict[str, Any]]) -> str:
+    """Return the mean of the runs that had a machine for themselves, by its processor."""
+    alone: dict[str, list[float]] = {}
+    for line in rows:
+        if BESIDE not in line["machine"]:
+            alone.setdefault(line["machine"].split(",")[0], []).append(line["seconds"] / 60)
+    return "; ".join(f"{statistics.fmean(values):.1f} ({name})" for name, values in sorted(alone.items()))
 
 
 def _figure(values: list[float]) -> str:

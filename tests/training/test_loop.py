@@ -206,7 +206,7 @@ def test_a_folder_smaller_than_a_batch_is_learned_in_batches_of_all_its_images(t
 
 @pytest.mark.usefixtures("weights_only")
 def test_frozen_statistics_stay_those_of_the_start_and_all_else_learns(folder: Path, tmp_path: Path) -> None:
-    short = ("model.freeze_statistics=true", "schedule.epochs=1")
+    short = ("model.freeze_statistics=all", "schedule.epochs=1")
     run = train(config=settings(folder, *short), output=tmp_path / "run")
     state = torch.load(run.path / "checkpoints" / "last.pt", weights_only=True)["model"]
     means = [value for name, value in state.items() if name.endswith("running_mean")]

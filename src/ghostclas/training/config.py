@@ -32,6 +32,7 @@ from ghostclas.spec import (
 from ghostclas.training.fitting import FITTED
 from ghostclas.training.input.sampling import Balance
 from ghostclas.training.input.transforms import AugmentConfig
+from ghostclas.training.norms import FrozenNorms
 from ghostclas.training.recipes import recipe_names, recipe_text
 
 ConfigT = TypeVar("ConfigT", bound="TrainConfig", default="TrainConfig")
@@ -82,9 +83,10 @@ class ModelConfig(Frozen):
     """Which network, and the weights it starts from: ``default``, a bundle, a run, a file, a zoo name.
 
     ``fit_head`` starts a classifier that the weights lack from a logistic regression on the network's
-    features, see ``training.probing``. ``freeze_statistics`` normalises by the batch norms' means and
-    variances that the weights bring, and keeps them; a few images estimate them badly. ``int8`` trains and
-    validates under the rounding of int8, see ``models.int8``.
+    features, see ``training.probing``. ``freeze_statistics`` names the batch norms that normalise by the
+    means and variances that the weights bring, and keep them: all, which a few images estimate badly, or
+    those behind the global pooling, which see one value of each image (``training.norms``). ``int8`` trains
+    and validates under the rounding of int8, see ``models.int8``.
     """
 
     name: str = "ghostnet_x1_0"
@@ -92,7 +94,7 @@ class ModelConfig(Frozen):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     weights: str | None = None
     fit_head: bool = False
-    freeze_statistics: bool = False
+    freeze_statistics: FrozenNorms = "none"
     int8: bool = False
 
 

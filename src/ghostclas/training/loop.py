@@ -32,6 +32,7 @@ from ghostclas.training.input.loader import TrainingLoader, evaluation_batches
 from ghostclas.training.input.mixing import build_mixing
 from ghostclas.training.input.sampling import LEAST_IMAGES, ShardedBatches, class_weights, epoch_indices
 from ghostclas.training.input.shared_memory import SharedMemory, local_processes
+from ghostclas.training.norms import frozen_norms
 from ghostclas.training.objective import CrossEntropy, Objective, Views
 from ghostclas.training.optim import build_optimizer, heads_of, set_rates
 from ghostclas.training.progress import epoch_line, step_line
@@ -121,6 +122,9 @@ class Trainer:
             raise UsageError("loop.sync_bn needs GPUs: PyTorch has no synchronized batch norm on the CPU")
         if loop.sync_bn and world > 1:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
+        self.frozen_norms = frozen_norms(
+            self.model, self.config.model.freeze_statistics, side=self.config.data.resolution
+        )
         self.wrapped = self.criterion.wrap(self.model)
         if loop.channels_last:
             self.wrapped.to(memory_format=torch.channels_last)
@@ -274,10 +278,8 @@ class Trainer:
 
     def _set_training(self) -> None:
         self.wrapped.train()
-        if self.config.model.freeze_statistics:
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for norm in self.frozen_norms:
+            norm.eval()
 
     def _train_epoch(self) -> None:
         config, position = self.config, self.position
