@@ -56,7 +56,7 @@ def _near(images: int, batch: int) -> dict[str, Any]:
 
 
 def _far(images: int, batch: int) -> dict[str, Any]:
-    """What benchmarks/small_data_side.py does with timm, but for the views: smaller, and of less close crops."""
+    """As benchmarks/small_data_side.py trains with timm, but for smaller views and crops less close."""
     least, most = FAR_EPOCHS
     return {
         "model": {"fit_head": False, "freeze_statistics": "pooled"},
