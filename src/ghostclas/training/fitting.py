@@ -2,8 +2,7 @@
 
 They come from trials with clothing photos, measured on photos that benchmarks/small_data.py leaves out. With
 240 images, a run that stays near its start ended higher than one that goes far; with 445 and 900 it ended
-lower. For the latter, closer crops and the classifier of ``model.fit_head`` cost points, and so did norms
-whose statistics come from 16 pooled values.
+lower. For the latter, closer crops and the classifier of ``model.fit_head`` cost points.
 """
 
 from __future__ import annotations
