@@ -222,11 +222,11 @@ def test_a_closed_stdout_is_no_error(folder: Path) -> None:
 
 
 def test_a_folder_of_many_files_streams_into_a_pipe_that_closes(tmp_path: Path) -> None:
-    for number in range(12_000):
-        (tmp_path / f"{number:05}.jpg").touch()
+    for number in range(int(os.environ.get("GHOSTCLAS_FILES", "12000"))):
+        (tmp_path / f"{number:06}.jpg").touch()
     done = infer(tmp_path, shell='{ "$@"; echo "$?" >&2; } | head -n 2')
     lines = done.stdout.splitlines()
-    assert [b"00000.jpg" in lines[0], b"00001.jpg" in lines[1]] == [True, True]
+    assert lines[0] < lines[1], "in order among those that the system listed first"
     assert done.stderr == b"1\n", "ended by the closed pipe, without a word"
 
 
