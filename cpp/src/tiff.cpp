@@ -59,6 +59,10 @@ bool is_kept(unsigned tag) {
     return is_single(tag) || std::find(std::begin(kOthers), std::end(kOthers), tag) != std::end(kOthers);
 }
 
+bool is_signed(unsigned kind) { return kind == 6 || kind == 8 || kind == 9; }
+
+bool is_whole(unsigned kind) { return is_signed(kind) || kind == 3 || kind == 4 || kind == 13 || kind == 16; }
+
 unsigned unsigned_bytes(unsigned kind) { return kind == 1 ? 1 : kind == 3 ? 2 : kind == 4 ? 4 : kind == 16 ? 8 : 0; }
 
 // ------------------------------------------------------------------ the directory
@@ -74,14 +78,17 @@ struct Values {
     std::int64_t number(std::size_t i) const {
         return static_cast<std::int64_t>(is_signed ? bits[i] : std::min(bits[i], kLargest));
     }
+    std::string shown(std::size_t i) const {
+        return is_signed ? std::to_string(static_cast<std::int64_t>(bits[i])) : std::to_string(bits[i]);
+    }
 };
 
 using Tags = std::map<unsigned, Values>;
 
 Values values_of(Bytes data, const TiffLayout& layout, const TiffEntry& entry) {
     Values values;
-    values.is_signed = entry.kind == 6 || entry.kind == 8 || entry.kind == 9;
-    values.whole = values.is_signed || entry.kind == 3 || entry.kind == 4 || entry.kind == 13 || entry.kind == 16;
+    values.is_signed = is_signed(entry.kind);
+    values.whole = is_whole(entry.kind);
     const unsigned size = tiff_value_bytes(entry.kind);
     if (!values.whole && entry.kind != 1) return values;
     values.bits.reserve(static_cast<std::size_t>(entry.values));
@@ -106,6 +113,13 @@ void check_parts(Bytes data, const TiffLayout& layout, const TiffEntry& entry) {
     }
 }
 
+void check_compression(const Values& values) {
+    constexpr std::int64_t kKnown[] = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001};
+    if (std::find(std::begin(kKnown), std::end(kKnown), values.number(0)) == std::end(kKnown)) {
+        throw Damaged("compression " + values.shown(0) + " is not supported");
+    }
+}
+
 // A file whose directory has only the entries that its pixels depend on, and their values.
 struct Essential {
     std::vector<std::uint8_t> file;
@@ -117,6 +131,8 @@ Essential essential(Bytes data) {
     Essential result;
     result.layout = tiff_layout(data);
     const TiffLayout& layout = result.layout;
+    if (layout.directory < tiff_header) throw Damaged("its directory lies in its header");
+    if (!layout.little && layout.is_big()) throw Damaged("BigTIFF in big-endian order is not supported");
     std::vector<std::uint8_t> table;
     std::uint64_t count = 0;
     std::uint64_t used = 0;
@@ -127,6 +143,9 @@ Essential essential(Bytes data) {
             throw Damaged("tag " + std::to_string(entry.tag) + " has " + std::to_string(entry.values) +
                           " values instead of one");
         }
+        if (is_single(entry.tag) && !is_whole(entry.kind)) {
+            throw Damaged("tag " + std::to_string(entry.tag) + " is no number");
+        }
         const bool inside = entry.values <= data.size() / bytes && data.holds(entry.value_at, entry.values * bytes);
         if (inside) used += entry.values * bytes;
         if (!inside || used > data.size()) {
@@ -136,6 +155,7 @@ Essential essential(Bytes data) {
             const std::uint64_t samples = layout.read(data, entry.value_at, unsigned_bytes(entry.kind));
             if (samples > kMaxSamples) throw Damaged(thousands(samples) + " samples a pixel are not supported");
         }
+        if (entry.tag == kCompression) check_compression(values_of(data, layout, entry));
         if (entry.tag == kStripOffsets || entry.tag == kStripLengths || entry.tag == kTileOffsets ||
             entry.tag == kTileLengths) {
             check_parts(data, layout, entry);
@@ -320,30 +340,25 @@ class TiffImage : public OpenImage {
   public:
     explicit TiffImage(Bytes data) : source_(essential(data)) {
         compression_ = number(kCompression).value_or(1);
-        if (!is_known_compression()) throw Damaged(std::to_string(compression_));
         planar_ = number(kPlanar).value_or(1);
         photometric_ = compression_ == COMPRESSION_OJPEG ? kYcbcr : number(kPhotometric).value_or(0);
         if (source_.tags.count(kWidth) == 0 || source_.tags.count(kHeight) == 0) throw Damaged("Missing dimensions");
-        const auto across = number(kWidth);
-        const auto down = number(kHeight);
-        if (!source_.tags[kWidth].whole || !source_.tags[kHeight].whole || !across || !down) {
-            throw Damaged("Invalid dimensions");
-        }
+        const std::int64_t across = source_.tags[kWidth].number(0);
+        const std::int64_t down = source_.tags[kHeight].number(0);
         choose_kind();
         if (!by_libtiff() && source_.tags.count(kStripOffsets) == 0 && source_.tags.count(kTileOffsets) == 0) {
             throw Damaged("unknown data organization");
         }
-        if (*across <= 0 || *down <= 0) throw Damaged("not identified by this driver");
-        if (*across > UINT32_MAX || *down > UINT32_MAX) {
+        if (!by_libtiff() && across <= UINT32_MAX && down <= UINT32_MAX) place_parts(across, down);
+        if (across <= 0 || down <= 0) throw Damaged("not identified by this driver");
+        if (across > UINT32_MAX || down > UINT32_MAX) {
             throw Beyond(source_.tags[kWidth].bits[0], source_.tags[kHeight].bits[0]);
         }
-        width = static_cast<std::uint32_t>(*across);
-        height = static_cast<std::uint32_t>(*down);
+        width = static_cast<std::uint32_t>(across);
+        height = static_cast<std::uint32_t>(down);
         if (by_libtiff()) {
             unpacked_at_a_time = unpacked();
             if (compression_ == COMPRESSION_LZMA) lzma_bits = static_cast<std::uint64_t>(std::max(pixel_bits(), 0.0));
-        } else {
-            place_parts();
         }
         if (mode == Mode::palette || mode == Mode::palette_alpha) {
             if (source_.tags.count(kColorMap) == 0) throw Damaged("320");
@@ -378,11 +393,6 @@ class TiffImage : public OpenImage {
     };
 
     bool by_libtiff() const { return compression_ != COMPRESSION_NONE; }
-
-    bool is_known_compression() const {
-        constexpr std::int64_t kKnown[] = {1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001};
-        return std::find(std::begin(kKnown), std::end(kKnown), compression_) != std::end(kKnown);
-    }
 
     // The first value of a tag, if there is one.
     std::optional<std::int64_t> number(unsigned tag) const {
@@ -486,26 +496,24 @@ class TiffImage : public OpenImage {
 
     // ---------------------------------------------------------------- without compression
 
-    void place_parts() {
+    void place_parts(std::int64_t across, std::int64_t down) {
         const bool strips = source_.tags.count(kStripOffsets) > 0;
         const Values& places = source_.tags[strips ? kStripOffsets : kTileOffsets];
         std::vector<std::uint64_t> offsets = places.bits;
         signed_offsets_ = places.is_signed;
-        std::int64_t part_width = width;
-        std::int64_t part_height = height;
+        std::int64_t part_width = across;
+        std::int64_t part_height = down;
         const unsigned row_tag = strips ? kRowsPerStrip : kTileHeight;
         if (source_.tags.count(row_tag) > 0) {
-            if (!source_.tags[row_tag].whole) throw Damaged("Invalid tile dimensions");
             part_height = *number(row_tag);
         }
         if (!strips) {
-            if (source_.tags.count(kTileWidth) == 0 || source_.tags.count(kTileHeight) == 0 ||
-                !source_.tags[kTileWidth].whole) {
+            if (source_.tags.count(kTileWidth) == 0 || source_.tags.count(kTileHeight) == 0) {
                 throw Damaged("Invalid tile dimensions");
             }
             part_width = *number(kTileWidth);
         }
-        if (part_width == width && part_height == height && planar_ != 2 && offsets.size() > 1) {
+        if (part_width == across && part_height == down && planar_ != 2 && offsets.size() > 1) {
             offsets.erase(offsets.begin(), offsets.end() - 1);
         }
         std::int64_t x = 0;
@@ -515,7 +523,7 @@ class TiffImage : public OpenImage {
         for (const std::int64_t bits : bits_) sum += bits;
         for (const std::uint64_t offset : offsets) {
             Part part;
-            double stride = x + part_width > width ? static_cast<double>(part_width) * static_cast<double>(sum) / 8 : 0;
+            double stride = x + part_width > across ? static_cast<double>(part_width) * static_cast<double>(sum) / 8 : 0;
             part.packing = packing_;
             if (planar_ == 2) {
                 if (layer >= packing_.size()) throw Damaged();
@@ -526,15 +534,15 @@ class TiffImage : public OpenImage {
             part.stride = stride < beyond ? static_cast<std::int64_t>(stride) : std::numeric_limits<std::int64_t>::max();
             part.left = x;
             part.top = y;
-            part.right = std::min<std::int64_t>(x + part_width, width);
-            part.bottom = std::min<std::int64_t>(y + part_height, height);
+            part.right = std::min(x + part_width, across);
+            part.bottom = std::min(y + part_height, down);
             part.at = offset;
             parts_.push_back(part);
             x += part_width;
-            if (x >= width) {
+            if (x >= across) {
                 x = 0;
                 y += part_height;
-                if (y >= height) {
+                if (y >= down) {
                     y = 0;
                     ++layer;
                 }
@@ -556,22 +564,16 @@ class TiffImage : public OpenImage {
     }
 
     void load_part(Pixels& image, const Part& part, const Part* next) const {
-        // In the order and the words of Pillow.
+        // In the order of Pillow, whose numbers are too large for C.
         if (part.at > kLargest) {
-            throw Damaged(signed_offsets_
-                              ? "negative seek value " + std::to_string(static_cast<std::int64_t>(part.at))
-                              : "Python int too large to convert to C ssize_t");
+            if (!signed_offsets_) throw Damaged();
+            throw Damaged("negative seek value " + std::to_string(static_cast<std::int64_t>(part.at)));
         }
-        if (part.stride == std::numeric_limits<std::int64_t>::max()) {
-            throw Damaged("Python int too large to convert to C long");
-        }
-        if (part.stride > INT_MAX) throw Damaged("signed integer is greater than maximum");
+        if (part.stride > INT_MAX) throw Damaged();
         if (part.right <= part.left || part.bottom <= part.top || part.left < 0 || part.top < 0) {
             throw Damaged("tile cannot extend outside image");
         }
-        if (next != nullptr && next->at > part.at && next->at - part.at > kLargest) {
-            throw Damaged("cannot fit 'int' into an index-sized integer");
-        }
+        if (next != nullptr && next->at > part.at && next->at - part.at > kLargest) throw Damaged();
         const auto columns = static_cast<int>(part.right - part.left);
         Pixels piece(mode, columns, static_cast<int>(part.bottom - part.top));
         const Bytes file(source_.file.data(), source_.file.size());
@@ -635,6 +637,12 @@ class TiffImage : public OpenImage {
         TIFFGetField(tiff.get(), TIFFTAG_PHOTOMETRIC, &photometric);
         TIFFGetField(tiff.get(), TIFFTAG_COMPRESSION, &compression);
         TIFFGetFieldDefaulted(tiff.get(), TIFFTAG_PLANARCONFIG, &planar);
+#ifdef TIFFTAG_DEFLATE_SUBCODEC
+        // zlib gives what there is of a stream that breaks off, as in Python; libdeflate gives nothing.
+        if (compression == COMPRESSION_ADOBE_DEFLATE || compression == COMPRESSION_DEFLATE) {
+            TIFFSetField(tiff.get(), TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
+        }
+#endif
         if (photometric == PHOTOMETRIC_YCBCR && compression == COMPRESSION_JPEG && planar == PLANARCONFIG_CONTIG) {
             TIFFSetField(tiff.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
         } else if (photometric == PHOTOMETRIC_YCBCR) {
@@ -713,6 +721,9 @@ class TiffImage : public OpenImage {
         if (across == 0 || down == 0 || across > INT_MAX || down > INT_MAX) refuse_memory();
         const std::uint64_t plane_bits = static_cast<unsigned>(reader.packing.bits) / static_cast<unsigned>(reader.planes);
         if (static_cast<std::uint64_t>(tile_bytes) > (down * plane_bits + 7) / 8 * across) refuse_broken();
+        const std::uint64_t wanted =
+            (std::uint64_t{across} * static_cast<unsigned>(reader.packing.bits) / static_cast<unsigned>(reader.planes) + 7) / 8;
+        if (wanted > static_cast<std::uint64_t>(row_bytes)) refuse_broken();
         const std::uint64_t needed = std::max<std::uint64_t>(
             static_cast<std::uint64_t>(tile_bytes),
             static_cast<std::uint64_t>(row_bytes) * (down - 1) + reader.row_bytes(std::min(across, width)));

@@ -7,6 +7,8 @@
 
 namespace ghostclas {
 
+constexpr unsigned tiff_header = 8;  // bytes of a classic one
+
 struct TiffLayout {
     bool little = true;
     unsigned number = 4;   // bytes of a count of values and of a pointer
@@ -17,6 +19,7 @@ struct TiffLayout {
         return little ? data.little(at, count) : data.big(at, count);
     }
     unsigned entry() const { return 4 + 2 * number; }
+    bool is_big() const { return number == 8; }
 };
 
 struct TiffEntry {

@@ -43,12 +43,11 @@ void inverted(Out out, In in, int pixels) {
     for (int x = 0; x < pixels; ++x) out[x] = static_cast<std::uint8_t>(~in[x]);
 }
 
-template <bool Invert>
 void flipped_bytes(Out out, In in, int pixels) {
-    for (int x = 0; x < pixels; ++x) out[x] = static_cast<std::uint8_t>(Invert ? ~flipped(in[x]) : flipped(in[x]));
+    for (int x = 0; x < pixels; ++x) out[x] = flipped(in[x]);
 }
 
-void flipped_rgb(Out out, In in, int pixels) { flipped_bytes<false>(out, in, pixels * 3); }
+void flipped_rgb(Out out, In in, int pixels) { flipped_bytes(out, in, pixels * 3); }
 
 // 5 bits a colour, or 6 for green; widened by rounding down.
 template <unsigned GreenBits>
@@ -131,6 +130,7 @@ void long_words(Out out, In in, int pixels) {
     for (int x = 0; x < pixels; ++x, in += 4) put(out, long_word<Big>(in));
 }
 
+// Those that Pillow has.
 constexpr Packing kPackings[] = {
     {"1", Mode::bit, 1, small_bits<1, 255, false, false>},
     {"1;I", Mode::bit, 1, small_bits<1, 255, true, false>},
@@ -146,19 +146,15 @@ constexpr Packing kPackings[] = {
     {"L;4IR", Mode::grey, 4, small_bits<4, 17, true, true>},
     {"L", Mode::grey, 8, copy_1},
     {"L;I", Mode::grey, 8, inverted},
-    {"L;R", Mode::grey, 8, flipped_bytes<false>},
-    {"L;IR", Mode::grey, 8, flipped_bytes<true>},
+    {"L;R", Mode::grey, 8, flipped_bytes},
     {"LX", Mode::grey, 16, bytes<2, 0>},
     {"LA", Mode::grey_alpha, 16, bytes<2, 0, 1>},
     {"La", Mode::grey_premultiplied, 16, bytes<2, 0, 1>},
     {"P;1", Mode::palette, 1, small_bits<1, 1, false, false>},
     {"P;2", Mode::palette, 2, small_bits<2, 1, false, false>},
     {"P;4", Mode::palette, 4, small_bits<4, 1, false, false>},
-    {"P;1R", Mode::palette, 1, small_bits<1, 1, false, true>},
-    {"P;2R", Mode::palette, 2, small_bits<2, 1, false, true>},
-    {"P;4R", Mode::palette, 4, small_bits<4, 1, false, true>},
     {"P", Mode::palette, 8, copy_1},
-    {"P;R", Mode::palette, 8, flipped_bytes<false>},
+    {"P;R", Mode::palette, 8, flipped_bytes},
     {"PX", Mode::palette, 16, bytes<2, 0>},
     {"PA", Mode::palette_alpha, 16, bytes<2, 0, 1>},
     {"RGB", Mode::rgb, 24, copy_3},
@@ -204,8 +200,10 @@ constexpr Packing kPackings[] = {
     {"I;16B", Mode::grey32, 16, wide_words<true>},
     {"I;16S", Mode::grey32, 16, signed_words<false>},
     {"I;16BS", Mode::grey32, 16, signed_words<true>},
+    {"I", Mode::grey32, 32, copy_4},
     {"I;32S", Mode::grey32, 32, long_words<false>},
     {"I;32BS", Mode::grey32, 32, long_words<true>},
+    {"F", Mode::real, 32, copy_4},
     {"F;32F", Mode::real, 32, long_words<false>},
     {"F;32BF", Mode::real, 32, long_words<true>},
 };
@@ -222,6 +220,7 @@ const Packing& packing(std::string_view name, Mode mode) {
 void unpack_rows(Pixels& image, const Packing& packing, Bytes data, std::uint64_t stride, bool upwards) {
     const std::size_t bytes = packing.row_bytes(static_cast<std::uint64_t>(image.width));
     if (stride == 0) stride = bytes;
+    if (data.size() == 0) refuse_end(0);
     if (stride < bytes) throw Damaged("codec configuration error when reading image file");
     std::uint64_t at = 0;
     for (int row = 0; row < image.height; ++row) {

@@ -308,10 +308,14 @@ _TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8
 _TIFF_SINGLE_TAGS = {256, 257, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323}
 _TIFF_TAGS = _TIFF_SINGLE_TAGS | {258, 273, 279, 320, 324, 325, 338, 339, 347, 530, 532}
 _TIFF_BYTE = 1
+_TIFF_HEADER = 8
 _TIFF_LENGTH_TAGS = {279, 325}
 _TIFF_PART_TAGS = _TIFF_LENGTH_TAGS | {273, 324}
 _TIFF_SAMPLES_TAG = 277
+_TIFF_COMPRESSION_TAG = 259
+_TIFF_COMPRESSIONS = {*range(1, 9), 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001}
 _TIFF_UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_TIFF_WHOLE = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q"}
 
 
 def _tiff_layout(data: bytes) -> _TiffLayout:
@@ -345,12 +349,19 @@ def _essential_tiff(data: bytes) -> bytes:
     Pillow reads every other entry, too, warns about many that are harmless, and turns the image by itself.
     """
     layout = _tiff_layout(data)
+    if layout.directory < _TIFF_HEADER:
+        raise ValueError("its directory lies in its header")
+    if (layout.order, layout.pointer) == (">", "Q"):
+        # Pillow takes its second byte for that of a classic TIFF.
+        raise ValueError("BigTIFF in big-endian order is not supported")
     kept, used = [], 0
     for entry in _tiff_entries(data, layout):
         if entry.tag not in _TIFF_TAGS or entry.kind not in _TIFF_VALUE_BYTES:
             continue
         if entry.values != 1 and (entry.tag in _TIFF_SINGLE_TAGS or entry.kind == _TIFF_BYTE):
             raise ValueError(f"tag {entry.tag} has {entry.values} values instead of one")
+        if entry.tag in _TIFF_SINGLE_TAGS and entry.kind not in _TIFF_WHOLE:
+            raise ValueError(f"tag {entry.tag} is no number")
         size = entry.values * _TIFF_VALUE_BYTES[entry.kind]
         used += size
         if max(entry.value_at + size, used) > len(data):
@@ -359,12 +370,21 @@ def _essential_tiff(data: bytes) -> bytes:
             (samples,) = struct.unpack_from(layout.order + _TIFF_UNSIGNED[entry.kind], data, entry.value_at)
             if samples > MAX_TIFF_SAMPLES:
                 raise ValueError(f"{samples:,} samples a pixel are not supported")
+        if entry.tag == _TIFF_COMPRESSION_TAG:
+            _check_tiff_compression(data, layout, entry)
         if entry.tag in _TIFF_PART_TAGS:
             _check_tiff_parts(data, layout, entry)
         kept.append(entry.raw)
     next_directory = bytes(struct.calcsize(f"={layout.pointer}"))
     table = struct.pack(f"{layout.order}{layout.length}", len(kept)) + b"".join(kept) + next_directory
     return data[: layout.directory] + table + data[layout.directory + len(table) :]
+
+
+def _check_tiff_compression(data: bytes, layout: _TiffLayout, entry: _TiffEntry) -> None:
+    """Refuse what Pillow has no name for: its exception holds the number alone."""
+    (compression,) = struct.unpack_from(layout.order + _TIFF_WHOLE[entry.kind], data, entry.value_at)
+    if compression not in _TIFF_COMPRESSIONS:
+        raise ValueError(f"compression {compression} is not supported")
 
 
 def _check_tiff_parts(data: bytes, layout: _TiffLayout, entry: _TiffEntry) -> None:
