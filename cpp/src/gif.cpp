@@ -203,18 +203,16 @@ class GifImage : public OpenImage {
         canvas_height = std::max(canvas_height, std::uint32_t{top_} + frame_height_);
         if (canvas_width > 65535 || canvas_height > 65535) throw Damaged();
         const unsigned frame_flags = data[at + 9];
-        const bool global_needed = (flags & 0x80) != 0 && is_needed(global_);
         interlaced_ = (frame_flags & 64) != 0;
         at += 10;
-        bool has_palette = global_needed;
-        if (global_needed) palette_ = global_;
+        Bytes colours = global_;
         if ((frame_flags & 0x80) != 0) {
-            const Bytes local = data.part(at, 6U << (frame_flags & 7));
+            colours = data.part(at, 6U << (frame_flags & 7));
             at += 6U << (frame_flags & 7);
-            // A local palette of greys hides the global one.
-            has_palette = is_needed(local);
-            if (has_palette) palette_ = local;
         }
+        // A palette of greys is none.
+        const bool has_palette = is_needed(colours);
+        if (has_palette) palette_ = colours;
         bits_ = data[at];
         codes_at_ = at + 1;
         width = canvas_width;
@@ -225,9 +223,7 @@ class GifImage : public OpenImage {
     }
 
     Pixels load() override {
-        // Pillow gives a grey image the global palette all the same, and looks its colours up there.
-        const bool colours = !palette_.empty();
-        Pixels image(colours ? Mode::palette : mode, static_cast<int>(width), static_cast<int>(height));
+        Pixels image(mode, static_cast<int>(width), static_cast<int>(height));
         for (std::size_t i = 0; i < palette_.size() / 3; ++i) {
             std::memcpy(image.palette.data() + 4 * i, palette_.data() + 3 * i, 3);
         }

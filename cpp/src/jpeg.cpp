@@ -25,16 +25,21 @@ struct Header {
     std::vector<std::uint8_t> exif;
 };
 
+// Throws where Pillow trips over the resources of Photoshop, and returns where it stops to read them.
 void check_photoshop(Bytes segment) {
+    constexpr unsigned resolution = 0x3ED;
+    constexpr std::size_t resolution_bytes = 14;
     std::uint64_t at = 14;
     while (segment.part(at, 4).starts_with("8BIM")) {
         at += 6;
         if (at > segment.size()) return;
+        const unsigned kind = segment.be16(at - 2);
         // Only the length of the name is read without regard to the end.
         const std::uint64_t named = at + 1 + segment[at];
         at = named + (named & 1);
         if (!segment.holds(at, 4)) return;
         const std::uint64_t size = segment.be32(at);
+        if (kind == resolution && segment.part(at + 4, size).size() < resolution_bytes) return;
         at += 4 + size;
         at += at & 1;
     }

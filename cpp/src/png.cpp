@@ -22,12 +22,14 @@ void append(std::vector<std::uint8_t>& out, Bytes part) {
 
 bool is_kind(Bytes chunk, const char* kind) { return chunk.part(4, 4).starts_with(kind); }
 
-// Keeps the chunks of the still image and of its orientation, and puts all pixels into one chunk.
+// Keeps the header and the chunks of the still image and of its orientation, and puts all pixels into one chunk.
 std::vector<std::uint8_t> essential(Bytes data) {
+    constexpr std::uint64_t first = 8;
+    if (!is_kind(data.part(first, 8), "IHDR")) throw Damaged("its header is not its first chunk");
     std::vector<Bytes> kept{data.part(0, 8)};
     std::vector<Bytes> pixels;
     Bytes exif;
-    std::uint64_t at = 8;
+    std::uint64_t at = first;
     std::size_t size = 0;
     while (at + 8 <= data.size()) {
         const std::uint64_t count = data.be32(at);
@@ -43,7 +45,7 @@ std::vector<std::uint8_t> essential(Bytes data) {
             break;
         } else if (is_kind(chunk, "eXIf")) {
             exif = chunk;
-        } else if ((is_kind(chunk, "IHDR") || is_kind(chunk, "PLTE") || is_kind(chunk, "tRNS")) && pixels.empty()) {
+        } else if (at == first || ((is_kind(chunk, "PLTE") || is_kind(chunk, "tRNS")) && pixels.empty())) {
             kept.push_back(chunk);
         }
         at += 12 + count;

@@ -223,16 +223,18 @@ def _decoder(kind: str) -> Callable[[BinaryIO], ImageFile]:
     return type(file_format.decoder, (decoder,), {"_read_dpi_from_exif": lambda _: None})
 
 
-_PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS"}
+_PNG_CHUNKS = {b"PLTE", b"tRNS"}
 _PNG_END = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
 def _essential_png(data: bytes) -> bytes:
-    """Keep the chunks of the still image and of its orientation, and put all pixels into one chunk.
+    """Keep the chunks of the still image, its header first, and of its orientation; put all pixels into one.
 
     Without this, a long text chunk (image generators write them) makes Pillow refuse the file, a damaged
     animation makes it warn, and pixels in very many chunks take it seconds.
     """
+    if data[12:16] != b"IHDR":
+        raise ValueError("its header is not its first chunk")
     kept, pixels, exif, at, view = [data[:8]], list[memoryview](), b"", 8, memoryview(data)
     while at + 8 <= len(data):
         size, chunk = struct.unpack_from(">I4s", data, at)
@@ -245,7 +247,7 @@ def _essential_png(data: bytes) -> bytes:
         elif chunk == b"eXIf":
             # Before the pixels, it says in time whether they will be turned.
             exif = bytes(view[at:end])
-        elif chunk in _PNG_CHUNKS and not pixels:
+        elif at == 8 or (chunk in _PNG_CHUNKS and not pixels):
             kept.append(bytes(view[at:end]))
         at = end
     size = sum(map(len, pixels))
@@ -257,9 +259,10 @@ _GIF_BLOCK = re.compile(rb"[,!;]")
 
 
 def _essential_gif(data: bytes) -> bytes:
-    """Keep the first frame, on a canvas that holds it.
+    """Keep the first frame, on a canvas that holds it, and one palette: the frame's, or else the file's.
 
-    Pillow enlarges the canvas by itself, and allocates in advance what the frame's disposal needs.
+    Pillow enlarges the canvas by itself, and allocates in advance what the frame's disposal needs. If the
+    frame's palette is of greys, it looks its pixels up in the file's palette.
     """
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = start = 13 + (6 << (flags & 7) if flags & 0x80 else 0)
@@ -283,6 +286,8 @@ def _essential_gif(data: bytes) -> bytes:
             at = following.start() if following else len(data)
     left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
     canvas = struct.pack("<HH", max(width, left + frame_width), max(height, top + frame_height))
+    if data[at + 9] & 0x80:
+        return data[:6] + canvas + bytes((flags & 0x7F,)) + data[11:13] + control + data[at:]
     return data[:6] + canvas + data[10:start] + control + data[at:]
 
 

@@ -162,7 +162,7 @@ def _in_proportion(limit: int, data: bytes) -> int:
 
 
 def _png_bytes(data: bytes) -> int:
-    """Return the size of all rows; the header of a PNG that could be opened is at its place."""
+    """Return the size of all rows; a PNG that could be opened has one header, in its first chunk."""
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
     return int(height * (1 + width * bits * _PNG_CHANNELS.get(colour, 1) // 8))
 

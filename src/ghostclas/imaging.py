@@ -498,7 +498,9 @@ def _from_bytes(name: str, data: bytes, short_side: int | None, exif: bool, held
 def _refusal(name: str, kind: str, error: Exception) -> ImageError:
     """Return the ImageError for a decoder's exception."""
     reason = " ".join(str(error).split())[:160]
-    if not reason or isinstance(error.__cause__ or error, EOFError | IndexError | OverflowError | struct.error):
+    if not reason or isinstance(
+        error.__cause__ or error, EOFError | IndexError | OverflowError | struct.error
+    ):
         reason = "its content ends or breaks off unexpectedly"
     if isinstance(error, Image.DecompressionBombError):
         return ImageError("too_large", f"{name} is too large: {reason}")

@@ -96,7 +96,7 @@ def test_more_threads_than_the_system_gives_are_no_crash(tmp_path: Path) -> None
 
 
 def running() -> int:
-    """Return how many threads this process has, without those that end: ``join`` returns before they are gone."""
+    """Return how many threads this process has, without those that end: ``join`` returns before they have."""
     return sum(map(is_running, Path("/proc/self/task").iterdir()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -65,9 +64,9 @@ class Layout(NamedTuple):
     big: bool
 
 
-def random_tiff(rng: Random, kinds: Sequence[Samples] = SAMPLES) -> tuple[str, bytes]:
-    """Return a TIFF of noise and its name, which tells its layout."""
-    samples = rng.choice(kinds)
+def random_tiff(rng: Random) -> bytes:
+    """Return a TIFF of noise."""
+    samples = rng.choice(SAMPLES)
     compressions = [NONE, LZW, DEFLATE, OLD_DEFLATE, PACKBITS]
     if samples.bits == 8 and samples.number in (1, 3, 4) and samples.form == UNSIGNED:
         compressions += [JPEG, JPEG]
@@ -85,10 +84,11 @@ def random_tiff(rng: Random, kinds: Sequence[Samples] = SAMPLES) -> tuple[str, b
         order=rng.choice("<>"),
         big=rng.random() < 0.1,
     )
-    return f"TIFF {layout}", _tiff(layout, rng)
+    return tiff_of(layout, rng)
 
 
-def _tiff(layout: Layout, rng: Random) -> bytes:
+def tiff_of(layout: Layout, rng: Random) -> bytes:
+    """Return noise in a layout."""
     samples, order, big = layout.samples, layout.order, layout.big
     together = samples.number if layout.planar == 1 else 1
     header = struct.pack(order + "HHHQ", 43, 8, 0, 0) if big else struct.pack(order + "HI", 42, 0)
