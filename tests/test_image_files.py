@@ -45,6 +45,39 @@ def test_a_broken_animation_in_a_png_does_not_stop_it() -> None:
     np.testing.assert_array_equal(pixels_of(png_with(control + control, pixels=PIXELS)), PIXELS)
 
 
+def test_a_png_begins_with_its_header() -> None:
+    other = png_chunk(b"tEXt", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    with pytest.raises(ImageError, match="its header is not its first chunk") as caught:
+        decode(png_with(other, before=b"IHDR", pixels=PIXELS))
+    assert caught.value.code == "truncated"
+
+
+def test_a_second_header_of_a_png_changes_nothing() -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30000, 3, 8, 2, 0, 0, 0))
+    np.testing.assert_array_equal(pixels_of(png_with(header, pixels=PIXELS)), PIXELS)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_gif_frame_with_greys_of_its_own_is_grey(transparent: bool) -> None:
+    image = Image.fromarray(PIXELS).quantize(32)
+    data = encode(image, "GIF", interlace=0)
+    frame = data.index(b",", 13 + 96)
+    greys = bytes(level for level in range(32) for _ in range(3))
+    control = b"!\xf9\x04\x01\0\0\xff\0" if transparent else b""
+    made = data[:frame] + control + data[frame : frame + 9] + b"\x84" + greys + data[frame + 10 :]
+    np.testing.assert_array_equal(pixels_of(made), np.repeat(np.asarray(image)[..., None], 3, axis=2))
+
+
+def test_a_tiff_says_what_is_not_read() -> None:
+    data = bytearray(encode(PIXELS, "TIFF"))
+    at = data.index(struct.pack("<HHI", 259, 3, 1))
+    data[at + 8 : at + 10] = struct.pack("<H", 34712)
+    with pytest.raises(ImageError, match=r"not read \(compression 34712 is not supported\); save it as PNG"):
+        decode(bytes(data))
+    with pytest.raises(ImageError, match="BigTIFF in big-endian order is not supported"):
+        decode(struct.pack(">2sHHHQQQ", b"MM", 43, 8, 0, 16, 0, 0))
+
+
 def test_orientation_at_the_end_of_a_png_counts() -> None:
     block = exif(3).tobytes().removeprefix(b"Exif\0\0")
     data = png_with(png_chunk(b"eXIf", block), before=b"IEND", pixels=stored(PIXELS, 3))
