@@ -23,6 +23,7 @@ from ghostclas.engines import open_engine
 from ghostclas.engines.contract import read_onnx
 from ghostclas.errors import BundleError
 from tests.bundle.made import write
+from tests.cpp.building import SOURCES
 from tests.cpp.native import NativeClassifier, NativeError, refusal, refusal_in_python
 from tests.engines.hostile_graphs import NO_PROTOBUF, REFUSED
 from tests.engines.linear import SIDE, bundle_of, linear_model
@@ -38,6 +39,7 @@ _SUITES: tuple[tuple[tuple[str, ...], str, int], ...] = (
     ),
 )
 """Python's tests that open bad bundles: the files, which of their tests, and how many refusals they see."""
+_FULL = SOURCES / "fuzz" / "corpus" / "manifest" / "full.json"
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 1.0, 2.5, 0.01, 8193, -0.0, 1e300, 2**53, 10**30, 32),
     *(
@@ -122,9 +124,11 @@ def change(fields: dict[str, Any], rng: random.Random) -> None:
 def test_manifests_with_wrong_values(tmp_path: Path) -> None:
     bundle = write(tmp_path / "bundle")
     file = bundle.path / "manifest.json"
-    content, rng = json.loads(file.read_bytes()), random.Random(0)
-    for number in range(600):
-        fields = json.loads(json.dumps(content))
+    # Alternately of a small bundle and of all that a manifest may hold.
+    contents = (file.read_text(encoding="utf-8"), _FULL.read_text(encoding="utf-8"))
+    rng = random.Random(0)
+    for number in range(1200):
+        fields = json.loads(contents[number % 2])
         del fields["digest"]
         if number % 4 == 0:
             fields["preprocess"]["resize"] |= {
