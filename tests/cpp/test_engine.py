@@ -199,6 +199,20 @@ def test_every_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
     assert min(scores - {0.0}) < 1e-44
 
 
+def test_every_character_of_a_name_is_written_as_python_writes_it(tmp_path: Path) -> None:
+    """All of the first 65,536, and some of those beyond."""
+    places = [*range(1, 0xD800), *range(0xE000, 0x10000), *range(0x10000, 0x110000, 101)]
+    classes = tuple("".join(map(chr, places[at : at + 300])) for at in range(0, len(places), 300))
+    weights = np.random.default_rng(0).normal(size=(3, len(classes))).astype(np.float32) / 100
+    bundle = bundle_of(linear_model(weights=weights).SerializeToString(), tmp_path / "b", classes=classes)
+    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    native = NativeClassifier(bundle.path)
+    (line,) = native.image_lines([image], top=len(classes))
+    native.close()
+    (right,) = Classifier.load(bundle.path, engine="onnxruntime").predict([image], top=len(classes))
+    assert_same_line(line, printable_json(right.model_dump_json()))
+
+
 @pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
 def test_openvino_gives_the_logits_of_python(
     pixels: NDArray[np.uint8], clothing_pixels: NDArray[np.uint8]
