@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -143,6 +144,28 @@ def test_manifests_with_wrong_values(tmp_path: Path) -> None:
             text.replace("0" * 64, hashlib.sha256(text.encode()).hexdigest(), 1), encoding="utf-8"
         )
         assert refusal(bundle.path) == refusal_in_python(bundle.path), f"manifest {number}"
+
+
+def test_every_character_of_a_name_is_told_as_python_tells_it(tmp_path: Path) -> None:
+    """What Unicode has assigned, as far as this Python knows; some of the ideographs and of private use."""
+    bundle = write(tmp_path / "bundle")
+    file = bundle.path / "manifest.json"
+    fields = json.loads(file.read_bytes())
+    many = (
+        *range(0x3400, 0xD7A4),
+        *range(0xE000, 0xF900),
+        *range(0x17000, 0x18D00),
+        *range(0x20000, 0x110000),
+    )
+    places = sorted({*range(1, 0x20000), *range(0xE0000, 0xE0200)} - {*many} | {*many[::97]})
+    assigned = [chr(place) for place in places if unicodedata.category(chr(place)) not in ("Cn", "Cs")]
+    # A sentence has up to 400 characters, and an escaped character ten.
+    for at in range(0, len(assigned), 30):
+        fields["files"][0]["path"] = "../" + "".join(assigned[at : at + 30])
+        file.write_text(json.dumps(fields), encoding="utf-8")
+        told = refusal(bundle.path)
+        assert told == refusal_in_python(bundle.path), f"from {assigned[at]!a}"
+        assert "is no plain relative path" in (told or "")
 
 
 def test_manifests_with_damaged_bytes(tmp_path: Path) -> None:
