@@ -203,7 +203,7 @@ def test_every_character_of_a_name_is_written_as_python_writes_it(tmp_path: Path
     """All of the first 65,536, and some of those beyond."""
     places = [*range(1, 0xD800), *range(0xE000, 0x10000), *range(0x10000, 0x110000, 101)]
     classes = tuple("".join(map(chr, places[at : at + 300])) for at in range(0, len(places), 300))
-    weights = np.random.default_rng(0).normal(size=(3, len(classes))).astype(np.float32) / 100
+    weights = np.random.default_rng(0).normal(scale=0.01, size=(3, len(classes))).astype(np.float32)
     bundle = bundle_of(linear_model(weights=weights).SerializeToString(), tmp_path / "b", classes=classes)
     image = np.full((SIDE, SIDE, 3), 255, np.uint8)
     native = NativeClassifier(bundle.path)
