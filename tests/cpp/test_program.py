@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -112,6 +113,82 @@ def test_bad_photos_are_results_and_the_exit_code_says_so(
 def test_a_folder_without_images_is_an_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x", encoding="utf-8")
     assert compare(capsys, [str(tmp_path)]).returncode == 3
+
+
+_BEGINNINGS = (
+    *(
+        b"",
+        b"text",
+        b"\xff\xd8\xff\xe0",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF87a",
+        b"II*\0",
+        b"II+\0",
+        b"MM\0*",
+        b"MM\0+",
+    ),
+    *(
+        b"RIFF\0\0\0\0WEBP",
+        b"RIFF\0\0\0\0AVI ",
+        b"\0\0\0\x20ftypisom",
+        b"\0\0\0\x20ftypqt  ",
+        b"\x1aE\xdf\xa3",
+    ),
+    *(
+        b"\0\0\0\x20ftypavif",
+        b"\0\0\0\x20ftypmif1\0\0\0\0mif1avif",
+        b"BM is it",
+        b"BM\0\0" + bytes(10) + b"\x28\0\0\0",
+    ),
+    *(b"P1 2 2 ", b"P5\n# c\n12 ", b"P6 -3 ", b"P3# 5\n 4 ", b"Pf 3 3\n", b"P7\nWIDTH", b"P4 x", b"P5#"),
+    *(
+        b"\0\0\0\x0cjP  ",
+        b"\xff\x4f\xff\x51",
+        b"\xff\x0a",
+        b"\0\0\0\x0cJXL ",
+        b"8BPS",
+        b"%!PS",
+        b"\xc5\xd0\xd3\xc6",
+    ),
+    *(
+        b"%PDF-1.4",
+        b" \n<svg xmlns",
+        b"<?xml version='1.0'?><svg",
+        b"<?xml version='1.0'?><html",
+        b"\0\0\1\0",
+        b"\0\0\2\0",
+    ),
+)
+"""Of files of all kinds; HEIC is left out, which Python reads and C++ does not."""
+_EXTENSIONS = (
+    "",
+    ".",
+    ".foo",
+    ".pic",
+    ".JPG",
+    ".pdf",
+    ".mp4",
+    ".svg",
+    ".heic",
+    ".psd",
+    ".cr2",
+    ".txt",
+    ".jpg~",
+    ".pnm",
+)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_of_any_name_are_what_they_hold(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, seed: int
+) -> None:
+    rng = Random(seed)
+    for number, beginning in enumerate((*_BEGINNINGS, *_BEGINNINGS, *_BEGINNINGS)):
+        content = beginning + rng.choice((b"", b" " * 20, rng.randbytes(rng.randrange(60))))
+        if b"ftyp" not in content and rng.random() < 0.2:
+            content = content[: rng.randrange(len(content) + 1)]
+        (tmp_path / f"{number}{rng.choice(_EXTENSIONS)}").write_bytes(content)
+    compare(capsys, [str(tmp_path)])
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["copied", "moved"])

@@ -80,7 +80,7 @@ def random_tiff(rng: Random) -> bytes:
         tile=(16 * rng.randrange(1, 4), 16 * rng.randrange(1, 4)) if rng.random() < 0.6 else None,
         rows=8 * rng.randrange(1, 9),
         predictor=rng.choice((1, 2)) if compression in (LZW, DEFLATE) else 1,
-        fill_order=2 if samples.bits <= 8 and samples.number in (1, 3) and rng.random() < 0.2 else 1,
+        fill_order=2 if samples.bits <= 16 and samples.number in (1, 3) and rng.random() < 0.2 else 1,
         order=rng.choice("<>"),
         big=rng.random() < 0.1,
     )
@@ -102,7 +102,7 @@ def tiff_of(layout: Layout, rng: Random) -> bytes:
     entries: list[tuple[int, int, tuple[int, ...]]] = [
         (256, LONG, (layout.width,)),
         (257, LONG, (layout.height,)),
-        (258, SHORT, (samples.bits,) * samples.number),
+        (258, SHORT, (samples.bits,) * rng.choice((samples.number, samples.number, 1))),
         (259, SHORT, (layout.compression,)),
         (262, SHORT, (samples.photometric,)),
         (277, SHORT, (samples.number,)),
@@ -122,7 +122,7 @@ def tiff_of(layout: Layout, rng: Random) -> bytes:
         entries.append((320, SHORT, tuple(rng.randrange(65536) for _ in range(3 << samples.bits))))
     if samples.extra:
         entries.append((338, SHORT, samples.extra))
-    if samples.form != UNSIGNED:
+    if samples.form != UNSIGNED or rng.random() < 0.1:
         entries.append((339, SHORT, (samples.form,) * samples.number))
     if samples.photometric == YCBCR:
         entries.append((530, SHORT, (1, 1)))
