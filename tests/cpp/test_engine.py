@@ -179,6 +179,18 @@ def test_a_bundle_with_an_unknown_threshold_and_a_temperature(tmp_path: Path) ->
     native.close()
 
 
+def same_line_of_a_white_photo(bundle: Bundle) -> str:
+    """Return the line with all classes, which is that of Python."""
+    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    top = len(bundle.manifest.classes)
+    native = NativeClassifier(bundle.path)
+    (line,) = native.image_lines([image], top=top)
+    native.close()
+    (right,) = Classifier.load(bundle.path, engine="onnxruntime").predict([image], top=top)
+    assert_same_line(line, printable_json(right.model_dump_json()))
+    return line
+
+
 def test_every_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
     """Scores from 0.03 down to the least float32; `assert_same_line` has Python write the line again."""
     classes = tuple(f"class {index}" for index in range(4000))
@@ -187,12 +199,7 @@ def test_every_number_is_written_as_python_writes_it(tmp_path: Path) -> None:
     weights = np.broadcast_to(logits / (3 * 255), (3, len(classes))).astype(np.float32)
     model = linear_model(weights=weights)
     bundle = bundle_of(model.SerializeToString(), tmp_path / "b", classes=classes)
-    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    native = NativeClassifier(bundle.path)
-    (line,) = native.image_lines([image], top=len(classes))
-    native.close()
-    (right,) = Classifier.load(bundle.path, engine="onnxruntime").predict([image], top=len(classes))
-    assert_same_line(line, printable_json(right.model_dump_json()))
+    line = same_line_of_a_white_photo(bundle)
     scores = {label.score for label in Prediction.model_validate_json(line).top}
     assert len(scores) > 3800
     assert max(scores) > 0.02
@@ -205,12 +212,7 @@ def test_every_character_of_a_name_is_written_as_python_writes_it(tmp_path: Path
     classes = tuple("".join(map(chr, places[at : at + 300])) for at in range(0, len(places), 300))
     weights = np.random.default_rng(0).normal(scale=0.01, size=(3, len(classes))).astype(np.float32)
     bundle = bundle_of(linear_model(weights=weights).SerializeToString(), tmp_path / "b", classes=classes)
-    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    native = NativeClassifier(bundle.path)
-    (line,) = native.image_lines([image], top=len(classes))
-    native.close()
-    (right,) = Classifier.load(bundle.path, engine="onnxruntime").predict([image], top=len(classes))
-    assert_same_line(line, printable_json(right.model_dump_json()))
+    same_line_of_a_white_photo(bundle)
 
 
 @pytest.mark.skipif("openvino" not in installed_engines(), reason="OpenVINO is not installed")
