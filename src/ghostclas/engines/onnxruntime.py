@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,20 +89,10 @@ def in_its_own_thread(function: Any, *args: Any) -> Any:
     """Call ``function`` where it may change the floating-point mode.
 
     ONNX Runtime flushes denormals in its own threads and in the one that creates the first session. In the
-    caller's thread that would silently change the arithmetic of everything else, numpy's included.
+    caller's thread that would silently change the arithmetic of everything else, numpy's included. No plain
+    ``Thread``: Python 3.11 forgets one whose ``join`` Ctrl-C interrupts, and ends while it still computes.
     """
-    outcome: list[Any] = []
+    from concurrent.futures import ThreadPoolExecutor
 
-    def call() -> None:
-        try:
-            outcome.extend((function(*args), None))
-        except BaseException as error:  # raised again below
-            outcome.extend((None, error))
-
-    thread = threading.Thread(target=call, name="ghostclas-onnxruntime")
-    thread.start()
-    thread.join()
-    result, error = outcome
-    if error is not None:
-        raise error
-    return result
+    with ThreadPoolExecutor(1, thread_name_prefix="ghostclas-onnxruntime") as pool:
+        return pool.submit(function, *args).result()
