@@ -67,3 +67,27 @@ def test_a_graph_without_end_does_not_outlive_ctrl_c(tmp_path: Path, photos: int
         finally:
             process.kill()
     assert process.returncode == 130, said.decode()
+
+
+OPENS_SLOWLY = """
+import os, signal, threading, time
+from ghostclas.engines.onnxruntime import in_its_own_thread
+
+def opens():
+    time.sleep(0.3)  # by then the caller waits
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+    print("opened", flush=True)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    in_its_own_thread(opens)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends itself a signal")
+def test_ctrl_c_while_a_model_is_opened_waits_for_its_thread() -> None:
+    done = subprocess.run([sys.executable, "-c", OPENS_SLOWLY], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["interrupted", "opened"], "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,10 +90,24 @@ def in_its_own_thread(function: Any, *args: Any) -> Any:
     """Call ``function`` where it may change the floating-point mode.
 
     ONNX Runtime flushes denormals in its own threads and in the one that creates the first session. In the
-    caller's thread that would silently change the arithmetic of everything else, numpy's included. No plain
-    ``Thread``: Python 3.11 forgets one whose ``join`` Ctrl-C interrupts, and ends while it still computes.
+    caller's thread that would silently change the arithmetic of everything else, numpy's included. The caller
+    waits for an event, not in ``Thread.join``: Python 3.11 forgets a thread whose ``join`` Ctrl-C interrupts,
+    and ends while it still computes.
     """
-    from concurrent.futures import ThreadPoolExecutor
+    outcome: list[Any] = []
+    done = threading.Event()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="ghostclas-onnxruntime") as pool:
-        return pool.submit(function, *args).result()
+    def call() -> None:
+        try:
+            outcome.extend((function(*args), None))
+        except BaseException as error:  # raised again below
+            outcome.extend((None, error))
+        finally:
+            done.set()
+
+    threading.Thread(target=call, name="ghostclas-onnxruntime").start()
+    done.wait()
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result
