@@ -159,7 +159,19 @@ _BEGINNINGS = (
 """Of files of all kinds; HEIC is left out, which Python reads and C++ does not."""
 _EXTENSIONS = (
     "",
-    *[".", ".foo", ".pic", ".JPG", ".pdf", ".mp4", ".svg", ".heic", ".psd", ".cr2", ".txt", ".jpg~", ".pnm"],
+    ".",
+    ".foo",
+    ".pic",
+    ".JPG",
+    ".pdf",
+    ".mp4",
+    ".svg",
+    ".heic",
+    ".psd",
+    ".cr2",
+    ".txt",
+    ".jpg~",
+    ".pnm",
 )
 
 
