@@ -183,10 +183,20 @@ def unpacked(data: bytes) -> list[int]:
 
 
 class Client:
-    """One connection, which blocks."""
+    """One connection, which blocks.
 
-    def __init__(self, port: int, timeout: float = 60.0, wrap: Any = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    ``receive_buffer`` is the kernel's, in bytes. It is set before connecting: where a window shrinks later,
+    Linux drops segments beyond it and the acknowledgements in them, and neither side goes on.
+    """
+
+    def __init__(
+        self, port: int, timeout: float = 60.0, wrap: Any = None, receive_buffer: int | None = None
+    ) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect(("127.0.0.1", port))
         if wrap is not None:
             self.socket = wrap(self.socket)
 

@@ -695,8 +695,7 @@ def test_calls_that_hold_too_much_together_are_refused_and_the_rest_is_answered(
 
 def test_a_client_that_does_not_read_is_not_read_from_and_ends() -> None:
     with serving(write_seconds=0.2) as service, hosted(start, service) as server:
-        with Client(server.port) as client:
-            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with Client(server.port, receive_buffer=4096) as client:
             refused = 1000 * frame(meta(1, method="x" * 150))
             with pytest.raises(ConnectionError):
                 client.send(refused * 1000)
